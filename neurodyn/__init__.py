@@ -1,0 +1,1 @@
+"""neurodyn: calcium imaging from raw movie to decoded, reported result."""

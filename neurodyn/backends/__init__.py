@@ -1,0 +1,12 @@
+"""Models behind one contract; one file per model."""
+
+from neurodyn.core.registry import Registry
+
+BACKENDS = Registry(
+    "backend",
+    {
+        "cst": "neurodyn.backends.cst:CST",
+        "pca": "neurodyn.backends.pca:PCA",
+    },
+    "neurodyn.backends",
+)

@@ -1,0 +1,162 @@
+"""The contract of a model back-end: a Batch goes in, a Prediction comes out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from neurodyn.core.config import Params
+
+CAPABILITIES = frozenset(
+    {"reconstruct", "forecast", "latents", "inputs", "spikes", "continuous_time", "classify", "attention"}
+)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a back-end is built for.
+
+    Parameters
+    ----------
+    frames
+        Frames per window.
+    space
+        Shape of a frame: (roi,) or (y, x).
+    rate_hz
+        Frames per second.
+    brain
+        Entries of a frame that are data, bool, shape (*space).
+    """
+
+    frames: int
+    space: tuple[int, ...]
+    rate_hz: float
+    brain: np.ndarray
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Windows as tensors.
+
+    Parameters
+    ----------
+    x
+        float, shape (batch, time, *space); only entries where `visible` holds may be used.
+    t
+        Frame times in seconds from the window's start, shape (batch, time).
+    visible
+        bool, like x: entries the model may see.
+    valid
+        bool, like x: entries that are data (finite, inside the brain); only they may enter a loss.
+    session
+        Index of the recording, shape (batch,).
+    targets
+        float, like x: what x would be if nothing were hidden; None means x itself.
+    """
+
+    x: Tensor
+    t: Tensor
+    visible: Tensor
+    valid: Tensor
+    session: Tensor
+    targets: Tensor | None = None
+
+    def to(self, device: torch.device | str) -> Self:
+        """Return the batch on another device."""
+        moved = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value.to(device) for name, value in moved.items() if value is not None})
+
+    @property
+    def target(self) -> Tensor:
+        """The values a model should give."""
+        return self.x if self.targets is None else self.targets
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a back-end gives; what it is not capable of is None.
+
+    Parameters
+    ----------
+    mean
+        Like Batch.x, in its units.
+    std
+        Predictive standard deviation, like mean.
+    latents
+        float, shape (batch, time, feature).
+    inputs
+        Inferred inputs, shape (batch, time, input).
+    spikes
+        Like mean; expected spikes per frame.
+    attention
+        Attention of the last frame's queries, averaged over heads and layers, shape (batch, query, time, key).
+    logits
+        float, shape (batch, class).
+    """
+
+    mean: Tensor
+    std: Tensor | None = None
+    latents: Tensor | None = None
+    inputs: Tensor | None = None
+    spikes: Tensor | None = None
+    attention: Tensor | None = None
+    logits: Tensor | None = None
+
+
+class Backend(nn.Module, ABC):
+    """A model. No Lightning, no I/O and no device code inside.
+
+    Parameters
+    ----------
+    config
+        An instance of the class's `Config`.
+    layout
+        Shapes and rate of the data.
+    """
+
+    Config: ClassVar[type[Params]]
+    capabilities: ClassVar[frozenset[str]]
+    citation: ClassVar[str] = ""
+
+    def __init__(self, config: Params, layout: Layout) -> None:
+        super().__init__()
+        self.config, self.layout = config, layout
+
+    @abstractmethod
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        """Predict every frame of the window from its visible entries.
+
+        Parameters
+        ----------
+        attention
+            Also return the attention summary; only back-ends with that capability give one.
+        """
+
+    @abstractmethod
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return named parts whose sum is the training loss, already weighted.
+
+        Parameters
+        ----------
+        generator
+            Source of every random draw (masks, noise, samples); on the CPU.
+        """
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> None:  # noqa: B027 - optional hook
+        """Fit what needs no gradient on the training windows alone.
+
+        Parameters
+        ----------
+        frames
+            Chunks of training windows, float32, shape (window, time, *space); NaN where not valid. Each window once.
+        """
+
+    def stages(self) -> tuple[str, ...]:
+        """Name the training stages in order; () for a model that `prepare` fits entirely."""
+        return ("main",)

@@ -1,0 +1,232 @@
+"""Configuration: layers merged in order, each value with its origin, each error with its line.
+
+Precedence: code < preset or pipeline < ``--config`` < ``NEURODYN_*`` < flags and ``--set``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.registry import unknown
+
+Path_ = tuple[str, ...]
+
+
+class Params(BaseModel):
+    """Base of every configuration: frozen, and no key passes unnoticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass
+class Layer:
+    """One source of configuration: nested values, and where each key path comes from."""
+
+    values: dict[str, Any]
+    origin: str
+    lines: dict[Path_, int] = field(default_factory=dict)
+
+    def where(self, path: Path_) -> str:
+        """Return the origin of a key path, with the line where one is known."""
+        return f"{self.origin}:{self.lines[path]}" if path in self.lines else self.origin
+
+
+@dataclass
+class Resolved:
+    """Merged layers: plain values, and the origin of each leaf."""
+
+    values: dict[str, Any]
+    origins: dict[Path_, str]
+
+
+def _walk(node: yaml.Node, prefix: Path_, lines: dict[Path_, int]) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            path = (*prefix, str(key.value))
+            lines[path] = key.start_mark.line + 1
+            _walk(value, path, lines)
+
+
+def load_yaml(path: Path) -> Layer:
+    """Read a YAML mapping with the line number of every key.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    ConfigError
+        If it is not a YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"Cannot read {path}.", str(error), "Check the path and its permissions.") from error
+    lines: dict[Path_, int] = {}
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"{path}{line} is not valid YAML.", f"{problem}.", "Check indentation and quotes.") from error
+    if not isinstance(values, dict) or node is None:
+        raise ConfigError(f"{path} is not a mapping.", f"Found {type(values).__name__}.", "Write it as 'key: value'.")
+    _walk(node, (), lines)
+    return Layer(values, str(path), lines)
+
+
+def _nest(path: Path_, value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return value
+
+
+def layer_from_sets(items: Iterable[str]) -> list[Layer]:
+    """Turn ``--set key.path=value`` items into layers; values are read as YAML."""
+    layers = []
+    for item in items:
+        key, sign, value = item.partition("=")
+        if not sign or not key:
+            raise ConfigError(
+                f"--set {item} has no value.", "Expected key.path=value.", "Example: --set training.epochs=5"
+            )
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"--set {item} cannot be read.", str(error).splitlines()[0], "Quote the value."
+            ) from error
+        layers.append(Layer(_nest(tuple(key.split(".")), parsed), f"--set {item}"))
+    return layers
+
+
+def layer_from_environment(environ: Mapping[str, str] | None = None) -> list[Layer]:
+    """Turn ``NEURODYN_TRAINING__EPOCHS=5`` into layers; names without a double underscore are not configuration."""
+    environ = os.environ if environ is None else environ
+    layers = []
+    for name in sorted(environ):
+        if name.startswith("NEURODYN_") and "__" in name:
+            path = tuple(name.removeprefix("NEURODYN_").lower().split("__"))
+            layers.append(Layer(_nest(path, yaml.safe_load(environ[name])), name))
+    return layers
+
+
+def _merge(base: dict[str, Any], layer: Layer, at: dict[str, Any], prefix: Path_, origins: dict[Path_, str]) -> None:
+    for key, value in at.items():
+        path = (*prefix, key)
+        if isinstance(value, dict) and isinstance(base.get(key, {}), dict):
+            base[key] = dict(base.get(key, {}))
+            _merge(base[key], layer, value, path, origins)
+        else:
+            base[key] = value
+        origins[path] = layer.where(path)
+
+
+def resolve(layers: Iterable[Layer]) -> Resolved:
+    """Merge layers in order; later ones win, key by key."""
+    resolved = Resolved({}, {})
+    for layer in layers:
+        _merge(resolved.values, layer, layer.values, (), resolved.origins)
+    return resolved
+
+
+def validate(model: type[M], resolved: Resolved, prefix: Path_ = ()) -> M:
+    """Build a pydantic model from resolved values.
+
+    Raises
+    ------
+    ConfigError
+        Naming the first bad key, its file and line, what was found and what is allowed.
+    """
+    values: Any = resolved.values
+    for key in prefix:
+        values = values.get(key) or {}
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise _config_error(model, error, resolved, prefix) from error
+
+
+def _config_error(model: type[BaseModel], error: ValidationError, resolved: Resolved, prefix: Path_) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    path = (*prefix, *(str(part) for part in first["loc"]))
+    origin = next(
+        (resolved.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in resolved.origins), "defaults"
+    )
+    key = ".".join(path)
+    if first["type"] == "extra_forbidden":
+        owner = _owner(model, tuple(str(part) for part in first["loc"][:-1]))
+        close = unknown("key", path[-1], owner.model_fields)
+        return ConfigError(
+            f"{origin}: unknown key '{key}'.", close.found, close.fix.replace("neurodyn list keys", "neurodyn show")
+        )
+    others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return ConfigError(
+        f"{origin}: '{key}' is not valid{others}.",
+        f"Found {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.",
+        f"Mend it there, or give --set {key}=VALUE",
+    )
+
+
+def _owner(model: type[BaseModel], path: Path_) -> type[BaseModel]:
+    for part in path:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return model
+        model = annotation
+    return model
+
+
+def build(model: type[M], values: dict[str, Any], origin: str) -> M:
+    """Validate plain values from one named origin."""
+    return validate(model, resolve([Layer(values, origin)]))
+
+
+def find_preset(kind: str, name: str) -> Path:
+    """Find a model or pipeline YAML: a path, ``./models`` or ``./pipelines``, then the packaged ones.
+
+    Parameters
+    ----------
+    kind
+        "model" or "pipeline".
+
+    Raises
+    ------
+    UnknownNameError
+        With the closest match and the full list.
+    """
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        if Path(name).is_file():
+            return Path(name)
+        raise DataError(
+            f"{name} does not exist.", f"Expected a {kind} file.", f"List the packaged ones: neurodyn list {kind}s"
+        )
+    presets = list_presets(kind)
+    if name not in presets:
+        raise unknown(kind, name, presets)
+    return presets[name]
+
+
+def list_presets(kind: str) -> dict[str, Path]:
+    """Return every preset of a kind by name, those of the working folder before the packaged ones."""
+    folders = [packaged(f"{kind}s"), Path.cwd() / f"{kind}s"]
+    return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
+
+
+def packaged(name: str) -> Path:
+    """Return the folder of shipped presets, inside the wheel or at the top of the source tree."""
+    root = Path(__file__).resolve().parents[1]
+    inside = root / "_packaged" / name
+    return inside if inside.is_dir() else root.parent / name

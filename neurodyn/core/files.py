@@ -1,0 +1,154 @@
+"""Files that are never half-written: a temporary name beside the target, then one rename."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from neurodyn.core.errors import DataError, WorkError
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; do nothing where there is none."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _unwritable(target: Path, error: OSError) -> WorkError:
+    return WorkError(
+        f"Cannot write {target}.",
+        f"The system says: {error.strerror or error}.",
+        "Choose a folder you may write to, with space left: -o DIR",
+    )
+
+
+def make_folder(path: Path) -> Path:
+    """Create a folder and its parents.
+
+    Raises
+    ------
+    WorkError
+        If the system does not allow it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return path
+
+
+@contextlib.contextmanager
+def locked(target: Path) -> Iterator[None]:
+    """Hold the only writer's lock on a target, waiting for another process that holds it.
+
+    The system releases the lock when its holder dies, however it dies.
+    """
+    make_folder(target.parent)
+    lock = target.parent / f".{target.name}.lock"
+    while True:
+        try:
+            handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise _unwritable(target, error) from error
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        if lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino:
+            break
+        os.close(handle)  # the previous holder removed the file we waited on
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic(target: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Yield a temporary path that becomes `target` when the block ends well, and vanishes when it does not.
+
+    Parameters
+    ----------
+    target
+        The final path; whatever stands there is replaced in one rename.
+    folder
+        Yield an existing empty folder instead of a path to write a file at.
+
+    Raises
+    ------
+    WorkError
+        If the system refuses to write: no permission, no space, not a folder.
+    """
+    make_folder(target.parent)
+    prefix = f".{target.name}.partial-"
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    product = temporary / target.name
+    try:
+        if folder:
+            product.mkdir()
+        yield product
+        replace(product, target)
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(temporary)):
+            raise
+        raise _unwritable(target, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace(product: Path, target: Path) -> None:
+    """Put a finished file or folder in the place of `target`."""
+    if target.is_dir() and not target.is_symlink():
+        old = product.parent / "replaced"
+        target.rename(old)
+    product.replace(target)
+
+
+def clear_partials(target: Path) -> None:
+    """Remove what killed writers of `target` left beside it. Call it under `locked`."""
+    if target.parent.is_dir():
+        for stale in target.parent.glob(f".{target.name}.partial-*"):
+            remove(stale)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write JSON atomically: indented, keys in the order given."""
+    with atomic(target) as path:
+        path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises
+    ------
+    DataError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} is missing.", "Expected a JSON file there.", "Run the earlier stage again.") from error
+    except ValueError as error:
+        raise DataError(f"{path} is not valid JSON.", str(error), "Run the stage that wrote it again.") from error
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, or of a folder's sorted relative paths and contents, as hex digits."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        lines = (f"{p.relative_to(path).as_posix()} {sha256(p)}" for p in files)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Recordings, windows, scores, and one reader or writer per format."""

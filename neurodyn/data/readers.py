@@ -1,0 +1,123 @@
+"""One contract for every source format, and the registry of readers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from neurodyn.core.config import Params
+from neurodyn.core.errors import DataError
+from neurodyn.core.registry import Registry
+from neurodyn.data.recording import Recording
+
+READERS = Registry(
+    "reader",
+    {
+        "recording": "neurodyn.data.zarr:ZarrReader",
+        "tiff": "neurodyn.data.tiff:TiffReader",
+        "hdf5": "neurodyn.data.arrays:Hdf5Reader",
+        "numpy": "neurodyn.data.arrays:NumpyReader",
+        "suite2p": "neurodyn.data.suite2p:Suite2pReader",
+        "nwb": "neurodyn.data.nwb:NwbReader",
+    },
+    "neurodyn.readers",
+)
+
+
+class Channel(Params):
+    """Where one neural variable lies in the source."""
+
+    key: str | None = Field(None, description="dataset name inside an HDF5 or npz file (default: the only one)")
+    axes: str = Field("", description="axes in order, of trial, time, roi, y, x (default: by number of axes)")
+    first: int = Field(0, ge=0, description="first frame of this channel")
+    every: int = Field(1, ge=1, description="distance between frames of this channel")
+
+
+class ReadOptions(Params):
+    """What a file cannot say about itself."""
+
+    fs: float | None = Field(None, gt=0, description="frames per second and channel, Hz")
+    channels: tuple[str, ...] = Field((), description="names of interleaved channels, in their order in the file")
+    variables: dict[str, Channel] = Field(
+        default_factory=dict, description="variable name -> where it lies; excludes channels"
+    )
+    axes: str = Field("", description="axes in order, of trial, time, roi, y, x")
+    key: str | None = Field(None, description="dataset name inside an HDF5 or npz file")
+    times: str | None = Field(None, description="dataset with frame times, s, of all frames in the file")
+    indicator: str = Field("unknown", description="calcium indicator")
+    session: str | None = Field(None, description="name of the session (default: the file's stem)")
+    units: dict[str, str] = Field(default_factory=dict, description="variable name -> unit")
+    trial_onset: float = Field(
+        0.0, ge=0, description="stimulus onset within each trial, s from the trial's first frame"
+    )
+    trial_stop: float | None = Field(
+        None, ge=0, description="stimulus end within each trial, s (default: the trial's end)"
+    )
+    trial_gap: float = Field(1.0, gt=0, description="gap put between trials whose spacing the file does not give, s")
+    trial_columns: dict[str, str] = Field(
+        default_factory=dict, description="stimulus column -> dataset with one value per trial"
+    )
+    brain: str | None = Field(None, description="dataset or image file with the brain mask, non-zero inside")
+    pickle: bool = Field(
+        False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.channels and self.variables:
+            raise ValueError("give channels or variables, not both")
+        return self
+
+
+class Reader(ABC):
+    """Reads one source format lazily into a Recording."""
+
+    suffixes: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, path: Path) -> bool:
+        """Say whether this reader can read the file or folder, without reading it whole."""
+
+    @classmethod
+    @abstractmethod
+    def read(cls, path: Path, options: ReadOptions) -> Recording:
+        """Read lazily.
+
+        Raises
+        ------
+        DataError
+            If the source is missing, truncated, or does not say enough about itself.
+        """
+
+
+def read(path: Path, options: ReadOptions | None = None, reader: str | None = None) -> Recording:
+    """Read any source as a Recording.
+
+    Parameters
+    ----------
+    reader
+        Name of the reader; by default the first that recognises the source.
+
+    Raises
+    ------
+    DataError
+        If the source is missing or no reader recognises it.
+    """
+    options = options or ReadOptions()
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Expected a recording, a movie or a folder.", "Check the path.")
+    if reader is not None:
+        return READERS.get(reader).read(path, options)
+    for name in READERS.names():
+        candidate = READERS.get(name)
+        if candidate.recognises(path):
+            return candidate.read(path, options)
+    raise DataError(
+        f"{path} is in no format neurodyn reads.",
+        f"Readers: {', '.join(READERS.names())}.",
+        "Name the reader if you know it: --reader NAME",
+    )

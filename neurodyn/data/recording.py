@@ -1,0 +1,341 @@
+"""`Recording`: one session in one Zarr group, validated when built."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+
+from neurodyn.core.errors import DataError
+from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.provenance import version
+
+SCHEMA_VERSION = 1
+GROUPS = ("neural", "stimulus", "behavior", "rois", "truth")
+LAYOUTS = (("time", "roi"), ("time", "y", "x"))
+UNITS = {"fluorescence": "counts", "reference": "counts", "neuropil": "counts", "dff": "ΔF/F", "spikes": "events, a.u."}
+RATE_TOLERANCE = 0.02
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One session: neural variables, stimulus events, behaviour, ROIs, ground truth, and the history that made them.
+
+    Parameters
+    ----------
+    tree
+        Groups `neural` (variables with dims (time, roi) or (time, y, x), each with `units` and `made_by`; optional
+        coordinate `brain`, bool (y, x)), and optionally `stimulus` (dim event: start, stop in seconds, then columns),
+        `behavior` (own time axes), `rois` (dim roi) and `truth`.
+    path
+        Where it was opened from, if anywhere.
+
+    Raises
+    ------
+    DataError
+        If a field breaks the contract; the message names the field.
+    """
+
+    tree: xr.DataTree
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        validate(self.tree)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        neural: Mapping[str, Any],
+        *,
+        rate_hz: float | None = None,
+        time: np.ndarray | None = None,
+        session: str = "session",
+        units: Mapping[str, str] | None = None,
+        indicator: str = "unknown",
+        stimulus: Mapping[str, Any] | None = None,
+        behavior: xr.Dataset | None = None,
+        rois: xr.Dataset | None = None,
+        truth: xr.Dataset | None = None,
+        brain: np.ndarray | None = None,
+        history: Sequence[Mapping[str, Any]] = (),
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Build a Recording from arrays.
+
+        Parameters
+        ----------
+        neural
+            Name -> array or lazy xarray Variable, shape (time, roi) or (time, y, x).
+        rate_hz
+            Frames per second and channel. Without `time`, frames start at 0 s.
+        time
+            Frame times in seconds, shape (time,).
+        units
+            Name -> unit, for names the package has no standing unit for.
+        stimulus
+            Column -> values, shape (event,), with `start` and `stop` in seconds.
+        brain
+            Pixels inside the brain, bool, shape (y, x).
+
+        Raises
+        ------
+        DataError
+            If neither rate nor times are given, or a field breaks the contract.
+        """
+        variables = {name: _variable(name, values, units or {}) for name, values in neural.items()}
+        if not variables:
+            raise DataError(
+                "neural: the recording has no variables.", "Expected at least one.", "Give fluorescence=ARRAY"
+            )
+        frames = next(iter(variables.values())).shape[0]
+        if time is None:
+            time = np.arange(frames) / _checked_rate(rate_hz)
+        time = np.asarray(time, dtype=np.float64)
+        if rate_hz is None:
+            rate_hz = 1.0 / float(np.median(np.diff(time))) if time.size > 1 else None
+        coords: dict[str, Any] = {"time": ("time", time, {"units": "s"})}
+        if brain is not None:
+            coords["brain"] = (("y", "x"), np.asarray(brain, dtype=bool))
+        groups: dict[str, xr.Dataset] = {"/": xr.Dataset(), "neural": _dataset(variables, coords)}
+        if stimulus is not None:
+            groups["stimulus"] = xr.Dataset({name: ("event", np.asarray(column)) for name, column in stimulus.items()})
+        groups |= {k: v for k, v in (("behavior", behavior), ("rois", rois), ("truth", truth)) if v is not None}
+        tree = xr.DataTree.from_dict(groups)
+        tree.attrs = {
+            "schema_version": SCHEMA_VERSION,
+            "session": session,
+            "rate_hz": _checked_rate(rate_hz),
+            "indicator": indicator,
+            "history": json.dumps(list(history), ensure_ascii=False),
+        } | dict(attrs or {})
+        return cls(tree)
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """Open a Recording lazily.
+
+        Raises
+        ------
+        DataError
+            If there is no Recording, or it breaks the contract.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise DataError(f"{path} does not exist.", "Expected a recording (.zarr folder).", "Check the path.")
+        try:
+            tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
+            tree = _with_time_indexes(tree)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} is not a neurodyn recording.",
+                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no Zarr group there'}",
+                f"Convert it first: neurodyn convert {path} recording.zarr",
+            ) from error
+        return cls(tree, path)
+
+    def save(self, path: Path | str) -> Path:
+        """Write the Recording to a Zarr folder, streaming and atomically; return the path."""
+        from neurodyn.data.store import write_tree
+
+        path = Path(path)
+        with locked(path):
+            clear_partials(path)
+            with atomic(path, folder=True) as folder:
+                write_tree(self.tree, folder)
+        return path
+
+    @property
+    def session(self) -> str:
+        """Name of the session."""
+        return str(self.tree.attrs["session"])
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames per second and channel."""
+        return float(self.tree.attrs["rate_hz"])
+
+    @property
+    def indicator(self) -> str:
+        """Name of the calcium indicator, or "unknown"."""
+        return str(self.tree.attrs.get("indicator", "unknown"))
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """Every step with its parameters and version, in order."""
+        return json.loads(self.tree.attrs["history"])
+
+    @property
+    def time(self) -> np.ndarray:
+        """Frame times in seconds, shape (time,)."""
+        return self.neural["time"].values
+
+    @property
+    def brain(self) -> np.ndarray | None:
+        """Pixels inside the brain, bool, shape (y, x); None when no mask was given."""
+        return self.neural["brain"].values if "brain" in self.neural.coords else None
+
+    @property
+    def neural(self) -> xr.Dataset:
+        """Neural variables over time."""
+        return self.tree["neural"].to_dataset()
+
+    def table(self, group: str) -> xr.Dataset | None:
+        """Return an optional group (stimulus, behavior, rois, truth), or None when the recording has none."""
+        return self.tree[group].to_dataset(inherit=False) if group in self.tree.children else None
+
+    @property
+    def stimulus(self) -> xr.Dataset:
+        """Stimulus events.
+
+        Raises
+        ------
+        DataError
+            If the recording has none.
+        """
+        table = self.table("stimulus")
+        if table is None:
+            raise DataError(
+                f"Recording '{self.session}' has no stimulus table.",
+                f"Found groups: {', '.join(self.tree.children)}.",
+                "Add one when converting, with columns start and stop in seconds.",
+            )
+        return table
+
+    @property
+    def variables(self) -> list[str]:
+        """Names of the neural variables."""
+        return [str(name) for name in self.neural.data_vars]
+
+    def __getitem__(self, name: str) -> xr.DataArray:
+        if name not in self.neural.data_vars:
+            raise DataError(
+                f"Recording '{self.session}' has no variable '{name}'.",
+                f"Found: {', '.join(self.variables)}.",
+                "Name one of these, or make it first: neurodyn preprocess",
+            )
+        return self.neural[name]
+
+
+def entry(step: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one history entry: the step, its parameters and this version."""
+    return {"step": step, "params": dict(params), "version": version()}
+
+
+def _checked_rate(rate_hz: float | None) -> float:
+    if rate_hz is None or not np.isfinite(rate_hz) or rate_hz <= 0:
+        raise DataError(
+            "rate_hz: the frame rate is unknown or not positive.", f"Found {rate_hz}.", "Give it in Hz: --fs 30"
+        )
+    return float(rate_hz)
+
+
+def _variable(name: str, values: Any, units: Mapping[str, str]) -> xr.Variable:
+    if isinstance(values, xr.Variable):
+        variable = values.copy(deep=False)
+    else:
+        values = np.asarray(values)
+        layout = next((dims for dims in LAYOUTS if len(dims) == values.ndim), None)
+        if layout is None:
+            raise DataError(
+                f"neural/{name}: {values.ndim} axes cannot be a recording.",
+                f"Found shape {values.shape}; expected (time, roi) or (time, y, x).",
+                "Name the axes when reading: --axes time,y,x",
+            )
+        variable = xr.Variable(layout, values)
+    variable.attrs = {"units": units.get(name, UNITS.get(name, "a.u.")), "made_by": "source"} | dict(variable.attrs)
+    return variable
+
+
+def _dataset(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) -> xr.Dataset:
+    try:
+        return xr.Dataset(dict(variables), coords=coords)
+    except ValueError as error:
+        shapes = ", ".join(f"{name} {variable.shape}" for name, variable in variables.items())
+        frames = coords["time"][1].size
+        raise DataError(
+            "neural: the variables do not share one shape.",
+            f"Found {shapes}; {frames} frame times.",
+            "Check axes, channels and times.",
+        ) from error
+
+
+def _with_time_indexes(tree: xr.DataTree) -> xr.DataTree:
+    groups = {name: node.to_dataset(inherit=False) for name, node in tree.children.items()}
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=tree.attrs)} | groups)
+
+
+def validate(tree: xr.DataTree) -> None:
+    """Check a tree against the Recording contract.
+
+    Raises
+    ------
+    DataError
+        Naming the first field that breaks it.
+    """
+    missing = [key for key in ("session", "rate_hz", "history") if key not in tree.attrs]
+    if missing or "neural" not in tree.children:
+        raise DataError(
+            "This is not a neurodyn recording.",
+            f"Missing: {', '.join([*missing, *([] if 'neural' in tree.children else ['neural'])])}.",
+            "Convert the source file: neurodyn convert SOURCE recording.zarr",
+        )
+    strangers = [name for name in tree.children if name not in GROUPS]
+    if strangers:
+        raise DataError(
+            f"Unknown groups: {', '.join(strangers)}.", f"Expected: {', '.join(GROUPS)}.", "Rename or drop them."
+        )
+    neural = tree["neural"].to_dataset()
+    for name, variable in neural.data_vars.items():
+        if variable.dims not in LAYOUTS:
+            raise DataError(
+                f"neural/{name}: wrong dimensions.",
+                f"Found {variable.dims}; expected (time, roi) or (time, y, x).",
+                "Name the axes: --axes",
+            )
+        if not variable.attrs.get("units"):
+            raise DataError(f"neural/{name}: no units.", "Every variable names its unit.", "Set attrs['units'].")
+    _validate_time(neural, _checked_rate(float(tree.attrs["rate_hz"])))
+    if "stimulus" in tree.children:
+        _validate_stimulus(tree["stimulus"].to_dataset())
+
+
+def _validate_time(neural: xr.Dataset, rate_hz: float) -> None:
+    if "time" not in neural.coords or neural.sizes.get("time", 0) == 0:
+        raise DataError(
+            "neural/time: there are no frames.", "Expected at least one frame time.", "Check the source file."
+        )
+    time = neural["time"].values
+    steps = np.diff(time)
+    if not np.isfinite(time).all() or (steps <= 0).any():
+        bad = int(np.argmax(~np.isfinite(time) | np.r_[False, ~(steps > 0)]))
+        raise DataError(
+            "neural/time: frame times must be finite and increase.",
+            f"Frame {bad} is at {time[bad]} s.",
+            "Mend the times, or give --fs alone.",
+        )
+    if steps.size and abs(np.median(steps) * rate_hz - 1) > RATE_TOLERANCE:
+        raise DataError(
+            "rate_hz: the rate contradicts the frame times.",
+            f"Given {rate_hz:g} Hz; the times say {1 / np.median(steps):g} Hz.",
+            f"Give --fs {1 / np.median(steps):g}, or drop the times.",
+        )
+
+
+def _validate_stimulus(stimulus: xr.Dataset) -> None:
+    missing = {"start", "stop"} - set(map(str, stimulus.variables))
+    if missing:
+        raise DataError(
+            f"stimulus: no column {' or '.join(sorted(missing))}.",
+            "Every event has start and stop in seconds.",
+            "Add the column.",
+        )
+    if (stimulus["stop"].values < stimulus["start"].values).any():
+        bad = int(np.argmax(stimulus["stop"].values < stimulus["start"].values))
+        raise DataError(
+            f"stimulus: event {bad} stops before it starts.", "Times are in seconds.", "Mend the stimulus table."
+        )

@@ -1,0 +1,86 @@
+"""Zarr storage of a Recording: streamed variables, small tables, deterministic bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import ZstdCodec
+
+TILE = 64
+FRAMES = 512
+
+
+def chunk_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return Zarr chunks that serve both a stretch of time and a tile of pixels."""
+    if len(shape) == 3:
+        return (min(shape[0], FRAMES), min(shape[1], TILE), min(shape[2], TILE))
+    return (min(shape[0], 4096), min(shape[1], 256))
+
+
+def create_variable(
+    root: zarr.Group, name: str, shape: tuple[int, ...], dims: tuple[str, ...], dtype: Any, attrs: dict[str, Any]
+) -> zarr.Array:
+    """Create an empty neural variable to be filled slice by slice.
+
+    Parameters
+    ----------
+    root
+        The recording's Zarr group.
+    shape
+        (time, roi) or (time, y, x).
+    attrs
+        At least `units` and `made_by`.
+    """
+    return root.require_group("neural").create_array(
+        name,
+        shape=shape,
+        chunks=chunk_shape(shape),
+        dtype=dtype,
+        compressors=ZstdCodec(level=1),
+        dimension_names=dims,
+        attributes=attrs,
+        fill_value=0,
+    )
+
+
+def write_tree(tree: xr.DataTree, folder: Path) -> zarr.Group:
+    """Write a Recording's tree into an empty folder; neural variables are streamed in chunks of time.
+
+    Returns
+    -------
+    zarr.Group
+        The open root group, for more variables.
+    """
+    root = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(tree.attrs))
+    for name, node in tree.children.items():
+        dataset = node.to_dataset(inherit=False)
+        small = dataset.drop_vars(list(dataset.data_vars)) if name == "neural" else dataset
+        write_table(folder, name, small)
+    neural = tree["neural"].to_dataset()
+    for name, array in neural.data_vars.items():
+        dims = tuple(str(dim) for dim in array.dims)
+        target = create_variable(root, str(name), array.shape, dims, array.dtype, dict(array.attrs))
+        for chunk in aligned_chunks(target):
+            target[chunk] = array.variable[chunk].values
+    return root
+
+
+def write_table(folder: Path, group: str, dataset: xr.Dataset) -> None:
+    """Write a small dataset into a group of the recording's store."""
+    dataset = dataset.drop_encoding()
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind == "U":  # only variable-length strings have a Zarr v3 specification
+            dataset[name] = variable.astype(object)
+    dataset.to_zarr(folder, group=group, mode="a", zarr_format=3, consolidated=False)
+
+
+def aligned_chunks(target: zarr.Array, chunk_bytes: int = 64 * 2**20) -> list[slice]:
+    """Cut time into slices that end on the array's chunk borders, so that no chunk is written twice."""
+    border = target.chunks[0]
+    frame = max(1, int(np.prod(target.shape[1:], dtype=np.int64)) * target.dtype.itemsize)
+    step = max(border, chunk_bytes // frame // border * border)
+    return [slice(start, min(start + step, target.shape[0])) for start in range(0, target.shape[0], step)]

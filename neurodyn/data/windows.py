@@ -1,0 +1,304 @@
+"""`Windows`: short stretches of recordings, read when asked for, split without leakage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from neurodyn.core.config import Params
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.recording import Recording
+
+IN_MEMORY_BYTES = 2 * 2**30
+GAP_FACTOR = 1.5
+PARTS = ("train", "valid", "test")
+
+
+class WindowConfig(Params):
+    """Which windows are cut from a recording, and how they are split."""
+
+    variable: str = Field("dff", description="neural variable")
+    duration: float = Field(1.0, gt=0, description="window length, s")
+    stride: float | None = Field(None, gt=0, description="distance between window starts, s (default: the duration)")
+    align: Literal["stream", "events"] = Field(
+        "stream", description="cut along the whole recording, or one window per stimulus event"
+    )
+    offset: float = Field(0.0, description="start of the window relative to the event, s (align: events)")
+    split: Literal["blocked", "trial", "condition", "random"] = Field(
+        "blocked", description="what never crosses train, valid and test"
+    )
+    fractions: tuple[float, float, float] = Field((0.6, 0.1, 0.3), description="shares of train, valid and test")
+    gap: float | None = Field(None, ge=0, description="guard gap between blocks, s (default: one window)")
+    condition: str | None = Field(None, description="stimulus column whose values are held out (split: condition)")
+    seed: int = Field(0, ge=0, description="seed of the trial, condition and random splits")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) < 0:
+            raise ValueError("fractions must be non-negative and sum to 1")
+        if (self.split == "condition") != (self.condition is not None):
+            raise ValueError("split: condition and a condition column go together")
+        return self
+
+
+@dataclass(frozen=True)
+class Windows:
+    """A lazy set of equally long windows over one or more recordings.
+
+    Parameters
+    ----------
+    recordings
+        Sessions, all with the same spatial shape and rate.
+    config
+        What was asked for.
+    session
+        Index into `recordings`, shape (window,).
+    first
+        First frame of each window in its recording, shape (window,).
+    trial
+        Stimulus event each window lies in entirely, -1 where there is none, shape (window,). Trial k lasts from the
+        start of event k to the start of event k+1.
+    frames
+        Frames per window.
+    """
+
+    recordings: tuple[Recording, ...]
+    config: WindowConfig
+    session: np.ndarray
+    first: np.ndarray
+    trial: np.ndarray
+    frames: int
+
+    @classmethod
+    def cut(cls, recordings: Sequence[Recording], config: WindowConfig) -> Self:
+        """Cut windows that cross no gap in the frame times.
+
+        Raises
+        ------
+        DataError
+            If shapes or rates differ between recordings, or no window fits.
+        """
+        _check_alike(recordings, config.variable)
+        rate = recordings[0].rate_hz
+        frames = max(1, round(config.duration * rate))
+        session, first, trial = [], [], []
+        for index, recording in enumerate(recordings):
+            starts, trials = _starts(recording, config, frames)
+            session.append(np.full(starts.size, index))
+            first.append(starts)
+            trial.append(trials)
+        if not sum(map(len, first)):
+            length = max(recording.time.size for recording in recordings) / rate
+            raise DataError(
+                f"No window of {config.duration:g} s fits.",
+                f"The longest recording has {length:g} s at {rate:g} Hz; events, gaps and edges count too.",
+                "Shorten it: --set windows.duration=SECONDS",
+            )
+        return cls(
+            tuple(recordings), config, np.concatenate(session), np.concatenate(first), np.concatenate(trial), frames
+        )
+
+    def __len__(self) -> int:
+        return int(self.first.size)
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        """Shape of one frame: (roi,) or (y, x)."""
+        return self.recordings[0][self.config.variable].shape[1:]
+
+    @property
+    def rate_hz(self) -> float:
+        """Frames per second."""
+        return self.recordings[0].rate_hz
+
+    @property
+    def brain(self) -> np.ndarray:
+        """Entries of a frame that are data, bool, shape (*space); for movies, the brain mask."""
+        mask = self.recordings[0].brain
+        return np.ones(self.space, dtype=bool) if mask is None or len(self.space) == 1 else mask
+
+    @cached_property
+    def start(self) -> np.ndarray:
+        """Time of each window's first frame, s, shape (window,)."""
+        times = [recording.time for recording in self.recordings]
+        return np.array([times[s][f] for s, f in zip(self.session, self.first, strict=True)])
+
+    @property
+    def times(self) -> np.ndarray:
+        """Frame times within a window, s from its first frame (from the event when aligned to events), shape (time,)."""
+        return np.arange(self.frames) / self.rate_hz + (self.config.offset if self.config.align == "events" else 0.0)
+
+    @cached_property
+    def _sources(self) -> list[Any]:
+        arrays = [recording[self.config.variable].variable for recording in self.recordings]
+        small = sum(array.nbytes for array in arrays) <= IN_MEMORY_BYTES
+        return [array.values if small else array for array in arrays]
+
+    def take(self, indices: np.ndarray) -> Self:
+        """Return the windows at `indices`."""
+        taken = replace(self, session=self.session[indices], first=self.first[indices], trial=self.trial[indices])
+        taken.__dict__["_sources"] = self._sources  # one copy in memory serves every part
+        return taken
+
+    def values(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Read windows.
+
+        Returns
+        -------
+        values
+            float32, shape (window, time, *space); 0 where there is no valid datum.
+        mask
+            bool, same shape: finite data inside the brain.
+        """
+        session, first = self.session[indices], self.first[indices]
+        out = np.empty((first.size, self.frames, *self.space), dtype=np.float32)
+        for row, (s, f) in enumerate(zip(session, first, strict=True)):
+            out[row] = self._sources[s][f : f + self.frames]
+        mask = np.isfinite(out) & self.brain
+        out[~mask] = 0.0
+        return out, mask
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a stimulus column per window, by its trial, shape (window,).
+
+        Raises
+        ------
+        DataError
+            If a recording has no such column.
+        """
+        columns = [stimulus_column(recording, name) for recording in self.recordings]
+        return np.array([columns[s][k] for s, k in zip(self.session, self.trial, strict=True)])
+
+    def split(self) -> dict[str, Windows]:
+        """Split into train, valid and test as configured; windows on a border belong to none.
+
+        Raises
+        ------
+        DataError
+            If the training part would be empty.
+        """
+        part = {"blocked": _blocked, "trial": _by_trial, "condition": _by_condition, "random": _random}[
+            self.config.split
+        ](self)
+        parts = {name: self.take(np.flatnonzero(part == k)) for k, name in enumerate(PARTS)}
+        for name, fraction in zip(PARTS, self.config.fractions, strict=True):
+            if fraction > 0 and not len(parts[name]):
+                raise DataError(
+                    f"The {name} part of the {self.config.split} split is empty.",
+                    f"Found {len(self)} windows for fractions {self.config.fractions}.",
+                    "Use shorter windows, a smaller gap, or other fractions: --set windows.fractions=[0.6,0.1,0.3]",
+                )
+        return parts
+
+
+def stimulus_column(recording: Recording, name: str) -> np.ndarray:
+    """Return one column of a recording's stimulus table, shape (event,).
+
+    Raises
+    ------
+    DataError
+        If there is none of that name.
+    """
+    stimulus = recording.stimulus
+    if name not in stimulus:
+        columns = ", ".join(str(c) for c in stimulus.variables)
+        raise DataError(
+            f"There is no stimulus column '{name}'.", f"Found: {columns}.", "Name one of these: --target NAME"
+        )
+    return stimulus[name].values
+
+
+def _check_alike(recordings: Sequence[Recording], variable: str) -> None:
+    first = recordings[0]
+    for other in recordings[1:]:
+        if other[variable].shape[1:] != first[variable].shape[1:] or abs(other.rate_hz / first.rate_hz - 1) > 0.01:
+            raise DataError(
+                "The recordings do not share one shape and rate.",
+                f"{first.session}: {first[variable].shape[1:]} at {first.rate_hz:g} Hz; "
+                f"{other.session}: {other[variable].shape[1:]} at {other.rate_hz:g} Hz.",
+                "Train them one by one, or bin and resample them alike.",
+            )
+
+
+def _starts(recording: Recording, config: WindowConfig, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    time, rate = recording.time, recording.rate_hz
+    has_events = recording.table("stimulus") is not None
+    onsets = np.sort(recording.stimulus["start"].values) if has_events or config.align == "events" else np.empty(0)
+    if config.align == "events":
+        first = np.searchsorted(time, onsets + config.offset - 0.5 / rate)
+        trial = np.arange(onsets.size)
+    else:
+        stride = max(1, round((config.stride or config.duration) * rate))
+        first = np.arange(0, time.size - frames + 1, stride)
+        trial = np.searchsorted(onsets, time[first] + 1e-9, side="right") - 1
+    fits = first + frames <= time.size
+    first, trial = first[fits], trial[fits]
+    last = first + frames - 1
+    broken = np.concatenate([[0], np.cumsum(np.diff(time) > GAP_FACTOR / rate)])
+    whole = broken[first] == broken[last]
+    first, trial, last = first[whole], trial[whole], last[whole]
+    if config.align == "events":
+        near = np.abs(time[first] - onsets[trial] - config.offset) <= 1 / rate
+        return first[near], trial[near]
+    next_onset = np.append(onsets, np.inf)[trial + 1]
+    return first, np.where(time[last] < next_onset, trial, -1)
+
+
+def _bounds(fractions: tuple[float, float, float], count: int) -> list[int]:
+    return [0, *(int(round(x * count)) for x in np.cumsum(fractions)[:2]), count]
+
+
+def _assign(groups: np.ndarray, config: WindowConfig) -> np.ndarray:
+    """Deal whole groups to the three parts at random; -1 stays outside."""
+    names = np.unique(groups[groups >= 0])
+    order = np.random.default_rng(config.seed).permutation(names)
+    part = np.full(groups.shape, -1)
+    bounds = _bounds(config.fractions, names.size)
+    for k in range(3):
+        part[np.isin(groups, order[bounds[k] : bounds[k + 1]])] = k
+    return part
+
+
+def _by_trial(windows: Windows) -> np.ndarray:
+    stride = int(windows.trial.max()) + 1
+    return _assign(np.where(windows.trial < 0, -1, windows.session * stride + windows.trial), windows.config)
+
+
+def _by_condition(windows: Windows) -> np.ndarray:
+    if windows.config.condition is None:
+        raise ConfigError("split: condition needs a column.", "Found none.", "--set windows.condition=COLUMN")
+    inside = windows.trial >= 0
+    groups = np.full(len(windows), -1)
+    groups[inside] = np.unique(
+        windows.take(np.flatnonzero(inside)).column(windows.config.condition), return_inverse=True
+    )[1]
+    return _assign(groups, windows.config)
+
+
+def _random(windows: Windows) -> np.ndarray:
+    return _assign(np.arange(len(windows)), windows.config)
+
+
+def _blocked(windows: Windows) -> np.ndarray:
+    """Cut each session's time into three contiguous blocks, a guard gap between them."""
+    config, rate = windows.config, windows.rate_hz
+    gap = config.duration if config.gap is None else config.gap
+    part = np.full(len(windows), -1)
+    for index, recording in enumerate(windows.recordings):
+        mine = windows.session == index
+        first = windows.start[mine]
+        last = first + (windows.frames - 1) / rate
+        begin, end = recording.time[0], recording.time[-1] + 1 / rate
+        edges = begin + (end - begin) * np.concatenate([[0.0], np.cumsum(config.fractions)])
+        owner = np.full(first.size, -1)
+        for k in range(3):
+            low = edges[k] + (gap / 2 if edges[k] > begin else 0)
+            high = edges[k + 1] - (gap / 2 if edges[k + 1] < end - 1e-9 else 0)
+            owner[(first >= low - 1e-9) & (last < high - 1e-9)] = k
+        part[mine] = owner
+    return part

@@ -1,0 +1,13 @@
+"""Decoders, one per file, and the one protocol that scores them."""
+
+from neurodyn.core.registry import Registry
+
+DECODERS = Registry(
+    "decoder",
+    {
+        "knn": "neurodyn.decode.knn:KNN",
+        "ridge": "neurodyn.decode.ridge:Ridge",
+        "logistic": "neurodyn.decode.logistic:Logistic",
+    },
+    "neurodyn.decoders",
+)

@@ -1,0 +1,1 @@
+"""Pure numpy measures, each with its equation and source."""

@@ -1,0 +1,95 @@
+"""The contract of a preprocessing step: named variables in, named variables out, never the whole movie in memory."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import zarr
+
+from neurodyn.core.config import Params
+from neurodyn.data.store import create_variable
+
+LAYOUT_KINDS = {2: "traces", 3: "movie"}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The recording being made: its open Zarr group, and what steps need to know of it.
+
+    Parameters
+    ----------
+    root
+        Zarr group of the unfinished recording; variables are under "neural".
+    rate_hz
+        Frames per second.
+    time
+        Frame times, s, shape (time,).
+    brain
+        Pixels inside the brain, bool, shape (y, x), or None.
+    indicator
+        Name of the calcium indicator.
+    """
+
+    root: zarr.Group
+    rate_hz: float
+    time: np.ndarray
+    brain: np.ndarray | None
+    indicator: str
+
+    def __getitem__(self, name: str) -> zarr.Array:
+        array = self.root[f"neural/{name}"]
+        if not isinstance(array, zarr.Array):
+            raise KeyError(name)
+        return array
+
+    def create(self, name: str, like: str, units: str, made_by: str, **attrs: Any) -> zarr.Array:
+        """Create a float32 output variable with the shape and dims of the variable `like`, to be filled in slices."""
+        source = self[like]
+        dims = ("time", "roi") if source.ndim == 2 else ("time", "y", "x")
+        return create_variable(
+            self.root, name, source.shape, dims, np.float32, {"units": units, "made_by": made_by} | attrs
+        )
+
+
+class Step(ABC):
+    """One preprocessing step.
+
+    Parameters
+    ----------
+    params
+        An instance of the class's `Params`.
+    """
+
+    Params: ClassVar[type[Params]]
+    kinds: ClassVar[frozenset[str]] = frozenset({"traces", "movie"})
+    citation: ClassVar[str] = ""
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    @property
+    @abstractmethod
+    def requires(self) -> tuple[str, ...]:
+        """Names of the variables it reads."""
+
+    @property
+    @abstractmethod
+    def provides(self) -> tuple[str, ...]:
+        """Names of the variables it makes."""
+
+    @abstractmethod
+    def apply(self, workspace: Workspace) -> None:
+        """Make the provided variables from the required ones, in slices.
+
+        Raises
+        ------
+        DataError
+            If the data cannot bear the step: NaN, constant, too short.
+        """
+
+    @abstractmethod
+    def methods(self) -> str:
+        """Return one sentence for a methods section, parameters with units included."""

@@ -1,0 +1,1 @@
+"""Fitting, run folders and inference: one way for every back-end."""

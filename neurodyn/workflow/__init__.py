@@ -1,0 +1,1 @@
+"""Pipelines: YAML to jobs, one generic Snakefile."""

@@ -1,0 +1,17 @@
+"""Shared fixtures; jaxtyping is checked wherever tensors flow."""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+HOOK = install_import_hook(["neurodyn.nn", "neurodyn.backends"], "beartype.beartype")
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """Folder with real recordings; tests that need it skip where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("the real recordings are not on this machine")
+    return SHARED
