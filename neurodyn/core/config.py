@@ -18,6 +18,7 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
 
 Path_ = tuple[str, ...]
+PRESET_FOLDERS = {"model": "models", "pipeline": "pipelines", "chain": "pipelines/chains"}
 
 
 class Params(BaseModel):
@@ -200,7 +201,7 @@ def find_preset(kind: str, name: str) -> Path:
     Parameters
     ----------
     kind
-        "model" or "pipeline".
+        "model", "pipeline" or "chain".
 
     Raises
     ------
@@ -221,7 +222,7 @@ def find_preset(kind: str, name: str) -> Path:
 
 def list_presets(kind: str) -> dict[str, Path]:
     """Return every preset of a kind by name, those of the working folder before the packaged ones."""
-    folders = [packaged(f"{kind}s"), Path.cwd() / f"{kind}s"]
+    folders = [packaged(PRESET_FOLDERS[kind]), Path.cwd() / PRESET_FOLDERS[kind]]
     return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
 
 

@@ -1,0 +1,5 @@
+"""`python -m neurodyn` is `neurodyn`."""
+
+from neurodyn.cli.app import main
+
+main()

@@ -1,0 +1,142 @@
+"""What several verbs share: options, reading sources, and telling whether a product is up to date."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from neurodyn.cli.console import Common
+from neurodyn.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from neurodyn.data.readers import ReadOptions
+    from neurodyn.data.recording import Recording
+
+Existing = Literal["error", "skip", "overwrite"]
+ExistingOption = Annotated[
+    Existing,
+    typer.Option("--existing", help="What to do where something else stands: refuse it, keep it, or replace it."),
+]
+Gpu = Annotated[str, typer.Option("--gpu", help="GPU number(s) as 0 or 0,1; auto; or none.")]
+Out = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
+Fs = Annotated[float | None, typer.Option("--fs", help="Frames per second and channel, Hz.", show_default=False)]
+Channels = Annotated[
+    str | None,
+    typer.Option("--channels", help="Interleaved channels in order: fluorescence,reference.", show_default=False),
+]
+Axes = Annotated[str | None, typer.Option("--axes", help="Axes in order: time,y,x or time,roi.", show_default=False)]
+Key = Annotated[str | None, typer.Option("--key", help="Dataset inside an HDF5 or npz file.", show_default=False)]
+ReaderName = Annotated[
+    str | None, typer.Option("--reader", help="Name of the reader (default: by the file).", show_default=False)
+]
+Indicator = Annotated[str | None, typer.Option("--indicator", help="Calcium indicator.", show_default=False)]
+
+
+def read_options(
+    common: Common,
+    *,
+    fs: float | None = None,
+    channels: str | None = None,
+    axes: str | None = None,
+    key: str | None = None,
+    indicator: str | None = None,
+) -> ReadOptions:
+    """Resolve reading options: the `source` section of ``--config``, ``NEURODYN_SOURCE__*``, flags, ``--set source.*``."""
+    from neurodyn.core.config import (
+        Layer,
+        Resolved,
+        layer_from_environment,
+        layer_from_sets,
+        load_yaml,
+        resolve,
+        validate,
+    )
+    from neurodyn.data.readers import ReadOptions
+
+    flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator}
+    flags["channels"] = channels.split(",") if channels else None
+    given = {name: value for name, value in flags.items() if value is not None}
+    layers = [load_yaml(common.config)] if common.config else []
+    layers += [
+        *layer_from_environment(),
+        *([Layer({"source": given}, "flags")] if given else []),
+        *layer_from_sets(common.sets or []),
+    ]
+    resolved = resolve(layer for layer in layers if "source" in layer.values)
+    values = {"source": resolved.values.get("source") or {}}
+    return validate(ReadOptions, Resolved(values, resolved.origins), prefix=("source",))
+
+
+def ingest(path: Path, options: ReadOptions, reader: str | None = None) -> Recording:
+    """Read a source and note where it came from, with its SHA-256."""
+    from neurodyn.core.files import sha256
+    from neurodyn.data.readers import read
+
+    recording = read(path, options, reader)
+    recording.tree.attrs.setdefault("source", str(path))
+    recording.tree.attrs.setdefault("source_sha256", sha256(path))
+    return recording
+
+
+def request_id(**parts: Any) -> str:
+    """Return a short digest of everything that decides a product."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def settled(path: Path, request: str, found: str | None, existing: Existing) -> bool:
+    """Say whether a product stands as asked; refuse one that was made otherwise.
+
+    Parameters
+    ----------
+    found
+        The request that made what stands at `path`; None when nothing stands there or it is unreadable.
+
+    Raises
+    ------
+    ConfigError
+        If something else stands there and `existing` is "error".
+    """
+    if not path.exists():
+        return False
+    if found == request or existing == "skip":
+        return True
+    if existing == "overwrite":
+        return False
+    raise ConfigError(
+        f"{path} already holds something else.",
+        "It was made from other inputs, with another configuration, or not by this command.",
+        "Choose another -o, or replace it: --existing overwrite",
+    )
+
+
+def recording_request(path: Path) -> str | None:
+    """Return the request that made a recording; None where there is no readable recording."""
+    from neurodyn.core.errors import DataError
+    from neurodyn.data.recording import Recording
+
+    try:
+        return Recording.open(path).tree.attrs.get("request")
+    except DataError:
+        return None
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read seeds as ``0``, ``0,3`` or ``0-4``.
+
+    Raises
+    ------
+    ConfigError
+        If it is none of these.
+    """
+    try:
+        seeds: list[int] = []
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            seeds += range(int(first), int(last or first) + 1)
+    except ValueError as error:
+        raise ConfigError(f"--seed {text} cannot be read.", "Expected 0, 0,3 or 0-4.", "Example: --seed 0-4") from error
+    return seeds

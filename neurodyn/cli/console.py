@@ -1,0 +1,209 @@
+"""Console: options every command shares, the product on stdout, everything else on stderr, exit codes."""
+
+from __future__ import annotations
+
+import inspect
+import json as jsonlib
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from neurodyn.core.errors import NeurodynError
+from neurodyn.core.log import LOGGER, log_to
+
+INTERRUPTED = 130
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", "-c", help="YAML file with configuration.", show_default=False)
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set one key; repeatable.", show_default=False),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", "-n", help="Print what would be done, with the origin of each value.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the product as one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Details on stderr.")]
+LogFile = Annotated[
+    Path | None, typer.Option("--log-file", help="Also log to this file, as JSON lines.", show_default=False)
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks. [env: NEURODYN_DEBUG]", show_default=False)]
+
+
+@dataclass(frozen=True)
+class Common:
+    """The options every command takes."""
+
+    config: ConfigFile = None
+    sets: Sets = None
+    dry_run: DryRun = False
+    json: Json = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+    log_file: LogFile = None
+    debug: Debug = False
+
+    def product(self, path: Path | str, **facts: Any) -> None:
+        """Print what was made: one line, or one JSON object with ``--json``."""
+        sys.stdout.write((jsonlib.dumps({"path": str(path)} | facts, default=str) if self.json else str(path)) + "\n")
+        sys.stdout.flush()
+
+    def say(self, text: str) -> None:
+        """Tell the person something on stderr, unless ``--quiet``."""
+        if not self.quiet:
+            sys.stderr.write(text + "\n")
+
+    def plan(self, lines: list[str], **facts: Any) -> None:
+        """Print a dry run's plan on stdout: lines, or one JSON object with ``--json``."""
+        sys.stdout.write(
+            (jsonlib.dumps(facts | {"plan": lines}, default=str) if self.json else "\n".join(lines)) + "\n"
+        )
+
+
+@dataclass
+class _Console:
+    """What the last error needs to know; set once per process by the command that runs."""
+
+    debug: bool = field(default_factory=lambda: bool(os.environ.get("NEURODYN_DEBUG")))
+
+
+CONSOLE = _Console()
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose first parameter is `Common`; its options are added to the command's own."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(function, eval_str=True).parameters
+        shared = [_parameter(f.name, COMMON_HINTS[f.name], f.default) for f in fields(Common)]
+
+        @wraps(function)
+        def run(**values: Any) -> None:
+            common = Common(**{f.name: values.pop(f.name) for f in fields(Common)})
+            with _logging(common):
+                function(common, **values)
+
+        parameters = [*list(own.values())[1:], *shared]
+        vars(run)["__signature__"] = inspect.Signature(parameters)
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        del run.__wrapped__
+        app.command(name)(run)
+        return function
+
+    return register
+
+
+COMMON_HINTS: dict[str, Any] = {
+    "config": ConfigFile,
+    "sets": Sets,
+    "dry_run": DryRun,
+    "json": Json,
+    "quiet": Quiet,
+    "verbose": Verbose,
+    "log_file": LogFile,
+    "debug": Debug,
+}
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+@contextmanager
+def _logging(common: Common) -> Iterator[None]:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    CONSOLE.debug = CONSOLE.debug or common.debug
+    level = logging.ERROR if common.quiet else logging.DEBUG if common.verbose else logging.INFO
+    handler = RichHandler(level, Console(stderr=True), show_path=False, show_time=False, markup=False)
+    LOGGER.setLevel(logging.DEBUG)
+    handlers: list[logging.Handler] = [handler]
+    LOGGER.addHandler(handler)
+    if common.log_file is not None:
+        handlers.append(log_to(common.log_file))
+    try:
+        yield
+    finally:
+        for each in handlers:
+            LOGGER.removeHandler(each)
+            each.close()
+
+
+@contextmanager
+def progress_bar(common: Common) -> Iterator[Callable[[str, float], None]]:
+    """Yield `report(label, share)`: a bar on a terminal, otherwise a line whenever the label changes."""
+    if common.quiet:
+        yield lambda label, share: None
+    elif not sys.stderr.isatty():
+        yield _line_reporter(common)
+    else:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=1.0)
+            yield lambda label, share: progress.update(task, description=label, completed=share)
+
+
+def _line_reporter(common: Common) -> Callable[[str, float], None]:
+    seen: list[str] = [""]
+
+    def report(label: str, share: float) -> None:
+        if label != seen[0]:
+            seen[0] = label
+            common.say(f"{label} ({share:.0%})")
+
+    return report
+
+
+def show_error(error: BaseException) -> int:
+    """Print an error as three lines on stderr and return its exit code."""
+    if CONSOLE.debug:
+        traceback.print_exception(error)
+    if isinstance(error, KeyboardInterrupt):
+        sys.stderr.write("Interrupted.\nWhat was finished is saved.\nType the same command again to go on.\n")
+        return INTERRUPTED
+    lines = _three_lines(error)
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    return getattr(error, "exit_code", 1)
+
+
+def _three_lines(error: BaseException) -> tuple[str, str, str]:
+    if isinstance(error, NeurodynError):
+        flat = [" ".join(line.split()) for line in (error.what, error.found, error.fix)]
+        return f"Error: {flat[0]}", flat[1], flat[2]
+    usage = getattr(error, "format_message", None)
+    if usage is not None:
+        context = getattr(error, "ctx", None)
+        where = context.command_path if context is not None else "neurodyn"
+        return f"Error: {' '.join(usage().split())}", f"Expected what '{where}' takes.", f"See: {where} --help"
+    if isinstance(error, MemoryError):
+        return (
+            "Error: not enough memory.",
+            "The system refused more.",
+            "Use shorter windows, smaller batches or fewer jobs: -j 1",
+        )
+    if isinstance(error, OSError):
+        return (
+            f"Error: {error.strerror or error}.",
+            f"File: {error.filename or 'unknown'}.",
+            "Mend access or space, then type the command again.",
+        )
+    text = " ".join(str(error).split())
+    return (
+        f"Error: {type(error).__name__}: {text}",
+        "This is a fault in neurodyn, not in your data.",
+        "Type it again with --debug and report what it prints.",
+    )

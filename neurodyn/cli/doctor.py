@@ -1,0 +1,48 @@
+"""`neurodyn doctor`: what this installation can do, and what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from pathlib import Path
+
+import typer
+
+from neurodyn.cli.console import Common, command
+from neurodyn.core.errors import WorkError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    command(app, "doctor")(doctor)
+
+
+def doctor(common: Common) -> None:
+    """Check versions, GPU, space and optional parts."""
+    from neurodyn.core.provenance import PACKAGES, version
+
+    facts = {"neurodyn": version(), "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    facts |= {
+        "processors": str(os.cpu_count()),
+        "free disk here": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB",
+        "gpu": _gpus(),
+    }
+    missing = [name for name in ("torch", "snakemake", "pynwb", "oasis") if importlib.util.find_spec(name) is None]
+    if version("suite2p") == "absent":
+        facts["suite2p"] = "absent; neurodyn extract needs it: pip install 'neurodyn[suite2p]'"
+    width = max(map(len, facts))
+    common.plan([f"{name.ljust(width)}  {value}" for name, value in facts.items()], **facts)
+    if missing:
+        raise WorkError(
+            "The installation is incomplete.",
+            f"Missing: {', '.join(missing)}.",
+            "Install again: pip install --upgrade neurodyn",
+        )
+
+
+def _gpus() -> str:
+    from neurodyn.training.device import describe_gpus
+
+    return describe_gpus()

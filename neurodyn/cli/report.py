@@ -1,0 +1,32 @@
+"""`neurodyn report`: one self-contained HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurodyn.cli.common import Out
+from neurodyn.cli.console import Common, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    command(app, "report")(report)
+
+
+def report(
+    common: Common,
+    sources: Annotated[list[Path], typer.Argument(help="Run folders, recordings or folders with scores.")],
+    output: Out = None,
+) -> None:
+    """Write what was done and what came out as one HTML page."""
+    from neurodyn.report.page import report as write_report
+
+    first = sources[0]
+    target = output or (first / "report.html" if first.suffix != ".zarr" else first.with_name("report.html"))
+    if common.dry_run:
+        common.plan([f"{', '.join(map(str, sources))} -> {target}"])
+        return
+    common.product(write_report(sources, target))

@@ -1,0 +1,47 @@
+"""`neurodyn simulate`: a recording with known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurodyn.cli.common import ExistingOption, recording_request, request_id, settled
+from neurodyn.cli.console import Common, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    command(app, "simulate")(simulate)
+
+
+def simulate(
+    common: Common,
+    kind: Annotated[str, typer.Argument(help="widefield or two_photon.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write (.zarr).")],
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of every draw.", show_default=False)] = None,
+    existing: ExistingOption = "error",
+) -> None:
+    """Make a synthetic recording with ground truth."""
+    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.files import locked
+    from neurodyn.core.provenance import version
+    from neurodyn.simulate import SIMULATORS
+
+    simulator = SIMULATORS.get(kind)
+    layers = [load_yaml(common.config)] if common.config else []
+    layers += [Layer({"seed": seed}, "--seed")] if seed is not None else []
+    params = validate(simulator.Params, resolve([*layers, *layer_from_sets(common.sets or [])]))
+    request = request_id(simulate=kind, params=params.model_dump(mode="json"), version=version())
+    if common.dry_run:
+        common.plan([f"{k}: {v}" for k, v in params.model_dump().items()], output=output)
+        return
+    with locked(output.with_name(f"{output.name}.request")):
+        if settled(output, request, recording_request(output), existing):
+            common.say(f"{output} is up to date.")
+        else:
+            recording = simulator(params).make()
+            recording.tree.attrs["request"] = request
+            recording.save(output)
+    common.product(output)

@@ -1,0 +1,70 @@
+"""`neurodyn train`: fit a model back-end to recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurodyn.cli.common import ExistingOption, Gpu, Out, parse_seeds
+from neurodyn.cli.console import Common, command, progress_bar
+
+if TYPE_CHECKING:
+    from neurodyn.core.config import Resolved
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    command(app, "train")(train)
+
+
+def train(
+    common: Common,
+    model: Annotated[str, typer.Argument(help="Model preset or YAML file; see: neurodyn list models.")],
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings to train on.")],
+    output: Out = None,
+    gpu: Gpu = "auto",
+    seed: Annotated[
+        str | None, typer.Option("--seed", help="Seed, or several as 0,3 or 0-4.", show_default=False)
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Training epochs.", show_default=False)] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Insist on continuing an interrupted run.")] = False,
+    existing: ExistingOption = "error",
+) -> None:
+    """Train a model; prints the run folder, so that RUN=$(neurodyn train …) works."""
+    from neurodyn.training.config import load_run_config
+    from neurodyn.training.fit import fit
+
+    flags = [f"training.epochs={epochs}"] if epochs is not None else []
+    seeds = parse_seeds(seed) if seed is not None else [None]
+    for each in seeds:
+        own = [*flags, *([f"training.seed={each}"] if each is not None else []), *(common.sets or [])]
+        config, resolved = load_run_config(model, common.config, own)
+        folder = _folder(output, Path(model).stem, recordings, config.training.seed, len(seeds) > 1)
+        if common.dry_run:
+            common.plan([f"{', '.join(map(str, recordings))} -> {folder}", *_origins(resolved)], output=folder)
+            continue
+        with progress_bar(common) as report:
+            fit(config, resolved, recordings, folder, gpu=gpu, resume=resume, existing=existing, progress=report)
+        common.product(folder, seed=config.training.seed)
+
+
+def _folder(output: Path | None, model: str, recordings: list[Path], seed: int, several: bool) -> Path:
+    if output is None:
+        return Path("runs") / f"{model}-{recordings[0].stem}-seed{seed}"
+    return output / f"seed{seed}" if several else output
+
+
+def _origins(resolved: Resolved) -> list[str]:
+    def value(path: tuple[str, ...]) -> object:
+        here: object = resolved.values
+        for key in path:
+            here = here[key] if isinstance(here, dict) else here
+        return here
+
+    return [
+        f"{'.'.join(path)} = {value(path)}  ({origin})"
+        for path, origin in resolved.origins.items()
+        if not isinstance(value(path), dict)
+    ]
