@@ -92,11 +92,11 @@ class Factors:
         return np.tensordot(self.courses[frames], self.maps, axes=1)
 
     def scaled(self, rms: float, brain: np.ndarray) -> Factors:
-        """Return the same movie with another root mean square over time and the brain's pixels."""
+        """Return the same movie with another root mean square over time and the brain's pixels; zero stays zero."""
         inside = self.maps[:, brain]
         second = self.courses.T @ self.courses / len(self.courses)
         power = np.einsum("jp,jk,kp->", inside, second, inside) / brain.sum()
-        return Factors(self.courses * (rms / np.sqrt(power)), self.maps)
+        return Factors(self.courses * (rms / np.sqrt(power) if power > 0 else 0.0), self.maps)
 
 
 class Widefield(Simulator):

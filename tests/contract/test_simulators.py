@@ -1,0 +1,56 @@
+"""Every simulator: valid recordings with truth, decided by the seed alone."""
+
+import re
+
+import numpy as np
+import pytest
+
+from neurodyn.core.files import sha256
+from neurodyn.data.recording import Recording
+from neurodyn.simulate import SIMULATORS
+
+SMALL = {
+    "widefield": {"trials": 3, "height": 16, "width": 12},
+    "two_photon": {"cells": 5, "repeats": 1},
+}
+CASES = [(name, {}) for name in SIMULATORS.names()] + [("two_photon", {"movie": True, "height": 24, "width": 32})]
+
+
+def make(name, **params):
+    simulator = SIMULATORS.get(name)
+    return simulator(simulator.Params(**SMALL.get(name, {}), **params)).make()
+
+
+@pytest.mark.parametrize(("name", "extra"), CASES)
+def test_makes_a_recording_with_truth_stimulus_and_history(name, extra):
+    recording = make(name, **extra)
+    assert recording.table("truth") is not None
+    assert (recording.stimulus["stop"].values <= recording.time[-1] + 1 / recording.rate_hz).all()
+    assert recording.history[-1]["params"]["seed"] == 0
+    assert all(np.isfinite(recording[v].values).all() for v in recording.variables)
+
+
+@pytest.mark.parametrize(("name", "extra"), CASES)
+def test_same_seed_same_bytes_other_seed_other_data(name, extra, tmp_path):
+    paths = [make(name, seed=seed, **extra).save(tmp_path / f"{k}.zarr") for k, seed in enumerate((1, 1, 2))]
+    assert sha256(paths[0]) == sha256(paths[1])
+    one, other = Recording.open(paths[0]), Recording.open(paths[2])
+    assert not np.array_equal(one["fluorescence"].values, other["fluorescence"].values)
+
+
+@pytest.mark.parametrize(("name", "extra"), CASES)
+def test_truth_survives_the_disk(name, extra, tmp_path):
+    recording = make(name, **extra)
+    again = Recording.open(recording.save(tmp_path / "r.zarr"))
+    for group in ("truth", "stimulus"):
+        for variable, values in recording.table(group).data_vars.items():
+            np.testing.assert_array_equal(again.table(group)[variable].values, values.values)
+    assert again.time == pytest.approx(recording.time)
+
+
+@pytest.mark.parametrize("name", SIMULATORS.names())
+def test_every_parameter_is_described_with_a_unit_or_a_plain_meaning(name):
+    for key, field in SIMULATORS.get(name).Params.model_fields.items():
+        assert field.description, key
+        if re.search(r"_hz|radius|height|width|decay|rise|^on$|^off$", key):
+            assert re.search(r"Hz|pixels|, s\b", field.description), key
