@@ -1,1 +1,1 @@
-"""Pure numpy measures, each with its equation and source."""
+"""Metrics in numpy, each with its equation and source."""

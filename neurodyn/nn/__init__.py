@@ -1,1 +1,1 @@
-"""Layers that two or more back-ends use."""
+"""Layers and tensor functions that two or more back-ends may use."""

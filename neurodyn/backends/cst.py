@@ -1,0 +1,280 @@
+"""Continuous Spatiotemporal Transformer: frames at any time from the frames that were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.core.config import Params
+from neurodyn.core.errors import ConfigError
+from neurodyn.nn.attention import isolating_mask
+from neurodyn.nn.derivatives import derivatives
+from neurodyn.nn.interpolation import interpolate
+from neurodyn.nn.masking import hide_inner_frames, times_between
+from neurodyn.nn.moments import moments
+from neurodyn.nn.patches import Patches
+from neurodyn.nn.positions import FourierFeatures
+from neurodyn.nn.transformer import TransformerBlock
+
+
+class CSTConfig(Params):
+    """Configuration of CST."""
+
+    patch: tuple[int, int] = Field((8, 8), description="height and width of a patch, pixels; traces use none")
+    width: int = Field(64, gt=0, description="features per token")
+    heads: int = Field(4, gt=0, description="attention heads; divides width")
+    layers: int = Field(3, gt=0, description="transformer blocks")
+    feedforward: int | None = Field(None, gt=0, description="hidden units per block (default: 4 × width)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
+    band_time: float = Field(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
+    band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
+    query: Literal["isolated", "joint"] = Field(
+        "isolated", description="hidden frames see only observed ones and themselves, or all see all (the paper)"
+    )
+    residual: bool = Field(True, description="output = linear interpolation in time + network, which starts at zero")
+    official: bool = Field(
+        False, description="the published network: linear positions, post-norm, no real/query flag, two-layer head"
+    )
+    normalise: Literal["entry", "global"] = Field("entry", description="z-score per pixel or ROI, or over all of them")
+    hide: int = Field(5, gt=0, description="most inner frames hidden in a training window")
+    visible_weight: float = Field(1.0, ge=0, description="weight of the error on visible frames")
+    noise: float = Field(0.05, ge=0, description="noise added to the input in training, standard deviations")
+    dummies: int = Field(0, ge=0, description="random times per training window that only the derivatives see")
+    sobolev: tuple[float, float, float] = Field(
+        (0.0, 0.0, 0.0), description="weights of the output's time derivatives of order 1 to 3, window length as unit"
+    )
+    sobolev_power: float = Field(2.0, ge=1, description="exponent of the derivative penalty")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        if min(self.patch) < 1 or min(self.sobolev) < 0:
+            raise ValueError("patch sides must be positive and sobolev weights must not be negative")
+        return self
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Input of the network: one token per time and patch.
+
+    Parameters
+    ----------
+    base
+        Visible values interpolated linearly in time, z-scored, shape (batch, time, site, pixel).
+    real
+        Tokens that carry observed data, bool, shape (batch, time, site).
+    t
+        Time on [0, 1] from the first frame to the end of a regular window, shape (batch, time).
+    """
+
+    base: Tensor
+    real: Tensor
+    t: Tensor
+
+
+class CST(Backend):
+    """Continuous Spatiotemporal Transformer: a frame at any time from the frames that were seen.
+
+    ŷ(t, s) = I(t, s) + W h(t, s), with I the linear interpolation in time of the visible frames, patch by patch, and
+    h a transformer over patch tokens placed at continuous (t, row, column). Loss: mean squared error on frames hidden
+    in training, plus that on visible frames, plus Σ_q μ_q mean|∂ᵗ_q ŷ|ᵖ (Sobolev regulariser, by finite differences).
+
+    Fonseca et al. 2023, Continuous Spatiotemporal Transformers, ICML. Beyond the paper: hidden frames as isolated
+    queries, the interpolation residual, Fourier positions, masks for pixels outside the brain.
+    """
+
+    Config = CSTConfig
+    capabilities = frozenset({"reconstruct", "latents", "continuous_time", "attention"})
+    citation = "Fonseca A.H. et al. (2023). Continuous Spatiotemporal Transformers. ICML, PMLR 202:10343-10365."
+    config: CSTConfig
+    QUERY_CHUNK: ClassVar[int] = 16
+
+    def __init__(self, config: CSTConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        if layout.frames < 3:
+            raise ConfigError(
+                "CST needs windows of at least 3 frames.",
+                f"Found {layout.frames} at {layout.rate_hz:g} Hz.",
+                "Lengthen them: --set windows.duration=SECONDS",
+            )
+        self.patches = Patches(layout.brain, config.patch)
+        width, pixels = config.width, self.patches.pixels
+        norm, eps = ("post", 1e-12) if config.official else ("pre", 1e-5)
+        self.fourier = None if config.official else FourierFeatures((config.band_time, *[config.band_space] * 2))
+        self.embed = nn.Linear(pixels, width, bias=not config.official)
+        self.place = nn.Linear(self.fourier.features if self.fourier else 3, width)
+        self.flag = None if config.official else nn.Parameter(0.02 * torch.randn(2, width))
+        self.enter = nn.LayerNorm(width, eps=eps) if config.official else nn.Identity()
+        feedforward = config.feedforward or 4 * width
+        self.blocks = nn.ModuleList(
+            [
+                TransformerBlock(width, config.heads, feedforward, config.dropout, norm, eps)
+                for _ in range(config.layers)
+            ]
+        )
+        self.head = _head(config, pixels)
+        self.register_buffer("mean", torch.zeros(self.patches.inside.shape))
+        self.register_buffer("std", torch.ones(self.patches.inside.shape))
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> None:
+        """Fit mean and standard deviation; an entry that never changes gets the unit 1."""
+        count, mean, variance = moments(frames)
+        if self.config.normalise == "global":
+            brain, weight = self.layout.brain, count[self.layout.brain]
+            overall = np.average(mean[brain], weights=weight)
+            spread = np.average(variance[brain] + (mean[brain] - overall) ** 2, weights=weight)
+            mean, variance = np.full_like(mean, overall), np.full_like(variance, spread)
+        std = np.where(variance > 0, np.sqrt(variance), 1.0)
+        for buffer, values in ((self.mean, mean), (self.std, std)):
+            buffer.copy_(self.patches.split(torch.from_numpy(values).float()[None, None])[0, 0])
+        self.std.masked_fill_(~self.patches.inside, 1.0)
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        """Predict every frame; latents are last-layer tokens averaged over patches; attention rows of dropped patches are 0."""
+        values, seen, t = self._observe(batch)
+        tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
+        hidden, summary = self._encode(tokens, attention)
+        return Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=summary)
+
+    def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
+        """Predict frames at any times, in seconds on the clock of `batch.t`, from the visible entries.
+
+        Isolated queries are asked in chunks, which cannot change them; joint ones all at once.
+        """
+        values, seen, t = self._observe(batch)
+        asked = self._unit_time(batch, times)
+        step = self.QUERY_CHUNK if self.config.query == "isolated" else max(1, asked.shape[1])
+        frames = []
+        for chunk in asked.split(step, dim=1):
+            tokens = self._with_queries(values, seen, t, chunk)
+            hidden, _ = self._encode(tokens, False)
+            frames.append(self._frames(self._decode(hidden, tokens)[:, t.shape[1] :]))
+        return torch.cat(frames, dim=1)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return `hidden`, `visible` and, where weighted, `sobolev_1` to `sobolev_3`, in z-scored units."""
+        values, seen, t = self._observe(batch)
+        hide = hide_inner_frames(t.shape[0], t.shape[1], self.config.hide, generator).to(t.device)
+        seen = seen & ~hide[:, :, None, None]
+        if self.training and self.config.noise:
+            values = values + self.config.noise * torch.randn(values.shape, generator=generator).to(values)
+        asked = t[:, :0]
+        if any(self.config.sobolev) and self.config.dummies:
+            asked = times_between(t, self.config.dummies, generator)
+        tokens = self._with_queries(values, seen, t, asked)
+        output = self._decode(self._encode(tokens, False)[0], tokens)
+        valid = self.patches.split(batch.valid)
+        target = self._z_score(batch.target, valid)
+        error = (output[:, : t.shape[1]] - target) ** 2
+        parts = {
+            "hidden": _mean(error, valid & ~seen),
+            "visible": self.config.visible_weight * _mean(error, valid & seen),
+        }
+        return parts | self._sobolev(output, tokens.t)
+
+    def _observe(
+        self, batch: Batch
+    ) -> tuple[
+        Float[Tensor, "batch time site pixel"], Bool[Tensor, "batch time site pixel"], Float[Tensor, "batch time"]
+    ]:
+        seen = self.patches.split(batch.visible & batch.valid)
+        return self._z_score(batch.x, seen), seen, self._unit_time(batch, batch.t)
+
+    def _unit_time(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query"]:
+        return (times - batch.t[:, :1]) * (self.layout.rate_hz / (self.layout.frames - 1))
+
+    def _z_score(
+        self, frames: Float[Tensor, "batch time *space"], known: Bool[Tensor, "batch time site pixel"]
+    ) -> Float[Tensor, "batch time site pixel"]:
+        return ((self.patches.split(frames) - self.mean) / self.std).where(known, 0.0)
+
+    def _with_queries(
+        self,
+        values: Float[Tensor, "batch time site pixel"],
+        seen: Bool[Tensor, "batch time site pixel"],
+        t: Float[Tensor, "batch time"],
+        asked: Float[Tensor, "batch query"],
+    ) -> Tokens:
+        """Append query tokens at other times."""
+        times = torch.cat([t, asked], dim=1)
+        real = torch.nn.functional.pad(seen.any(-1), (0, 0, 0, asked.shape[1]))
+        return Tokens(interpolate(values, t, seen, times), real, times)
+
+    def _encode(
+        self, tokens: Tokens, attention: bool
+    ) -> tuple[Float[Tensor, "batch time site width"], Float[Tensor, "batch position time position"] | None]:
+        batch, time, site, _ = tokens.base.shape
+        state = self.embed(tokens.base) + self.place(self._positions(tokens.t))
+        if self.flag is not None:
+            state = state + self.flag[tokens.real.long()]
+        state = self.enter(state).flatten(1, 2)
+        mask = isolating_mask(tokens.real.flatten(1)) if self.config.query == "isolated" else None
+        last = torch.arange((time - 1) * site, time * site, device=state.device)
+        weights = state.new_zeros(batch, site, time * site) if attention else None
+        for block in self.blocks:
+            if weights is not None:
+                weights = weights + block.attention_weights(state, last, mask) / len(self.blocks)
+            state = block(state, mask)
+        summary = None if weights is None else self._summary(weights.unflatten(2, (time, site)))
+        return state.unflatten(1, (time, site)), summary
+
+    def _positions(self, t: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time site feature"]:
+        centres = self.patches.centres
+        axes = (t[:, :, None, None].expand(-1, -1, centres.shape[0], 1), centres.expand(*t.shape, -1, -1))
+        position = torch.cat(axes, dim=-1)
+        return self.fourier(position) if self.fourier else position
+
+    def _summary(self, weights: Float[Tensor, "batch site time site"]) -> Float[Tensor, "batch position time position"]:
+        keys = self.patches.scatter(weights)
+        return self.patches.scatter(keys.movedim(1, -1)).movedim(-1, 1)
+
+    def _decode(
+        self, hidden: Float[Tensor, "batch time site width"], tokens: Tokens
+    ) -> Float[Tensor, "batch time site pixel"]:
+        output = self.head(hidden)
+        return tokens.base + output if self.config.residual else output
+
+    def _frames(self, output: Float[Tensor, "batch time site pixel"]) -> Float[Tensor, "batch time *space"]:
+        return self.patches.join(output * self.std + self.mean)
+
+    def _sobolev(
+        self, output: Float[Tensor, "batch time site pixel"], t: Float[Tensor, "batch time"]
+    ) -> dict[str, Tensor]:
+        weights = self.config.sobolev
+        orders = max((q for q in (1, 2, 3) if weights[q - 1] and q < t.shape[1]), default=0)
+        slopes = derivatives(output, t, orders)
+        inside = self.patches.inside
+        return {
+            f"sobolev_{q}": weights[q - 1] * _mean(slope.abs() ** self.config.sobolev_power, inside.expand_as(slope))
+            for q, slope in enumerate(slopes, start=1)
+            if weights[q - 1]
+        }
+
+
+def _head(config: CSTConfig, pixels: int) -> nn.Module:
+    """Build the map from token to patch; its last layer starts at zero where it adds to the interpolation."""
+    last = nn.Linear(config.width, pixels, bias=not config.official)
+    if config.residual:
+        nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
+    else:
+        nn.init.xavier_normal_(last.weight, gain=nn.init.calculate_gain("tanh"))
+    norm = nn.LayerNorm(config.width, eps=1e-12 if config.official else 1e-5)
+    if not config.official:
+        return nn.Sequential(norm, last)
+    return nn.Sequential(nn.Linear(config.width, config.width), nn.GELU(), norm, last)
+
+
+def _mean(values: Float[Tensor, "*shape"], where: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Average over chosen entries; 0 where none is chosen."""
+    return values.where(where, 0.0).sum() / where.sum().clamp(min=1)

@@ -1,0 +1,52 @@
+"""What training hides, and where it looks between frames."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def hide_inner_frames(batch: int, frames: int, most: int, generator: torch.Generator) -> Bool[Tensor, "batch frames"]:
+    """Choose 1 to `most` inner frames per sample, uniformly in number and place; both ends stay.
+
+    Parameters
+    ----------
+    most
+        Capped at the number of inner frames.
+    generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor
+        True where a frame is hidden, on the CPU.
+    """
+    inner = frames - 2
+    count = torch.randint(1, min(most, inner) + 1, (batch, 1), generator=generator)
+    rank = torch.rand(batch, inner, generator=generator).argsort(1).argsort(1)
+    return torch.nn.functional.pad(rank < count, (1, 1))
+
+
+def times_between(
+    t: Float[Tensor, "batch time"], count: int, generator: torch.Generator
+) -> Float[Tensor, "batch count"]:
+    """Draw times between frames, no two close to each other or to a frame.
+
+    Every interval between frames is cut into as many slots as `count` asks for; distinct slots are drawn, and a time
+    uniformly in the inner 80 % of each. Finite differences through the drawn times therefore stay well conditioned.
+
+    Parameters
+    ----------
+    t
+        Increasing along time.
+    generator
+        On the CPU.
+    """
+    intervals = t.shape[1] - 1
+    slots = -(-count // intervals)
+    chosen = torch.rand(t.shape[0], intervals * slots, generator=generator).argsort(1)[:, :count]
+    place = (chosen % slots + 0.1 + 0.8 * torch.rand(t.shape[0], count, generator=generator)) / slots
+    chosen, place = chosen.to(t.device), place.to(t.device)
+    start, stop = t.gather(1, chosen // slots), t.gather(1, chosen // slots + 1)
+    return start + place * (stop - start)

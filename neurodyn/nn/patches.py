@@ -1,0 +1,97 @@
+"""Frames to patch tokens and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from neurodyn.core.errors import ConfigError
+
+
+class Patches(nn.Module):
+    """Exact tiling of a frame; the last row and column of patches are padded, patches without any brain are dropped.
+
+    Traces are one patch that holds every ROI.
+
+    Parameters
+    ----------
+    brain
+        Entries that are data, bool, shape (roi,) or (y, x).
+    patch
+        Height and width of a patch in pixels; not used for traces.
+
+    Raises
+    ------
+    ConfigError
+        If a patch is larger than the frame, or no entry is data.
+    """
+
+    def __init__(self, brain: np.ndarray, patch: tuple[int, int]) -> None:
+        super().__init__()
+        frame = np.atleast_2d(brain)
+        height, width = patch if brain.ndim == 2 else frame.shape
+        _check(brain, frame.shape, (height, width))
+        self.space = brain.shape
+        self.grid = (-(-frame.shape[0] // height), -(-frame.shape[1] // width))
+        index = _tile(np.arange(frame.size).reshape(frame.shape), self.grid, (height, width))
+        inside = (index >= 0) & frame.ravel()[index]
+        kept = np.flatnonzero(inside.any(1))
+        centres = (np.stack(np.unravel_index(kept, self.grid), -1) + 0.5) / np.array(self.grid)
+        self.register_buffer("sites", torch.from_numpy(kept), persistent=False)
+        self.register_buffer("index", torch.from_numpy(index[kept].clip(0)), persistent=False)
+        self.register_buffer("inside", torch.from_numpy(inside[kept]), persistent=False)
+        self.register_buffer("home", torch.from_numpy(_home(index[kept], inside[kept], frame.size)), persistent=False)
+        self.register_buffer("centres", torch.from_numpy(centres.astype(np.float32)), persistent=False)
+
+    @property
+    def pixels(self) -> int:
+        """Entries per token."""
+        return self.index.shape[1]
+
+    @property
+    def positions(self) -> int:
+        """Patches of the whole grid, dropped ones included."""
+        return self.grid[0] * self.grid[1]
+
+    def split(self, frames: Shaped[Tensor, "batch time *space"]) -> Shaped[Tensor, "batch time site pixel"]:
+        """Cut frames into tokens; entries outside the brain become 0 or False."""
+        tokens = frames.flatten(2)[..., self.index]
+        return tokens.where(self.inside, torch.zeros((), dtype=tokens.dtype, device=tokens.device))
+
+    def join(self, tokens: Shaped[Tensor, "batch time site pixel"]) -> Shaped[Tensor, "batch time *space"]:
+        """Put tokens back into frames; entries outside the brain become 0."""
+        flat = torch.nn.functional.pad(tokens.flatten(2), (0, 1))[..., self.home]
+        return flat.unflatten(-1, self.space)
+
+    def scatter(self, values: Float[Tensor, "*batch site"]) -> Float[Tensor, "*batch position"]:
+        """Spread one value per kept patch over the whole grid; dropped patches get 0."""
+        out = values.new_zeros(*values.shape[:-1], self.positions)
+        out[..., self.sites] = values
+        return out
+
+
+def _check(brain: np.ndarray, frame: tuple[int, ...], patch: tuple[int, int]) -> None:
+    if not brain.any():
+        raise ConfigError("The brain mask is empty.", "Expected at least one entry inside.", "Check the brain mask.")
+    if patch[0] > frame[0] or patch[1] > frame[1]:
+        raise ConfigError(
+            f"Patches of {patch[0]}×{patch[1]} pixels do not fit the frame.",
+            f"The frame has {frame[0]}×{frame[1]} pixels.",
+            "Use smaller ones: --set model.patch=[8,8]",
+        )
+
+
+def _tile(index: np.ndarray, grid: tuple[int, int], patch: tuple[int, int]) -> np.ndarray:
+    """Return the flat frame index of every entry of every patch, -1 in the padding, shape (patch, pixel)."""
+    padding = [(0, g * p - n) for g, p, n in zip(grid, patch, index.shape, strict=True)]
+    padded = np.pad(index, padding, constant_values=-1)
+    return padded.reshape(grid[0], patch[0], grid[1], patch[1]).swapaxes(1, 2).reshape(grid[0] * grid[1], -1)
+
+
+def _home(index: np.ndarray, inside: np.ndarray, entries: int) -> np.ndarray:
+    """Return for every frame entry its place among the flattened tokens; one past the last where it has none."""
+    home = np.full(entries, index.size)
+    home[index[inside]] = np.flatnonzero(inside)
+    return home

@@ -1,0 +1,69 @@
+"""The transformer block."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from neurodyn.nn.attention import MultiHeadAttention
+
+
+class TransformerBlock(nn.Module):
+    """Attention and a GELU feed-forward network, each with a skip connection.
+
+    pre-norm: h = x + A(LN(x)), out = h + F(LN(h)); post-norm: h = LN(x + A(x)), out = LN(h + F(h)).
+
+    Parameters
+    ----------
+    width
+        Features per token.
+    heads
+        Attention heads.
+    feedforward
+        Hidden units of the feed-forward network.
+    dropout
+        Share dropped in training, on attention weights and on both branches.
+    norm
+        "pre" (Xiong et al. 2020) or "post" (Vaswani et al. 2017).
+    eps
+        Added to the variance in layer normalisation.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        feedforward: int,
+        dropout: float = 0.0,
+        norm: Literal["pre", "post"] = "pre",
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__()
+        self.norm = norm
+        self.attention = MultiHeadAttention(width, heads, dropout)
+        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width))
+        self.norms = nn.ModuleList([nn.LayerNorm(width, eps=eps) for _ in range(2)])
+        self.drop = nn.Dropout(dropout)
+
+    def forward(
+        self, tokens: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token token"] | None = None
+    ) -> Float[Tensor, "batch token width"]:
+        """Transform tokens; `mask` as in MultiHeadAttention."""
+        first, second = self.norms
+        if self.norm == "pre":
+            tokens = tokens + self.drop(self.attention(first(tokens), mask))
+            return tokens + self.drop(self.feedforward(second(tokens)))
+        tokens = first(tokens + self.drop(self.attention(tokens, mask)))
+        return second(tokens + self.drop(self.feedforward(tokens)))
+
+    def attention_weights(
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        rows: Int[Tensor, " query"],
+        mask: Bool[Tensor, "batch token token"] | None = None,
+    ) -> Float[Tensor, "batch query token"]:
+        """Return rows of this block's attention map, averaged over heads, for the tokens that enter the block."""
+        seen = self.norms[0](tokens) if self.norm == "pre" else tokens
+        return self.attention.weights(seen, rows, mask)
