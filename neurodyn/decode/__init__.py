@@ -7,6 +7,7 @@ DECODERS = Registry(
     {
         "knn": "neurodyn.decode.knn:KNN",
         "ridge": "neurodyn.decode.ridge:Ridge",
+        "lda": "neurodyn.decode.lda:LDA",
         "logistic": "neurodyn.decode.logistic:Logistic",
     },
     "neurodyn.decoders",

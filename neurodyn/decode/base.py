@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -17,11 +18,14 @@ class Decoder(ABC):
     ----------
     params
         An instance of the class's `Params`.
+    task
+        One of the class's `tasks`.
     """
 
     Params: ClassVar[type[Params]]
     tasks: ClassVar[frozenset[Literal["regress", "classify"]]]
     citation: ClassVar[str] = ""
+    vectorised: ClassVar[bool] = False
 
     def __init__(self, params: Params, task: Literal["regress", "classify"]) -> None:
         self.params, self.task = params, task
@@ -38,3 +42,39 @@ class Decoder(ABC):
     @abstractmethod
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return one prediction per sample, shape (sample,)."""
+
+    @classmethod
+    def predict_path(
+        cls,
+        candidates: Sequence[Params],
+        task: Literal["regress", "classify"],
+        train: np.ndarray,
+        targets: np.ndarray,
+        test: np.ndarray,
+    ) -> np.ndarray:
+        """Fit every candidate to every column of targets; the protocol's columns are the labels and their shuffles.
+
+        A decoder that shares work between settings and columns overrides this and sets `vectorised`; the protocol then
+        tunes every shuffle anew.
+
+        Parameters
+        ----------
+        candidates
+            Settings to compare.
+        task
+            "regress" or "classify".
+        train, test
+            Features, shape (sample, feature).
+        targets
+            One label set per column, shape (training sample, column).
+
+        Returns
+        -------
+        numpy.ndarray
+            Predictions, shape (candidate, test sample, column).
+        """
+        out = np.empty((len(candidates), test.shape[0], targets.shape[1]), dtype=targets.dtype)
+        for row, params in enumerate(candidates):
+            for column in range(targets.shape[1]):
+                out[row, :, column] = cls(params, task).fit(train, targets[:, column]).predict(test)
+        return out

@@ -1,0 +1,305 @@
+"""The one protocol: cross-validation, nested tuning, label shuffles and intervals, for every decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodyn.core.config import build
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.scores import Score
+from neurodyn.decode import DECODERS
+from neurodyn.decode.base import Decoder
+from neurodyn.decode.reduce import FoldPCA
+from neurodyn.decode.scoring import Task, bootstrap_interval, metric_values, null_summary, trial_sums
+from neurodyn.decode.settings import Protocol
+from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
+
+RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows are in training; flatters every row"
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is decoded: one label per sample, and which samples belong together.
+
+    Parameters
+    ----------
+    target
+        Labels, shape (sample,): numbers, or any values for classification.
+    groups
+        Trial (or segment) of each sample, shape (sample,).
+    times
+        Time of each sample, s, shape (sample,).
+    task
+        "regress" or "classify".
+    name, session, unit, note
+        Written into every score; `unit` says what the groups are.
+
+    Raises
+    ------
+    DataError
+        If lengths differ, labels are missing, or there is only one value.
+    """
+
+    target: np.ndarray
+    groups: np.ndarray
+    times: np.ndarray
+    task: Task
+    name: str = "target"
+    session: str = ""
+    unit: str = "trials"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        sizes = {len(self.target), len(self.groups), len(self.times)}
+        if len(sizes) != 1 or 0 in sizes:
+            raise DataError(
+                "Target, trials and times must have one entry per sample.",
+                f"Found {len(self.target)}, {len(self.groups)} and {len(self.times)}.",
+                "Check where they come from.",
+            )
+        if self.task == "regress" and not np.isfinite(self.target.astype(float)).all():
+            raise DataError(
+                f"Target '{self.name}' has missing values.", "Expected finite numbers.", "Drop those samples first."
+            )
+        if np.unique(self.target).size < 2:
+            raise DataError(
+                f"Target '{self.name}' is constant.",
+                f"Found only {self.target[0]} in {len(self.target)} samples.",
+                "Choose another target, or windows that cover more conditions.",
+            )
+
+
+@dataclass(frozen=True)
+class _Design:
+    """What all features share: folds, encoded labels with their shuffles, trials."""
+
+    folds: list[Fold]
+    columns: np.ndarray  # (sample, 1 + shuffles)
+    groups: np.ndarray
+    classes: np.ndarray
+
+
+def evaluate(
+    features: Mapping[str, np.ndarray] | np.ndarray,
+    labels: Labels,
+    *,
+    decoder: str = "ridge",
+    params: Mapping[str, Any] | None = None,
+    protocol: Protocol | None = None,
+    models: Mapping[str, str] | None = None,
+) -> list[Score]:
+    """Score a decoder on one or more sets of features, all on the same folds and shuffles.
+
+    Parameters
+    ----------
+    features
+        Name -> array of shape (sample, feature), or one such array.
+    labels
+        What to decode.
+    decoder
+        Registered name.
+    params
+        The decoder's settings.
+    models
+        Feature name -> what made it; "none" where not given.
+
+    Returns
+    -------
+    list of Score
+        Per feature and metric the pooled value (fold "all") with interval, null and p, then one row per fold.
+
+    Raises
+    ------
+    DataError
+        If there are fewer trials than folds, or features are not finite.
+    ConfigError
+        If the decoder cannot do the task.
+    """
+    protocol = protocol or Protocol()
+    named = features if isinstance(features, Mapping) else {"features": features}
+    chosen = _decoder(decoder, labels.task)
+    settings = build(chosen.Params, dict(params or {}), "decoder params")
+    design = _design(labels, protocol)
+    scores = []
+    for name, values in named.items():
+        _check(name, values, labels)
+        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol)
+        context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
+        scores += _score(context, predicted, reference, design)
+    return scores
+
+
+def _decoder(name: str, task: Task) -> type[Decoder]:
+    chosen = DECODERS.get(name)
+    if task not in chosen.tasks:
+        fit = [n for n in DECODERS.names() if task in DECODERS.get(n).tasks]
+        raise ConfigError(
+            f"Decoder '{name}' cannot {task}.", f"It can: {', '.join(sorted(chosen.tasks))}.", f"Use --decoder {fit[0]}"
+        )
+    return chosen
+
+
+def _check(name: str, values: np.ndarray, labels: Labels) -> None:
+    if values.ndim != 2 or values.shape[0] != len(labels.target) or values.shape[1] == 0:
+        raise DataError(
+            f"Features '{name}' do not fit the target.",
+            f"Found shape {values.shape}; expected ({len(labels.target)}, feature).",
+            "Make features and target from the same windows.",
+        )
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).any(axis=1).sum())
+        raise DataError(
+            f"Features '{name}' are not finite.", f"Found {bad} samples with NaN or infinity.", "Mask or repair them."
+        )
+
+
+def _design(labels: Labels, protocol: Protocol) -> _Design:
+    groups = order_groups(labels.groups, labels.times)
+    if labels.task == "classify":
+        classes, encoded = np.unique(labels.target, return_inverse=True)
+    else:
+        classes, encoded = np.empty(0), labels.target.astype(np.float64)
+    folds = make_folds(groups, protocol)
+    rng = np.random.default_rng([protocol.seed, 1])
+    shuffled = [shuffle_trials(encoded, groups, labels.times, rng) for _ in range(protocol.shuffles)]
+    return _Design(folds, np.stack([encoded, *shuffled], axis=1), groups, classes)
+
+
+def shuffle_trials(target: np.ndarray, groups: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give each trial the label sequence of another one, so that the structure within trials is kept.
+
+    Parameters
+    ----------
+    target
+        Labels, shape (sample,).
+    groups
+        Trials numbered from 0, shape (sample,).
+    times
+        s, shape (sample,); order the samples of a trial. Where lengths differ, relative positions are matched.
+    """
+    order = np.lexsort((times, groups))
+    size = np.bincount(groups)
+    begin = np.cumsum(size) - size
+    group = groups[order]
+    rank = np.arange(order.size) - begin[group]
+    donor = rng.permutation(size.size)[group]
+    source = begin[donor] + ((rank + 0.5) / size[group] * size[donor]).astype(int)
+    out = np.empty_like(target)
+    out[order] = target[order][source]
+    return out
+
+
+def _cross_validate(
+    decoder: type[Decoder], params: Any, values: np.ndarray, task: Task, design: _Design, protocol: Protocol
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return, per fold, predictions and training means, each of shape (test sample, column)."""
+    components = protocol.pca or (protocol.wide_pca if values.shape[1] > protocol.wide else None)
+    reduce = FoldPCA(values, components) if components else None
+    candidates = decoder.candidates(params) if protocol.tune else [params]
+    predicted, reference = [], []
+    for fold in design.folds:
+        train, test = reduce(fold.train, fold.test) if reduce else (values[fold.train], values[fold.test])
+        targets = design.columns[fold.train]
+        inner = inner_folds(design.groups[fold.train], protocol.inner_folds, protocol.seed)
+        predicted.append(_tuned(decoder, candidates, task, train, targets, test, inner))
+        reference.append(np.broadcast_to(targets.mean(axis=0), predicted[-1].shape))
+    return predicted, reference
+
+
+def _tuned(
+    decoder: type[Decoder],
+    candidates: list[Any],
+    task: Task,
+    train: np.ndarray,
+    targets: np.ndarray,
+    test: np.ndarray,
+    inner: list[tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """Predict with the candidate that is best inside the training samples, per column where that is cheap.
+
+    Where it is not, shuffles use the setting chosen for the true labels; their test labels play no part in either.
+    """
+    if len(candidates) > 1:
+        tried = targets if decoder.vectorised else targets[:, :1]
+        loss = np.zeros((len(candidates), tried.shape[1]))
+        for fit, held in inner:
+            path = decoder.predict_path(candidates, task, train[fit], tried[fit], train[held])
+            loss += _loss(task, tried[held], path)
+        best = loss.argmin(axis=0)
+        if decoder.vectorised:
+            path = decoder.predict_path(candidates, task, train, targets, test)
+            return path[best, :, np.arange(best.size)].T
+        candidates = [candidates[best[0]]]
+    return decoder.predict_path(candidates, task, train, targets, test)[0]
+
+
+def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:
+    wrong = (truth - path) ** 2 if task == "regress" else truth != path
+    return wrong.sum(axis=1)
+
+
+@dataclass(frozen=True)
+class _Context:
+    labels: Labels
+    protocol: Protocol
+    model: str
+    features: str
+    decoder: str
+
+    def score(self, metric: str, value: float, n: int, **rest: Any) -> Score:
+        missing = float("nan")
+        common = {"fold": "all", "ci_low": missing, "ci_high": missing, "null_mean": missing, "p": missing}
+        return Score(
+            session=self.labels.session,
+            model=self.model,
+            seed=self.protocol.seed,
+            split=self.protocol.split,
+            target=self.labels.name,
+            metric=metric,
+            value=float(value),
+            n=n,
+            unit=self.labels.unit,
+            features=self.features,
+            decoder=self.decoder,
+            **(common | rest),
+        )
+
+
+def _score(context: _Context, predicted: list[np.ndarray], reference: list[np.ndarray], design: _Design) -> list[Score]:
+    task, protocol = context.labels.task, context.protocol
+    shape = (int(design.groups.max()) + 1, design.classes.size)
+    sums = np.zeros((protocol.repeats, shape[0], design.columns.shape[1], 3 if task == "regress" else 2 * shape[1]))
+    single = []
+    for fold, guess, mean in zip(design.folds, predicted, reference, strict=True):
+        part = trial_sums(task, design.columns[fold.test], guess, mean, design.groups[fold.test], shape)
+        sums[fold.repeat] += part
+        single.append((fold, metric_values(task, part[:, 0].sum(axis=0))))
+    pooled = metric_values(task, sums.sum(axis=1))  # (repeat, column)
+    bands = bootstrap_interval(task, sums[:, :, 0], protocol.bootstraps, protocol.seed)
+    tested = int((sums[:, :, 0].sum(axis=(0, 2)) > 0).sum())
+    scores = []
+    for metric, values in pooled.items():
+        across = values.mean(axis=0)
+        null_mean, p, words = null_summary(metric, across[0], across[1:])
+        band = {"ci_low": bands[metric][0], "ci_high": bands[metric][1]}
+        note = _note(context, metric, words, design)
+        scores.append(context.score(metric, across[0], tested, null_mean=null_mean, p=p, note=note, **band))
+        for fold, by_metric in single:
+            trials = np.unique(design.groups[fold.test]).size
+            scores.append(context.score(metric, float(by_metric[metric]), trials, fold=f"{fold.repeat}.{fold.number}"))
+    return scores
+
+
+def _note(context: _Context, metric: str, words: str, design: _Design) -> str:
+    chance = ""
+    if metric == "accuracy":
+        counts = np.bincount(design.columns[:, 0].astype(int))
+        chance = f"chance {counts.max() / counts.sum():.3f} (most frequent of {counts.size} classes)"
+    elif metric == "balanced accuracy":
+        chance = f"chance {1 / design.classes.size:.3f}"
+    random = RANDOM_NOTE if context.protocol.split == "random" else ""
+    return "; ".join(part for part in (random, chance, words, context.labels.note) if part)

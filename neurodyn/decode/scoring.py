@@ -1,0 +1,114 @@
+"""Metrics from sums over trials, so that intervals and nulls cost one matrix product."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+Task = Literal["regress", "classify"]
+
+
+def trial_sums(
+    task: Task,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    groups: np.ndarray,
+    shape: tuple[int, int],
+) -> np.ndarray:
+    """Sum per trial what the metrics need.
+
+    Parameters
+    ----------
+    truth, predicted
+        Labels and predictions, shape (sample, column).
+    reference
+        What is known without features: the training mean, shape (sample, column). Used for regression.
+    groups
+        Trial of each sample, shape (sample,).
+    shape
+        Number of trials and of classes.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (trial, column, sum): count, squared error, squared deviation from the reference; for classification the
+        count and the correct count of each class.
+    """
+    if task == "regress":
+        parts = [np.ones_like(predicted), (truth - predicted) ** 2, (truth - reference) ** 2]
+    else:
+        hits = truth == predicted
+        parts = [truth == k for k in range(shape[1])]
+        parts += [part & hits for part in parts]
+    out = np.zeros((shape[0], truth.shape[1], len(parts)))
+    for k, part in enumerate(parts):
+        np.add.at(out[:, :, k], groups, part)
+    return out
+
+
+def metric_values(task: Task, sums: np.ndarray) -> dict[str, np.ndarray]:
+    r"""Turn sums into metrics.
+
+    .. math:: R^2 = 1 - \sum_i (y_i - \hat y_i)^2 / \sum_i (y_i - \bar y_\mathrm{train})^2
+
+    so that predicting the training mean gives exactly 0.
+
+    Parameters
+    ----------
+    sums
+        Shape (..., sum), as from `trial_sums`, added over trials.
+
+    Returns
+    -------
+    dict
+        Metric -> values, shape (...); NaN where nothing was tested.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if task == "regress":
+            count, error, deviation = np.moveaxis(sums, -1, 0)
+            values = {"r2": 1 - error / deviation, "mse": error / count}
+        else:
+            total, correct = np.split(sums, 2, axis=-1)
+            recall = np.where(total > 0, correct / total, 0.0).sum(-1) / (total > 0).sum(-1)
+            values = {"accuracy": correct.sum(-1) / total.sum(-1), "balanced accuracy": recall}
+    return {name: np.where(np.isfinite(value), value, np.nan) for name, value in values.items()}
+
+
+LOWER_IS_BETTER = frozenset({"mse"})
+
+
+def bootstrap_interval(task: Task, sums: np.ndarray, bootstraps: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Return 95 % percentile intervals over resampled trials; the fitted decoders are held fixed.
+
+    Parameters
+    ----------
+    sums
+        Sums of the true labels' predictions, shape (repeat, trial, sum).
+    """
+    trials = sums.shape[1]
+    weights = np.random.default_rng(seed).multinomial(trials, np.full(trials, 1 / trials), size=bootstraps)
+    resampled = np.einsum("bg,rgk->brk", weights.astype(float), sums)
+    bands = {}
+    for name, values in metric_values(task, resampled).items():
+        means = values.mean(axis=1)
+        means = means[np.isfinite(means)]
+        low, high = np.percentile(means, [2.5, 97.5]) if means.size else (np.nan, np.nan)
+        bands[name] = (float(low), float(high))
+    return bands
+
+
+def null_summary(name: str, value: float, null: np.ndarray) -> tuple[float, float, str]:
+    """Compare a value with shuffled labels.
+
+    Returns
+    -------
+    tuple
+        Mean over shuffles, p = (1 + number at least as good) / (1 + shuffles), and the shuffles' 95 % range in words.
+    """
+    if not null.size:
+        return float("nan"), float("nan"), ""
+    better = null <= value if name in LOWER_IS_BETTER else null >= value
+    low, high = np.percentile(null, [2.5, 97.5])
+    return float(null.mean()), float((1 + better.sum()) / (1 + null.size)), f"shuffled 95 %: {low:.3f} to {high:.3f}"
