@@ -57,10 +57,15 @@ def _walk(node: yaml.Node, prefix: Path_, lines: dict[Path_, int]) -> None:
             path = (*prefix, str(key.value))
             lines[path] = key.start_mark.line + 1
             _walk(value, path, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            path = (*prefix, str(index))
+            lines[path] = value.start_mark.line + 1
+            _walk(value, path, lines)
 
 
 def load_yaml(path: Path) -> Layer:
-    """Read a YAML mapping with the line number of every key.
+    """Read a YAML mapping with the line number of every key; list items count as keys "0", "1", ….
 
     Raises
     ------
@@ -161,7 +166,10 @@ def validate(model: type[M], resolved: Resolved, prefix: Path_ = ()) -> M:
 
 
 def _config_error(model: type[BaseModel], error: ValidationError, resolved: Resolved, prefix: Path_) -> ConfigError:
-    first = error.errors(include_url=False)[0]
+    faults = error.errors(include_url=False)
+    first = next(
+        (fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0]
+    )  # a typo hides a missing key
     path = (*prefix, *(str(part) for part in first["loc"]))
     origin = next(
         (resolved.origins[path[:n]] for n in range(len(path), 0, -1) if path[:n] in resolved.origins), "defaults"

@@ -35,7 +35,8 @@ def prepare(folder: Path, jobs: Sequence[Job], configs: dict[str, dict[str, Any]
         "configs": configs,
     }
     make_folder(folder)
-    if (folder / PLAN).exists() and existing == "error" and read_json(folder / PLAN) != wanted:
+    before = read_json(folder / PLAN) if (folder / PLAN).exists() else wanted
+    if existing == "error" and before != wanted:
         raise ConfigError(
             f"{folder} already holds another pipeline or configuration.",
             f"Compare {folder / PLAN}.",
@@ -45,8 +46,11 @@ def prepare(folder: Path, jobs: Sequence[Job], configs: dict[str, dict[str, Any]
         with atomic(folder / "configs" / f"{name}.yaml") as path:
             path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     write_json(folder / PLAN, wanted)
+    unchanged = [job for job in wanted["jobs"] if job in before["jobs"]]
+    unchanged = [job for job in unchanged if configs.get(job["name"]) == before["configs"].get(job["name"])]
+    stand = {job["name"] for job in unchanged if (folder / job["product"]).exists()}
     for job in jobs:
-        if not (folder / job.product).exists():
+        if job.name not in stand:
             marker(folder, job.name).unlink(missing_ok=True)
     return all(marker(folder, job.name).exists() for job in jobs)
 
@@ -111,24 +115,17 @@ def _snakemake(folder: Path, parallel: int, keep_going: bool, until: str | None,
     ]
     command += ["--quiet", "all", "--keep-going"] if keep_going else ["--quiet", "all"]
     command += ["--until", until] if until else []
-    environment = os.environ | {"NEURODYN_PYTHON": sys.executable}
-    process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
     lines: list[str] = []
-    try:
+    environment = os.environ | {"NEURODYN_PYTHON": sys.executable}
+    pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
         for line in process.stdout or ():
             lines.append(line)
             if line.startswith("neurodyn: "):
                 say(line.removeprefix("neurodyn: ").rstrip())
-    except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-        raise
-    code = process.wait()
     with atomic(folder / "logs" / "snakemake.log") as path:
         path.write_text("".join(lines), encoding="utf-8")
-    return code
+    return process.returncode
 
 
 def _failure(folder: Path, failed: Sequence[Job]) -> WorkError:

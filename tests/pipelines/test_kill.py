@@ -1,0 +1,99 @@
+"""Kill -9 at random moments; the same command then finishes with the artefacts of an undisturbed run."""
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+MOMENTS = 20
+TIMED = {"provenance.json", "log.jsonl", "report.html"}  # they carry times of day
+FOLDERS = {"jobs", "logs", ".snakemake", "checkpoints"}
+
+PIPELINE = """
+description: tiny chain to be killed
+jobs:
+  recording: {command: [simulate, widefield], set: {trials: 24, height: 16, width: 16}, out: recording.zarr}
+  preprocessed: {command: [preprocess, "@recording"], options: {chain: widefield}, out: preprocessed.zarr}
+  cst: {command: [train, cst-tiny, "@preprocessed"], options: {gpu: none, epochs: 3}, out: runs/cst}
+  prediction: {command: [infer, "@cst"], options: {gpu: none}}
+  contrast: {command: [decode, "@prediction"], options: {target: contrast, shuffles: 20}}
+"""
+
+
+def command(*args: object) -> list[str]:
+    return [sys.executable, "-m", "neurodyn", *map(str, args)]
+
+
+def fingerprint(folder: Path) -> dict[str, str]:
+    """Hash every final artefact below a folder; what carries a time of day or is scaffolding stays out."""
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in TIMED and not p.name.endswith(".lock"))
+    kept = (p for p in files if not FOLDERS & set(p.relative_to(folder).parts))
+    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}
+
+
+def finish(args: list[str], folder: Path) -> float:
+    start = time.perf_counter()
+    result = subprocess.run(args, cwd=folder, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    return time.perf_counter() - start
+
+
+def kill_after(args: list[str], folder: Path, seconds: float) -> bool:
+    """Start a command in its own process group and kill it all after some time; return whether it was still running."""
+    process = subprocess.Popen(
+        args, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("inputs")
+    finish(
+        command("simulate", "widefield", "-o", "raw.zarr", "-s", "trials=60", "-s", "height=64", "-s", "width=64"),
+        folder,
+    )
+    finish(
+        command("simulate", "widefield", "-o", "small.zarr", "-s", "trials=24", "-s", "height=16", "-s", "width=16"),
+        folder,
+    )
+    finish(command("preprocess", "small.zarr", "--chain", "widefield", "-o", "clean.zarr"), folder)
+    (folder / "tiny.yaml").write_text(PIPELINE)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("verb", ["preprocess", "train", "run"])
+def test_killed_work_is_finished_by_the_same_command(verb: str, recordings: Path, tmp_path: Path) -> None:
+    arguments = {
+        "preprocess": command("preprocess", recordings / "raw.zarr", "--chain", "widefield", "-o", "out/clean.zarr"),
+        "train": command("train", "cst-tiny", recordings / "clean.zarr", "-o", "out", "--gpu", "none", "--epochs", 6),
+        "run": command("run", recordings / "tiny.yaml", "-o", "out"),
+    }[verb]
+    (tmp_path / "undisturbed").mkdir()
+    seconds = finish(arguments, tmp_path / "undisturbed")
+    expected = fingerprint(tmp_path / "undisturbed" / "out")
+    assert expected
+    rng, killed = random.Random(0), 0
+    for moment in range(MOMENTS):
+        folder = tmp_path / f"killed{moment}"
+        folder.mkdir()
+        killed += kill_after(arguments, folder, rng.uniform(0.05, 0.98) * seconds)
+        finish(arguments, folder)
+        assert fingerprint(folder / "out") == expected, f"moment {moment}"
+        leftovers = [p for p in folder.rglob(".*") if ".partial-" in p.name or p.name.endswith(".lock")]
+        assert not leftovers, leftovers
+    assert killed >= MOMENTS // 2

@@ -1,0 +1,129 @@
+"""Pipelines become jobs, jobs become commands; a failure says what to type."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from neurodyn.core.config import build, list_presets, load_yaml
+from neurodyn.core.errors import ConfigError, UnknownNameError, WorkError
+from neurodyn.workflow.pipeline import Job, PipelineSpec, load_pipeline, plan
+from neurodyn.workflow.run import job_states, marker, run
+
+
+def spec(**jobs: object) -> PipelineSpec:
+    return build(PipelineSpec, {"description": "test", "jobs": jobs}, "test")
+
+
+def test_products_flow_along_references() -> None:
+    jobs, configs = plan(
+        spec(
+            movie={"command": ["simulate", "widefield"], "set": {"trials": 3, "deep": {"key": 1}}, "out": "a b.zarr"},
+            scores={
+                "command": ["decode", "@movie"],
+                "options": {"folds": 3, "json": True},
+                "config": {"target": "contrast"},
+            },
+        )
+    )
+    assert jobs[0] == Job(
+        "movie",
+        (
+            "simulate",
+            "widefield",
+            "-o",
+            "a b.zarr",
+            "--set",
+            "trials=3",
+            "--set",
+            "deep.key=1",
+            "--existing",
+            "overwrite",
+        ),
+        (),
+        "a b.zarr",
+    )
+    assert jobs[1].argv == ("decode", "a b.zarr", "-c", "configs/scores.yaml", "--folds", "3", "--json")
+    assert jobs[1].needs == ("movie",) and jobs[1].product == "a b.zarr"
+    assert configs == {"scores": {"target": "contrast"}}
+
+
+def test_an_input_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    jobs, _ = plan(spec(a={"command": ["convert", "@input"], "out": "a.zarr"}), [Path("movie.tif")])
+    assert jobs[0].argv[1] == str(tmp_path / "movie.tif")
+
+
+@pytest.mark.parametrize("out", ["/etc/x", "../x", None])
+def test_products_stay_in_the_folder(out: str | None) -> None:
+    with pytest.raises(ConfigError, match=r"jobs\.a\.out"):
+        plan(spec(a={"command": ["simulate", "widefield"], "out": out}))
+
+
+def test_a_job_cannot_need_a_later_one() -> None:
+    with pytest.raises(UnknownNameError, match="earlier job"):
+        plan(spec(a={"command": ["decode", "@b"]}, b={"command": ["decode", "@a"]}))
+
+
+@pytest.mark.parametrize("name", list_presets("pipeline"))
+def test_every_packaged_pipeline_plans(name: str, tmp_path: Path) -> None:
+    loaded, _ = load_pipeline(name)
+    jobs, _ = plan(loaded, [tmp_path / "one", tmp_path / "two"])
+    assert len(jobs) == len(loaded.jobs) and loaded.description
+    help_text = {job.argv[0] for job in jobs}
+    assert help_text <= {"simulate", "preprocess", "extract", "train", "infer", "decode", "report", "convert", "fetch"}
+
+
+def test_line_of_a_bad_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("description: x\njobs:\n  a:\n    comand: [simulate]\n")
+    with pytest.raises(ConfigError, match=r"p\.yaml:4: unknown key 'jobs\.a\.comand'"):
+        load_pipeline(str(path))
+
+
+SMALL = {"command": ["simulate", "two_photon"], "set": {"repeats": 1}, "out": "my recording.zarr"}
+
+
+def quiet(text: str) -> None:
+    """Say nothing."""
+
+
+def test_jobs_run_once_and_a_changed_plan_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "out put"
+    jobs, configs = plan(spec(recording=SMALL))
+    run(folder, jobs, configs, say=quiet)
+    made = marker(folder, "recording").stat().st_mtime_ns
+    assert job_states(folder) == [{"job": "recording", "state": "done", "product": "my recording.zarr"}]
+
+    said: list[str] = []
+    run(folder, jobs, configs, say=said.append)
+    assert "up to date" in said[0] and marker(folder, "recording").stat().st_mtime_ns == made
+
+    others, _ = plan(spec(recording=SMALL | {"set": {"repeats": 2}}))
+    with pytest.raises(ConfigError, match="another pipeline"):
+        run(folder, others, {}, say=quiet)
+    run(folder, others, {}, existing="overwrite", say=quiet)
+    assert marker(folder, "recording").stat().st_mtime_ns != made
+
+
+def test_a_failed_job_says_how_to_repeat_it(tmp_path: Path) -> None:
+    jobs, configs = plan(spec(recording={"command": ["simulate", "nonsense"], "out": "a.zarr"}))
+    with pytest.raises(WorkError) as caught:
+        run(tmp_path / "out", jobs, configs, say=quiet)
+    assert "'recording' failed" in caught.value.what and "no simulator named 'nonsense'" in caught.value.found
+    repeat = caught.value.fix.removeprefix("Repeat it: ").replace(
+        "neurodyn simulate", f"{sys.executable} -m neurodyn simulate"
+    )
+    assert subprocess.run(repeat, shell=True, capture_output=True, check=False).returncode == 2
+    assert job_states(tmp_path / "out")[0]["state"] == "unfinished"
+
+
+def test_sets_reach_into_a_pipeline(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump({"description": "x", "jobs": {"a": SMALL}}))
+    loaded, resolved = load_pipeline(str(path), ["jobs.a.set.repeats=7"])
+    assert loaded.jobs["a"].set == {"repeats": 7}
+    assert resolved.origins[("jobs", "a", "set", "repeats")] == "--set jobs.a.set.repeats=7"
+    assert load_yaml(path).values["jobs"]["a"]["set"] == {"repeats": 1}
