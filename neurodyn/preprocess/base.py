@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +14,10 @@ from neurodyn.core.config import Params
 from neurodyn.data.store import create_variable
 
 LAYOUT_KINDS = {2: "traces", 3: "movie"}
+
+
+def _silent(share: float) -> None:
+    """Report to nobody."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Workspace:
         Pixels inside the brain, bool, shape (y, x), or None.
     indicator
         Name of the calcium indicator.
+    progress
+        Called with the share of the step's work that is done, 0 to 1.
     """
 
     root: zarr.Group
@@ -38,6 +45,7 @@ class Workspace:
     time: np.ndarray
     brain: np.ndarray | None
     indicator: str
+    progress: Callable[[float], None] = _silent
 
     def __getitem__(self, name: str) -> zarr.Array:
         array = self.root[f"neural/{name}"]
