@@ -14,6 +14,7 @@ from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_fro
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
 
+INPUT = re.compile(r"@input[1-9]?")
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "infer", "convert")
 
@@ -22,7 +23,7 @@ class JobSpec(Params):
     """One job as written in the pipeline's YAML."""
 
     command: tuple[str, ...] = Field(
-        description="verb and arguments; @job is that job's product, @input the files given"
+        description="verb and arguments; @job is that job's product, @input the files given, @input1 the first"
     )
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="long options of the command"
@@ -106,10 +107,8 @@ def _job(name: str, spec: JobSpec, earlier: dict[str, Job], files: list[str]) ->
     argv: list[str] = []
     needs: list[str] = []
     for word in spec.command:
-        if word == "@input":
-            if not files:
-                raise ConfigError("This pipeline needs input files.", "Found none.", "Type: neurodyn run PIPELINE FILE")
-            argv += files
+        if INPUT.fullmatch(word):
+            argv += _inputs(word, files)
         elif word.startswith("@"):
             if word[1:] not in earlier:
                 raise unknown(f"earlier job for jobs.{name}", word[1:], earlier)
@@ -124,6 +123,17 @@ def _job(name: str, spec: JobSpec, earlier: dict[str, Job], files: list[str]) ->
         )
     argv += _flags(name, spec)
     return Job(name, tuple(argv), tuple(needs), product)
+
+
+def _inputs(word: str, files: list[str]) -> list[str]:
+    """Return all files for ``@input``, the first for ``@input1``, and so on."""
+    number = word.removeprefix("@input")
+    chosen = files[int(number) - 1 : int(number)] if number else files
+    if not chosen:
+        raise ConfigError(
+            f"This pipeline needs {word}.", f"Found {len(files)} input files.", "Type: neurodyn run PIPELINE FILE…"
+        )
+    return chosen
 
 
 def _flags(name: str, spec: JobSpec) -> list[str]:

@@ -45,13 +45,13 @@ def prepare(folder: Path, jobs: Sequence[Job], configs: dict[str, dict[str, Any]
     for name, config in configs.items():
         with atomic(folder / "configs" / f"{name}.yaml") as path:
             path.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    write_json(folder / PLAN, wanted)
     unchanged = [job for job in wanted["jobs"] if job in before["jobs"]]
     unchanged = [job for job in unchanged if configs.get(job["name"]) == before["configs"].get(job["name"])]
     stand = {job["name"] for job in unchanged if (folder / job["product"]).exists()}
     for job in jobs:
         if job.name not in stand:
             marker(folder, job.name).unlink(missing_ok=True)
+    write_json(folder / PLAN, wanted)  # last: a plan on disk means that no marker of another plan is left
     return all(marker(folder, job.name).exists() for job in jobs)
 
 
