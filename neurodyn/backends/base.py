@@ -157,6 +157,11 @@ class Backend(nn.Module, ABC):
             Chunks of training windows, float32, shape (window, time, *space); NaN where not valid. Each window once.
         """
 
+    @property
+    def attention_grid(self) -> tuple[int, int] | None:
+        """Rows and columns that an attention map's keys fill, row by row; None without attention."""
+        return None
+
     def stages(self) -> tuple[str, ...]:
         """Name the training stages in order; () for a model that `prepare` fits entirely."""
         return ("main",)

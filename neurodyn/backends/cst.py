@@ -125,6 +125,11 @@ class CST(Backend):
         self.register_buffer("mean", torch.zeros(self.patches.inside.shape))
         self.register_buffer("std", torch.ones(self.patches.inside.shape))
 
+    @property
+    def attention_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches; (1, 1) for traces."""
+        return self.patches.grid
+
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and standard deviation; an entry that never changes gets the unit 1."""
         count, mean, variance = moments(frames)

@@ -1,1 +1,1 @@
-"""Fitting, run folders and inference: one way for every back-end."""
+"""Training and inference: one LightningModule, one run folder."""

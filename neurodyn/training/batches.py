@@ -1,0 +1,111 @@
+"""Windows to batches, in an order that only the seed and the epoch decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neurodyn.backends.base import Batch, Layout
+from neurodyn.data.windows import Windows
+
+PREPARE_WINDOWS = 64
+PURPOSES = ("weights", "epoch", "order", "step", "validation", "hidden test")
+
+
+def derive_seed(seed: int, purpose: str, *index: int) -> int:
+    """Return an independent seed for one use, e.g. the masks of one step."""
+    sequence = np.random.SeedSequence([seed, PURPOSES.index(purpose), *index])
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
+    """Return a CPU generator with the derived seed."""
+    return torch.Generator().manual_seed(derive_seed(seed, purpose, *index))
+
+
+def layout(windows: Windows) -> Layout:
+    """Describe windows to a back-end."""
+    return Layout(windows.frames, windows.space, windows.rate_hz, windows.brain)
+
+
+def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray | None = None) -> Batch:
+    """Read windows as a Batch.
+
+    Parameters
+    ----------
+    hidden
+        Frames the model must not see, bool, shape (window, time).
+    """
+    values, mask = windows.values(indices)
+    visible = mask if hidden is None else mask & ~hidden.reshape(*hidden.shape, *[1] * len(windows.space))
+    t = torch.from_numpy(windows.times).float().expand(len(values), -1)
+    session = torch.from_numpy(np.asarray(windows.session[indices], dtype=np.int64))
+    return Batch(torch.from_numpy(values), t, torch.from_numpy(visible), torch.from_numpy(mask), session)
+
+
+def prepare_chunks(windows: Windows) -> Iterator[np.ndarray]:
+    """Yield every window once, NaN where not valid, for `Backend.prepare`."""
+    for start in range(0, len(windows), PREPARE_WINDOWS):
+        values, mask = windows.values(slice(start, start + PREPARE_WINDOWS))
+        values[~mask] = np.nan
+        yield values
+
+
+@dataclass(frozen=True)
+class TrainingBatches:
+    """The batches of one epoch.
+
+    Parameters
+    ----------
+    windows
+        Training windows.
+    batch
+        Windows per step, over all ranks.
+    steps
+        Steps per epoch; None for one pass over the windows.
+    seed, epoch
+        Decide the order.
+    rank, ranks
+        This process and their number; every rank takes its share of each batch.
+    """
+
+    windows: Windows
+    batch: int
+    steps: int | None
+    seed: int
+    epoch: int
+    rank: int = 0
+    ranks: int = 1
+
+    def __len__(self) -> int:
+        if self.steps:
+            return self.steps
+        full, rest = divmod(len(self.windows), self.batch)
+        return full + (rest >= self.ranks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        rng = np.random.default_rng(derive_seed(self.seed, "order", self.epoch))
+        order = rng.permutation(len(self.windows))
+        while self.steps and order.size < self.steps * self.batch:
+            order = np.concatenate([order, rng.permutation(len(self.windows))])
+        for step in range(len(self)):
+            chosen = order[step * self.batch : (step + 1) * self.batch]
+            yield read_batch(self.windows, chosen[self.rank :: self.ranks])
+
+
+@dataclass(frozen=True)
+class OrderedBatches:
+    """Every window once, in order."""
+
+    windows: Windows
+    batch: int
+
+    def __len__(self) -> int:
+        return -(-len(self.windows) // self.batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for start in range(0, len(self.windows), self.batch):
+            yield read_batch(self.windows, slice(start, start + self.batch))

@@ -1,0 +1,128 @@
+"""What survives a kill: one checkpoint per epoch, and the metrics table made from it."""
+
+from __future__ import annotations
+
+import csv
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import pytorch_lightning as pl
+import torch
+
+from neurodyn.core.errors import DataError
+from neurodyn.core.files import atomic
+from neurodyn.core.log import LOGGER
+from neurodyn.training.module import TrainingModule
+
+Row = dict[str, float | int]
+Progress = Callable[[Row], None]
+
+
+class Keeper(pl.Callback):
+    """After every epoch: a row of metrics, the best weights, early stopping and an atomic checkpoint.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    progress
+        Called with every new row, which also holds `epochs`, the number planned.
+    """
+
+    def __init__(self, folder: Path, progress: Progress | None = None) -> None:
+        self.folder, self.progress = folder, progress
+        self.rows: list[Row] = []
+        self.best: dict[str, Any] = {"epoch": -1, "value": float("inf"), "weights": {}}
+        self.finished = False
+
+    @property
+    def state_key(self) -> str:
+        """Name of the state in a checkpoint."""
+        return "neurodyn"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return rows, best weights and whether training is over."""
+        return {"rows": self.rows, "best": self.best, "finished": self.finished}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over what an interrupted run had."""
+        self.rows, self.best, self.finished = state_dict["rows"], state_dict["best"], state_dict["finished"]
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch."""
+        if not isinstance(pl_module, TrainingModule):
+            raise TypeError(type(pl_module).__name__)
+        row = _row(trainer, pl_module)
+        self.rows.append(row)
+        self._judge(row, pl_module)
+        patience, epochs = pl_module.settings.patience, pl_module.settings.epochs
+        stale = patience is not None and row["epoch"] - self.best["epoch"] >= patience
+        self.finished = stale or row["epoch"] >= epochs
+        trainer.should_stop = trainer.should_stop or stale
+        self._save(trainer)
+        if trainer.is_global_zero:
+            LOGGER.info("epoch %d/%d", row["epoch"], epochs, extra={"fields": dict(row)})
+            if self.progress:
+                self.progress(row | {"epochs": epochs})
+
+    def _judge(self, row: Row, module: TrainingModule) -> None:
+        """Keep the weights with the smallest hidden-frame error on validation windows; the latest if there are none."""
+        value = row.get("valid_hidden", row.get("valid_loss", -float(row["epoch"])))
+        if value < self.best["value"]:
+            weights = {name: tensor.detach().cpu().clone() for name, tensor in module.result.state_dict().items()}
+            self.best = {"epoch": row["epoch"], "value": value, "weights": weights}
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        path = checkpoint_path(self.folder)
+        partial = path.with_suffix(".partial")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            partial.replace(path)
+            write_metrics(self.folder, self.rows)
+
+
+def _row(trainer: pl.Trainer, module: TrainingModule) -> Row:
+    row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+    row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+    for part in ("train", "valid"):
+        row |= {f"{part}_{name}": value for name, value in module.means(part).items()}
+    return row
+
+
+def checkpoint_path(folder: Path) -> Path:
+    """Return the path of a run's only checkpoint."""
+    return folder / "checkpoints" / "last.ckpt"
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Read what the Keeper kept, without running any code from the file; None if there is no checkpoint.
+
+    Raises
+    ------
+    DataError
+        If the checkpoint is damaged.
+    """
+    path = checkpoint_path(folder)
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return state["callbacks"]["neurodyn"]
+    except (RuntimeError, EOFError, KeyError, TypeError, OSError, BadZipFile, pickle.UnpicklingError) as error:
+        raise DataError(
+            f"{path} is damaged.",
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no content'}",
+            "Start over in this folder: --existing overwrite",
+        ) from error
+
+
+def write_metrics(folder: Path, rows: list[Row]) -> None:
+    """Write metrics.csv atomically, one row per epoch."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with atomic(folder / "metrics.csv") as path, path.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, names)
+        writer.writeheader()
+        writer.writerows(rows)

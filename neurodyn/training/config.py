@@ -1,0 +1,88 @@
+"""`RunConfig`: which model, on which windows, trained how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from neurodyn.backends import BACKENDS
+from neurodyn.core.config import (
+    Params,
+    Resolved,
+    find_preset,
+    layer_from_environment,
+    layer_from_sets,
+    load_yaml,
+    resolve,
+    validate,
+)
+from neurodyn.data.windows import WindowConfig
+
+
+class TrainingConfig(Params):
+    """How a model is trained."""
+
+    epochs: int = Field(10, gt=0, description="passes between validations")
+    steps_per_epoch: int | None = Field(
+        None, gt=0, description="optimiser steps per epoch (default: one pass over the training windows)"
+    )
+    batch: int = Field(16, gt=0, description="windows per step")
+    lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
+    weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    warmup: int = Field(50, ge=0, description="steps of linear warm-up")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after the warm-up")
+    clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
+    ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the weight average that is kept; null for none")
+    patience: int | None = Field(None, gt=0, description="epochs without a better validation before stopping")
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the matrix products")
+    seed: int = Field(0, ge=0, description="seed of weights, order, masks and noise")
+    threads: int = Field(1, gt=0, description="CPU threads; part of the configuration because it changes round-off")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        total = self.epochs * self.steps_per_epoch if self.steps_per_epoch else None
+        if total is not None and self.warmup > total:
+            raise ValueError(f"warmup ({self.warmup}) is longer than the training ({total} steps)")
+        return self
+
+
+class RunConfig(Params):
+    """One training run."""
+
+    name: str = Field("", description="name in tables (default: the preset's)")
+    description: str = Field("", description="what the preset is for")
+    backend: str = Field(description="model back-end")
+    model: dict[str, Any] = Field(default_factory=dict, description="parameters of the back-end")
+    windows: WindowConfig = Field(default_factory=WindowConfig, description="which windows, and their split")
+    training: TrainingConfig = Field(default_factory=TrainingConfig, description="how it is trained")
+
+    def backend_config(self) -> Params:
+        """Return `model` as the back-end's own configuration."""
+        return BACKENDS.get(self.backend).Config.model_validate(self.model)
+
+
+def load_run_config(
+    preset: str, config_file: Path | None = None, sets: Sequence[str] = ()
+) -> tuple[RunConfig, Resolved]:
+    """Merge preset, file, environment and `--set` items, and validate everything, the back-end's keys included.
+
+    Parameters
+    ----------
+    preset
+        Name of a preset, or path of a YAML file.
+
+    Raises
+    ------
+    ConfigError
+        Naming file, line and key of what is wrong.
+    """
+    path = find_preset("model", preset)
+    layers = [load_yaml(path), *([load_yaml(config_file)] if config_file else [])]
+    resolved = resolve([*layers, *layer_from_environment(), *layer_from_sets(sets)])
+    config = validate(RunConfig, resolved)
+    model = validate(BACKENDS.get(config.backend).Config, resolved, ("model",))
+    filled = {"name": config.name or path.stem, "model": model.model_dump(mode="json")}
+    return config.model_copy(update=filled), resolved

@@ -1,0 +1,84 @@
+"""Which device computes, and how to compute the same twice."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from neurodyn.core.errors import ConfigError
+from neurodyn.core.log import LOGGER
+
+
+@dataclass(frozen=True)
+class Devices:
+    """CPU, or chosen GPUs.
+
+    Parameters
+    ----------
+    gpus
+        Indices among the visible GPUs; () means the CPU.
+    """
+
+    gpus: tuple[int, ...]
+
+    @property
+    def first(self) -> torch.device:
+        """The device for work that one device does."""
+        return torch.device("cuda", self.gpus[0]) if self.gpus else torch.device("cpu")
+
+
+def choose_devices(gpu: str) -> Devices:
+    """Read `--gpu`.
+
+    Parameters
+    ----------
+    gpu
+        "none", "auto" (the first GPU if there is one), or indices of visible GPUs: "0", "0,1".
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be read, or names a GPU that is not there.
+    """
+    if gpu == "none":
+        return Devices(())
+    found = torch.cuda.device_count()
+    if gpu == "auto":
+        if not found:
+            LOGGER.info("No GPU found: using the CPU.")
+        return Devices((0,) if found else ())
+    try:
+        wanted = tuple(int(part) for part in gpu.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--gpu {gpu} cannot be read.", "Expected 0, 0,1, auto or none.", "Example: --gpu auto"
+        ) from None
+    if len(set(wanted)) < len(wanted) or any(not 0 <= index < found for index in wanted):
+        raise ConfigError(
+            f"--gpu {gpu} is not available.",
+            f"Found {found} visible GPU{'' if found == 1 else 's'}{f', numbered 0 to {found - 1}' if found else ''}.",
+            "Use --gpu auto, or --gpu none for the CPU.",
+        )
+    return Devices(wanted)
+
+
+@contextlib.contextmanager
+def reproducible(threads: int, devices: Devices) -> Iterator[None]:
+    """Compute with deterministic algorithms and a fixed number of threads; restore PyTorch's state afterwards."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    if devices.gpus:
+        os.environ.setdefault(
+            "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+        )  # cuBLAS is deterministic only with a fixed workspace
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        with torch.random.fork_rng(devices=list(devices.gpus)):
+            yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])

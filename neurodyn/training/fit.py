@@ -1,0 +1,232 @@
+"""`fit`: recordings and a configuration in, a finished run folder out, however often it was interrupted."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from neurodyn.backends import BACKENDS
+from neurodyn.backends.base import Backend
+from neurodyn.core.config import Resolved
+from neurodyn.core.errors import ConfigError, WorkError
+from neurodyn.core.files import locked, sha256, write_json
+from neurodyn.core.log import LOGGER, log_to
+from neurodyn.core.provenance import provenance
+from neurodyn.data.recording import Recording
+from neurodyn.data.windows import Windows
+from neurodyn.training.batches import OrderedBatches, derive_seed, generator, layout, prepare_chunks
+from neurodyn.training.checkpoint import Keeper, Progress, Row, checkpoint_path, read_checkpoint, write_metrics
+from neurodyn.training.config import RunConfig
+from neurodyn.training.devices import Devices, choose_devices, reproducible
+from neurodyn.training.folder import Existing, RunFolder, save_model
+from neurodyn.training.module import TrainingModule
+
+
+def fit(
+    config: RunConfig,
+    resolved: Resolved | None,
+    recordings: Sequence[Path | Recording],
+    out: Path,
+    *,
+    gpu: str = "auto",
+    resume: bool = False,
+    existing: Existing = "error",
+    progress: Progress | None = None,
+) -> Path:
+    """Train a model into a run folder.
+
+    The same command finishes what an interrupted one began: the final weights and metrics are the same, bit for bit,
+    as without the interruption (on the same kind of device). A finished run is left as it is.
+
+    Parameters
+    ----------
+    config
+        What to train, as `load_run_config` gives it.
+    resolved
+        Origins of its values, for the provenance record; may be None.
+    recordings
+        Recordings on disk.
+    out
+        Run folder.
+    gpu
+        "auto", "none", or indices of visible GPUs.
+    resume
+        Say in the log when there was nothing to resume.
+    existing
+        What to do with another run in the folder.
+    progress
+        Called after every epoch with its row of metrics and `epochs`.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds another run, or the GPU is not there.
+    DataError
+        If a recording or the checkpoint cannot be read.
+    WorkError
+        If the loss stops being finite.
+    """
+    devices = choose_devices(gpu)
+    opened = [_opened(recording) for recording in recordings]
+    wanted = config.model_dump(mode="json") | {"recordings": _sources(opened)}
+    folder = RunFolder(Path(out))
+    with locked(folder.path):
+        state = folder.claim(wanted, existing)
+        if state == "done":
+            LOGGER.info("%s is up to date.", folder.path)
+            return folder.path
+        handler = log_to(folder.path / "log.jsonl")
+        try:
+            _start(folder.path, config, resolved, wanted, resume)
+            parts = Windows.cut(opened, config.windows).split()
+            with reproducible(config.training.threads, devices):
+                _train(folder.path, config, parts, devices, progress)
+        finally:
+            LOGGER.removeHandler(handler)
+            handler.close()
+    return folder.path
+
+
+def _opened(recording: Path | Recording) -> Recording:
+    if not isinstance(recording, Recording):
+        return Recording.open(recording)
+    if recording.path is None:
+        raise ConfigError(
+            f"Recording '{recording.session}' is only in memory.",
+            "A run records where its data are.",
+            "Save it first: recording.save(PATH), then Recording.open(PATH)",
+        )
+    return recording
+
+
+def _sources(recordings: Sequence[Recording]) -> list[dict[str, str]]:
+    paths = [recording.path.resolve() for recording in recordings if recording.path]
+    return [{"path": str(path), "sha256": sha256(path)} for path in paths]
+
+
+def _start(path: Path, config: RunConfig, resolved: Resolved | None, wanted: dict[str, Any], resume: bool) -> None:
+    if checkpoint_path(path).exists():
+        LOGGER.info("Resuming from %s.", checkpoint_path(path))
+    elif resume:
+        LOGGER.info("Nothing to resume in %s: starting from the beginning.", path)
+    record = provenance([], {"training": config.training.seed, "windows": config.windows.seed})
+    record["inputs"] = {source["path"]: source["sha256"] for source in wanted["recordings"]}
+    record["origins"] = {".".join(key): origin for key, origin in resolved.origins.items()} if resolved else {}
+    write_json(path / "provenance.json", record)
+
+
+def _train(
+    path: Path, config: RunConfig, parts: dict[str, Windows], devices: Devices, progress: Progress | None
+) -> None:
+    backend = _built(config, parts["train"])
+    kept = read_checkpoint(path)
+    if kept is None:
+        backend.prepare(prepare_chunks(parts["train"]))
+    if backend.stages() == ():
+        kept = _measured(backend, config, parts["valid"])
+    elif backend.stages() != ("main",):
+        raise WorkError(
+            f"The back-end {config.backend} asks for stages {', '.join(backend.stages())}.",
+            "Training knows models with the one stage 'main', or none.",
+            "Train it stage by stage through its own Python interface.",
+        )
+    elif kept is None or not kept["finished"]:
+        _optimise(path, backend, config, parts, devices, progress, resume=kept is not None)
+        kept = read_checkpoint(path)
+    if kept is None:
+        raise WorkError(f"Training left no checkpoint in {path}.", "Expected one per epoch.", "Read log.jsonl there.")
+    write_metrics(path, kept["rows"])
+    save_model(path, config, backend, kept["best"]["weights"])
+    _finish(path, kept)
+
+
+def _built(config: RunConfig, windows: Windows) -> Backend:
+    torch.manual_seed(derive_seed(config.training.seed, "weights"))
+    return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
+
+
+def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, Any]:
+    """Return what a checkpoint would hold for a model that `prepare` has fitted: one row, its weights."""
+    sums: dict[str, float] = {}
+    with torch.no_grad():
+        for index, batch in enumerate(OrderedBatches(valid, config.training.batch)):
+            for name, value in backend.loss(batch, generator(config.training.seed, "validation", index)).items():
+                sums[name] = sums.get(name, 0.0) + value.item() * len(batch.x)
+    row: Row = {"epoch": 0, "step": 0} | {f"valid_{name}": total / len(valid) for name, total in sums.items()}
+    value = row.get("valid_hidden", sum(sums.values()) / max(1, len(valid)))
+    best = {"epoch": 0, "value": value, "weights": backend.state_dict()}
+    return {"rows": [row], "best": best, "finished": True}
+
+
+def _optimise(
+    path: Path,
+    backend: Backend,
+    config: RunConfig,
+    parts: dict[str, Windows],
+    devices: Devices,
+    progress: Progress | None,
+    resume: bool,
+) -> None:
+    training = config.training
+    module = TrainingModule(backend, training, parts["train"], parts["valid"])
+    with _quiet():
+        trainer = pl.Trainer(
+            accelerator="gpu" if devices.gpus else "cpu",
+            devices=list(devices.gpus) or 1,
+            strategy="ddp_spawn" if len(devices.gpus) > 1 else "auto",
+            precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
+            max_epochs=training.epochs,
+            gradient_clip_val=training.clip,
+            callbacks=[Keeper(path, progress)],
+            plugins=[LightningEnvironment()],  # no reading of SLURM variables: a job may run several trainings
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            reload_dataloaders_every_n_epochs=1,
+            default_root_dir=path / "checkpoints",
+        )
+        trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence Lightning, and give Ctrl-C back to the caller as KeyboardInterrupt."""
+    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
+    levels = [logger.level for logger in loggers]
+    main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGINT) if main else None
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning)
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            yield
+    except SystemExit as error:  # Lightning turns an interrupt into exit 1
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if main:
+            signal.signal(signal.SIGINT, handler)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _finish(path: Path, kept: dict[str, Any]) -> None:
+    """Write the status, last of all."""
+    best = {"epoch": kept["best"]["epoch"], "value": kept["best"]["value"]}
+    write_json(path / "status.json", {"state": "done", "epochs": kept["rows"][-1]["epoch"], "best": best})
+    LOGGER.info("Trained; best epoch %s.", best["epoch"], extra={"fields": best})

@@ -1,0 +1,166 @@
+"""The run folder: what is in it, whether it may be used, and the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+import yaml
+
+from neurodyn.backends import BACKENDS
+from neurodyn.backends.base import Backend, Layout
+from neurodyn.core.config import load_yaml
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.files import atomic, clear_partials, make_folder, read_json, remove, write_json
+from neurodyn.training.config import RunConfig
+
+Existing = Literal["skip", "error", "overwrite"]
+BRAIN = "layout.brain"
+PRODUCTS = ("config.yaml", "metrics.csv", "model.safetensors", "model.json")
+MADE_HERE = (
+    *PRODUCTS,
+    "status.json",
+    "provenance.json",
+    "log.jsonl",
+    "checkpoints",
+    "prediction.zarr",
+    "reconstruction.csv",
+    "scores.csv",
+    "report.html",
+)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A folder that holds, or will hold, one run.
+
+    Parameters
+    ----------
+    path
+        Where it is.
+    """
+
+    path: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether the run ended well and all its products are there."""
+        status = self.path / "status.json"
+        return (
+            status.exists()
+            and read_json(status).get("state") == "done"
+            and all((self.path / name).exists() for name in PRODUCTS)
+        )
+
+    def recorded(self) -> dict[str, Any] | None:
+        """Return the configuration the folder was made with, or None."""
+        path = self.path / "config.yaml"
+        return load_yaml(path).values if path.exists() else None
+
+    def claim(self, wanted: dict[str, Any], existing: Existing) -> Literal["new", "same", "done"]:
+        """Decide whether a run with this configuration starts, goes on, or is done; clear the folder if told so.
+
+        Raises
+        ------
+        ConfigError
+            If the folder holds another run, or something that is no run.
+        """
+        found = self.recorded()
+        if found is None:
+            self._require_empty()
+            return self._start(wanted)
+        if self.done and (found == wanted or existing == "skip"):
+            return "done"
+        if existing == "overwrite":
+            self.clear()
+            return self._start(wanted)
+        if found != wanted:
+            raise ConfigError(
+                f"{self.path} holds a run with another configuration or other data.",
+                f"Different: {', '.join(sorted(_differences(found, wanted)))}.",
+                "Choose another folder with -o DIR, or replace it: --existing overwrite",
+            )
+        return "same"
+
+    def clear(self) -> None:
+        """Remove everything a run makes, status first; leave other files alone."""
+        for name in ("status.json", *MADE_HERE):
+            remove(self.path / name)
+
+    def _require_empty(self) -> None:
+        strangers = [p.name for p in self.path.iterdir() if not p.name.startswith(".")] if self.path.is_dir() else []
+        if strangers or (self.path.exists() and not self.path.is_dir()):
+            raise ConfigError(
+                f"{self.path} is not a run folder.",
+                f"Found {', '.join(sorted(strangers)[:3]) or 'a file'} and no config.yaml.",
+                "Choose another folder: -o DIR",
+            )
+
+    def _start(self, wanted: dict[str, Any]) -> Literal["new"]:
+        make_folder(self.path / "checkpoints")
+        for name in PRODUCTS:
+            clear_partials(self.path / name)
+        with atomic(self.path / "config.yaml") as path:
+            path.write_text(yaml.safe_dump(wanted, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        return "new"
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> set[str]:
+    names: set[str] = set()
+    for key in found.keys() | wanted.keys():
+        a, b = found.get(key), wanted.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            names |= _differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            names.add(f"{prefix}{key}")
+    return names
+
+
+def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[str, torch.Tensor]) -> None:
+    """Write model.json and model.safetensors; the brain mask travels with the weights."""
+    layout = backend.layout
+    write_json(
+        folder / "model.json",
+        {
+            "backend": config.backend,
+            "config": backend.config.model_dump(mode="json"),
+            "layout": {"frames": layout.frames, "space": list(layout.space), "rate_hz": layout.rate_hz},
+            "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
+            "citation": backend.citation,
+        },
+    )
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    tensors[BRAIN] = torch.from_numpy(layout.brain.astype(np.uint8))
+    with atomic(folder / "model.safetensors") as path:
+        safetensors.torch.save_file(tensors, path)
+
+
+def load_model(folder: Path) -> Backend:
+    """Build the back-end of a finished run, in evaluation mode.
+
+    Raises
+    ------
+    DataError
+        If files are missing or damaged.
+    """
+    described = read_json(folder / "model.json")
+    try:
+        weights = safetensors.torch.load_file(folder / "model.safetensors")
+        brain = weights.pop(BRAIN).numpy().astype(bool)
+        kind = BACKENDS.get(described["backend"])
+        shape = described["layout"]
+        layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain)
+        backend = kind(kind.Config.model_validate(described["config"]), layout)
+        backend.load_state_dict(weights)
+    except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+        raise DataError(
+            f"The model in {folder} cannot be read.",
+            f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            "Train it again with --existing overwrite",
+        ) from error
+    return backend.eval()

@@ -1,0 +1,240 @@
+"""`infer`: a finished run and windows in, predictions and reconstruction scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+import zarr
+from torch import Tensor
+from zarr.codecs import ZstdCodec
+
+from neurodyn.backends.base import Backend, Prediction
+from neurodyn.core.errors import ConfigError
+from neurodyn.core.files import atomic, clear_partials, locked, sha256
+from neurodyn.core.log import LOGGER
+from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.store import write_table
+from neurodyn.data.windows import PARTS, Windows
+from neurodyn.training.devices import choose_devices, reproducible
+from neurodyn.training.reconstruction import Errors, Filled, hide
+from neurodyn.training.run import Run, load_run
+
+Arrays = dict[str, np.ndarray]
+
+
+def infer(
+    run_path: Path,
+    recordings: Sequence[Path] | None = None,
+    *,
+    parts: Sequence[str] = ("test",),
+    gpu: str = "auto",
+    attention: bool = True,
+    batch: int = 32,
+    at: Sequence[float] | None = None,
+    seed: int = 0,
+) -> Path:
+    """Write `prediction.zarr` and `reconstruction.csv` into a run folder.
+
+    prediction.zarr holds, per window: `start` (s), `session` (index), `trial`, `part`; `observed` and `mean`
+    (window, time, *space), the model's output with nothing hidden; `latents` (window, time, feature); `attention`
+    (window, time, key), the last frame's attention averaged over its patches; and a test in which some inner frames
+    are hidden: `hidden` (window, time), `hidden_mean` and `linear` like `mean`. With `at`: `at` (window, query, *space).
+    reconstruction.csv has R² on hidden frames of every part, for the model and for linear interpolation.
+
+    Parameters
+    ----------
+    recordings
+        Other recordings, all of whose windows are used (part "all"); None for the run's own held-out windows.
+    parts
+        Which of train, valid and test to write; all three are scored.
+    gpu
+        "auto", "none", or the index of a visible GPU.
+    attention
+        Write attention, where the model has it.
+    batch
+        Windows at a time; bounds the memory.
+    at
+        Times within the window, s, for models of continuous time.
+    seed
+        Decides which frames are hidden.
+
+    Returns
+    -------
+    Path
+        Of prediction.zarr.
+    """
+    run, devices = load_run(run_path), choose_devices(gpu)
+    _check(run, parts, at)
+    target = run.path / "prediction.zarr"
+    with locked(target):
+        settings = _settings(run, recordings, list(parts), attention, at, seed)
+        if _up_to_date(target, settings):
+            LOGGER.info("%s is up to date.", target)
+            return target
+        clear_partials(target)
+        windows = run.windows if recordings is None else {"all": run.cut(recordings)}
+        with reproducible(run.config.training.threads, devices), atomic(target, folder=True) as folder:
+            worker = _Worker(run, devices.first, attention, at, batch, seed)
+            scores = _write(folder, worker, windows, parts if recordings is None else ("all",), settings)
+            write_scores(run.path / "reconstruction.csv", scores)
+    return target
+
+
+def _check(run: Run, parts: Sequence[str], at: Sequence[float] | None) -> None:
+    strange = [part for part in parts if part not in PARTS]
+    if strange or not parts:
+        raise ConfigError(
+            f"There is no part {', '.join(strange) or 'named'}.", f"Known: {', '.join(PARTS)}.", "Use --parts test"
+        )
+    if at is not None and "continuous_time" not in run.backend.capabilities:
+        raise ConfigError(
+            f"The model {run.config.name} cannot be evaluated between frames.",
+            f"It can: {', '.join(sorted(run.backend.capabilities))}.",
+            "Leave out --at, or use a model of continuous time: cst",
+        )
+
+
+def _settings(
+    run: Run,
+    recordings: Sequence[Path] | None,
+    parts: list[str],
+    attention: bool,
+    at: Sequence[float] | None,
+    seed: int,
+) -> dict[str, Any]:
+    paths = run.recordings if recordings is None else [Path(path).resolve() for path in recordings]
+    return {
+        "model": run.config.name,
+        "model_sha256": sha256(run.path / "model.safetensors"),
+        "inputs": {str(path): sha256(path) for path in paths},
+        "parts": parts if recordings is None else ["all"],
+        "attention": attention,
+        "at": None if at is None else [float(time) for time in at],
+        "seed": seed,
+    }
+
+
+def _up_to_date(target: Path, settings: dict[str, Any]) -> bool:
+    if not (target / "zarr.json").exists() or not (target.parent / "reconstruction.csv").exists():
+        return False
+    return zarr.open_group(target, mode="r").attrs.asdict().get("settings") == settings
+
+
+class _Worker:
+    """Runs the model on windows, a batch at a time."""
+
+    def __init__(
+        self, run: Run, device: torch.device, attention: bool, at: Sequence[float] | None, batch: int, seed: int
+    ) -> None:
+        self.run, self.device, self.at, self.batch, self.seed = run, device, at, batch, seed
+        self.backend: Backend = run.backend.to(device)
+        self.attention = attention and "attention" in self.backend.capabilities
+
+    def __call__(self, windows: Windows, full: bool) -> Iterator[tuple[np.ndarray, Filled, Arrays]]:
+        """Yield window indices, the hidden-frame test, and predictions; latents and attention only where `full`."""
+        for start in range(0, len(windows), self.batch):
+            indices = np.arange(start, min(start + self.batch, len(windows)))
+            filled = hide(windows, indices, self.seed)
+            with torch.inference_mode():
+                yield indices, filled, self._predict(filled, full)
+
+    def _predict(self, filled: Filled, full: bool) -> Arrays:
+        observed = replace(filled.batch, visible=filled.batch.valid).to(self.device)
+        whole = self.backend(observed, attention=full and self.attention)
+        out = {
+            "mean": _array(whole.mean),
+            "hidden_mean": _array(self.backend(filled.batch.to(self.device)).mean),
+        }
+        if not full:
+            return out
+        out |= _optional(whole) | {"observed": np.where(filled.batch.valid, filled.batch.x, np.nan)}
+        out |= {"linear": filled.linear, "hidden": filled.hidden}
+        if self.at is not None:
+            times = torch.tensor(self.at, dtype=torch.float32, device=self.device).expand(len(filled.hidden), -1)
+            out["at"] = _array(self.backend.at(observed, times))
+        return out
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return tensor.float().cpu().numpy()
+
+
+def _optional(prediction: Prediction) -> Arrays:
+    """Return what else the model gave; attention as one map per window whose entries sum to 1."""
+    out: Arrays = {}
+    if prediction.latents is not None:
+        out["latents"] = _array(prediction.latents)
+    if prediction.attention is not None:
+        summed = prediction.attention.sum(1)
+        out["attention"] = _array(summed / summed.sum((1, 2), keepdim=True)).astype(np.float16)
+    return out
+
+
+def _write(
+    folder: Path, worker: _Worker, windows: dict[str, Windows], parts: Sequence[str], settings: dict[str, Any]
+) -> list[Score]:
+    run = worker.run
+    chosen = [part for part in windows if part in parts]
+    root = zarr.open_group(folder, mode="w", zarr_format=3)
+    _write_tables(folder, {part: windows[part] for part in chosen}, worker.at)
+    first = next(iter(windows.values()))
+    sessions = [recording.session for recording in first.recordings]
+    grid = None if worker.backend.attention_grid is None else list(worker.backend.attention_grid)
+    root.attrs.update({"settings": settings, "sessions": sessions, "attention_grid": grid})
+    total, offset, scores = sum(len(windows[part]) for part in chosen), 0, []
+    for part, some in windows.items():
+        if not len(some):
+            continue
+        errors = Errors(some)
+        for indices, filled, arrays in worker(some, part in chosen):
+            errors.add(filled, arrays["mean"], arrays["hidden_mean"])
+            if part in chosen:
+                _store(root, arrays, offset, total, first)
+                offset += indices.size
+        split = f"{run.config.windows.split}:{part}"
+        scores += errors.scores(run.config.name, run.config.windows.variable, split, some, worker.seed)
+    return scores
+
+
+def _write_tables(folder: Path, windows: dict[str, Windows], at: Sequence[float] | None) -> None:
+    columns = {
+        name: np.concatenate([getattr(some, name) for some in windows.values()])
+        for name in ("start", "session", "trial", "first")
+    }
+    part = np.concatenate([np.full(len(some), name, dtype=object) for name, some in windows.items()])
+    table = xr.Dataset({name: ("window", values) for name, values in columns.items()} | {"part": ("window", part)})
+    table["start"].attrs["units"] = "s"
+    first = next(iter(windows.values()))
+    table = table.assign_coords(time=("time", first.times, {"units": "s"}))
+    if at is not None:
+        table = table.assign_coords(query=("query", np.asarray(at, dtype=np.float64), {"units": "s"}))
+    write_table(folder, "/", table)
+
+
+def _store(root: zarr.Group, arrays: Arrays, offset: int, total: int, windows: Windows) -> None:
+    space = ("roi",) if len(windows.space) == 1 else ("y", "x")
+    trailing = {
+        "latents": ("time", "feature"),
+        "attention": ("time", "key"),
+        "hidden": ("time",),
+        "at": ("query", *space),
+    }
+    for name, values in arrays.items():
+        if name not in root:
+            root.create_array(
+                name,
+                shape=(total, *values.shape[1:]),
+                chunks=values.shape,
+                dtype=values.dtype,
+                compressors=ZstdCodec(level=1),
+                dimension_names=("window", *trailing.get(name, ("time", *space))),
+                fill_value=0,
+            )
+        target = root[name]
+        target[offset : offset + len(values)] = values

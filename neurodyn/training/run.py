@@ -1,0 +1,84 @@
+"""`Run`: a finished run folder, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from neurodyn.backends.base import Backend
+from neurodyn.core.config import Layer, resolve, validate
+from neurodyn.core.errors import DataError
+from neurodyn.data.recording import Recording
+from neurodyn.data.windows import Windows
+from neurodyn.training.config import RunConfig
+from neurodyn.training.folder import RunFolder, load_model
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained model with its configuration and its data.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    config
+        The resolved configuration.
+    backend
+        The trained model, in evaluation mode, on the CPU.
+    recordings
+        Paths of the recordings it was trained on.
+    """
+
+    path: Path
+    config: RunConfig
+    backend: Backend
+    recordings: tuple[Path, ...]
+
+    @cached_property
+    def windows(self) -> dict[str, Windows]:
+        """The windows of the training recordings, split as in training."""
+        return self.cut(self.recordings).split()
+
+    def cut(self, recordings: Sequence[Path]) -> Windows:
+        """Cut windows from recordings as in training.
+
+        Raises
+        ------
+        DataError
+            If a recording is gone, or does not fit the model.
+        """
+        windows = Windows.cut([Recording.open(path) for path in recordings], self.config.windows)
+        expected = self.backend.layout
+        if windows.space != expected.space or windows.frames != expected.frames:
+            raise DataError(
+                "The recording does not fit the model.",
+                f"Found windows of {windows.frames} frames of {windows.space}; "
+                f"expected {expected.frames} of {expected.space}.",
+                "Give a recording with the training data's frame and rate.",
+            )
+        return windows
+
+
+def load_run(path: Path) -> Run:
+    """Open a finished run.
+
+    Raises
+    ------
+    DataError
+        If there is no run, or it is not finished.
+    """
+    path = Path(path)
+    folder = RunFolder(path)
+    values = folder.recorded()
+    if values is None or not folder.done:
+        raise DataError(
+            f"{path} is not a finished run.",
+            "It has no config.yaml." if values is None else "Its training was not completed.",
+            "Train it, or run the same command again to finish: neurodyn train MODEL RECORDING -o DIR",
+        )
+    sources = values.pop("recordings")
+    config = validate(RunConfig, resolve([Layer(values, str(path / "config.yaml"))]))
+    return Run(path, config, load_model(path), tuple(Path(source["path"]) for source in sources))
