@@ -1,0 +1,235 @@
+"""Plain arrays: HDF5 datasets, .npy and .npz files, whose axes and rate the user names."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.readers import Reader, ReadOptions
+from neurodyn.data.recording import Recording
+from neurodyn.data.sources import (
+    View,
+    brain_mask,
+    build,
+    check_interleaved,
+    parse_axes,
+    refuse_others,
+    regular_times,
+    same_length,
+    trial_table,
+    trial_times,
+    wanted,
+)
+
+OPTIONS = frozenset(
+    {"fs", "channels", "variables", "axes", "key", "times", "brain"}
+    | {"trial_onset", "trial_stop", "trial_gap", "trial_columns"}
+)
+BROKEN = (OSError, ValueError, RuntimeError, KeyError, EOFError, zipfile.BadZipFile)
+
+
+class Hdf5Array:
+    """One HDF5 dataset; the file is open only while a slice is read."""
+
+    def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
+        self.path, self.name = path, dataset.name
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        try:
+            with h5py.File(self.path, "r") as file:
+                return np.asarray(file[self.name][key])
+        except BROKEN as error:
+            raise _broken(self.path, error) from error
+
+    def text(self) -> np.ndarray:
+        """Return a dataset of strings."""
+        with h5py.File(self.path, "r") as file:
+            return np.asarray(file[self.name].asstr()[()], dtype=str)
+
+
+class NpzArray:
+    """One member of an .npz file; shape and dtype come from its header, the values when first asked for."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
+            self.shape, _, self.dtype = header(member)
+        self._values: np.ndarray | None = None
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        if self._values is None:
+            try:
+                with np.load(self.path, allow_pickle=False) as archive:
+                    self._values = archive[self.name]
+            except BROKEN as error:
+                raise _broken(self.path, error) from error
+        return self._values[key]
+
+
+class Hdf5Reader(Reader):
+    """Reads datasets of an HDF5 file; axes, rate and trials are named in the options."""
+
+    suffixes = (".h5", ".hdf5", ".hdf")
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Say whether the name is that of an HDF5 file."""
+        return path.is_file() and path.suffix.lower() in cls.suffixes
+
+    @classmethod
+    def read(cls, path: Path, options: ReadOptions) -> Recording:
+        """Read lazily."""
+        refuse_others(options, "hdf5", OPTIONS)
+        return read_arrays("hdf5", path, _hdf5_arrays(path), options)
+
+
+class NumpyReader(Reader):
+    """Reads a .npy array (memory-mapped) or the arrays of a .npz file; object arrays are refused."""
+
+    suffixes = (".npy", ".npz")
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Say whether the name is that of a numpy file."""
+        return path.is_file() and path.suffix.lower() in cls.suffixes
+
+    @classmethod
+    def read(cls, path: Path, options: ReadOptions) -> Recording:
+        """Read lazily."""
+        refuse_others(options, "numpy", OPTIONS)
+        return read_arrays("numpy", path, _numpy_arrays(path), options)
+
+
+def _hdf5_arrays(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+
+    def visit(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            found[name] = Hdf5Array(path, item)
+
+    try:
+        with h5py.File(path, "r") as file:
+            file.visititems(visit)
+    except BROKEN as error:
+        raise _broken(path, error) from error
+    return found
+
+
+def _numpy_arrays(path: Path) -> dict[str, Any]:
+    try:
+        if path.suffix.lower() == ".npy":
+            return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+        return {name: NpzArray(path, name) for name in names}
+    except BROKEN as error:
+        raise _broken(path, error) from error
+
+
+def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> Recording:
+    """Build a Recording from named arrays on disk.
+
+    Raises
+    ------
+    DataError
+        If a name is missing or ambiguous, axes do not fit, or the rate is unknown.
+    """
+    views = _views(path, arrays, options)
+    neural = same_length(views, path)
+    first = next(iter(views.values()))
+    place = next(iter(wanted(options).values()))
+    frames = next(iter(neural.values())).shape[0]
+    groups: dict[str, Any] = {}
+    if first.trials is not None:
+        time, begins = trial_times(path, first, options)
+        columns = {name: _column(path, arrays, key) for name, key in options.trial_columns.items()}
+        groups["stimulus"] = trial_table(first, begins, options, columns)
+    elif options.times is None:
+        time = regular_times(path, frames, options.fs)
+    else:
+        every_frame = np.asarray(pick(path, arrays, options.times)[:], dtype=np.float64).ravel()
+        time = _own_times(path, every_frame, first)[place.first :: place.every][:frames]
+    _check_trial_options(options, first)
+    inside = arrays[options.brain][:] if options.brain in arrays else None
+    if options.brain is not None:
+        groups["brain"] = brain_mask(path, inside, options, first.shape[1:])
+    return build(reader, path, neural, time, options, **groups)
+
+
+def _views(path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> dict[str, View]:
+    views = {}
+    for name, place in wanted(options).items():
+        array = pick(path, arrays, place.key or options.key)
+        axes = parse_axes(place.axes or options.axes, len(array.shape), name)
+        check_interleaved(array.shape[axes.index("time")], options, path)
+        views[name] = View(array, axes, place.first, place.every)
+    return views
+
+
+def pick(path: Path, arrays: Mapping[str, Any], key: str | None) -> Any:
+    """Return a numeric array by name, or the only one with two or more axes.
+
+    Raises
+    ------
+    DataError
+        Listing the arrays with their shapes.
+    """
+    numeric = {name: array for name, array in arrays.items() if np.dtype(array.dtype).kind in "buif"}
+    large = [name for name, array in numeric.items() if len(array.shape) > 1]
+    name = key.strip("/") if key else (large[0] if len(large) == 1 else "")
+    if name in numeric:
+        return numeric[name]
+    listed = ", ".join(f"{n} {tuple(a.shape)} {np.dtype(a.dtype)}" for n, a in list(arrays.items())[:12])
+    more = f" and {len(arrays) - 12} more" if len(arrays) > 12 else ""
+    what = f"has no numeric array '{name}'" if key else "does not say which array to read"
+    raise DataError(f"{path} {what}.", f"Found: {listed or 'no arrays'}{more}.", "Name one: --set read.key=NAME")
+
+
+def _column(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
+    array = arrays.get(key.strip("/"))
+    if isinstance(array, Hdf5Array) and h5py.check_string_dtype(array.dtype):
+        return array.text()
+    if array is not None and np.dtype(array.dtype).kind == "U":
+        return np.asarray(array[:])
+    return np.asarray(pick(path, arrays, key)[:])
+
+
+def _own_times(path: Path, times: np.ndarray, view: View) -> np.ndarray:
+    frames = view.source.shape[view.axes.index("time")]
+    if times.size != frames:
+        raise DataError(
+            f"{path}: the frame times do not fit the frames.",
+            f"Found {times.size} times; the array has {frames} frames.",
+            "Name the times of all frames in the file, or give --fs alone.",
+        )
+    return times
+
+
+def _check_trial_options(options: ReadOptions, view: View) -> None:
+    given = sorted(name for name in options.model_fields_set if name.startswith("trial_"))
+    if given and view.trials is None:
+        raise ConfigError(
+            f"{', '.join(given)}: the array has no trial axis.",
+            f"Its axes are {', '.join(view.axes)}.",
+            "Name one, for example --axes trial,roi,time",
+        )
+    if options.times is not None and view.trials is not None:
+        raise ConfigError(
+            "times: trials have no common frame times.", "The array has a trial axis.", "Give --fs and trial_gap."
+        )
+
+
+def _broken(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DataError(
+        f"{path} cannot be read.", f"{reason}.", "Check that the file is whole and holds plain numeric arrays."
+    )
