@@ -1,0 +1,249 @@
+"""Chains: a list of steps, checked before anything runs, applied to one recording at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import zarr
+from pydantic import Field
+
+from neurodyn.core.config import Layer, Params, Resolved, layer_from_sets, load_yaml, packaged, resolve, validate
+from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
+from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.registry import unknown
+from neurodyn.data.recording import Recording, entry
+from neurodyn.data.store import write_tree
+from neurodyn.preprocess import STEPS
+from neurodyn.preprocess.base import LAYOUT_KINDS, Step, Workspace
+
+Progress = Callable[[str, float], None]
+
+
+class ChainFile(Params):
+    """What a chain file may hold."""
+
+    description: str = Field("", description="what the chain is for, in one line")
+    steps: dict[str, dict[str, Any]] = Field(description="the steps in order, each a name and its parameters")
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Steps in order.
+
+    Parameters
+    ----------
+    steps
+        (name, step) pairs.
+    description
+        What the chain is for, in one line.
+    """
+
+    steps: tuple[tuple[str, Step], ...]
+    description: str = ""
+
+    def check(self, recording: Recording) -> None:
+        """Check that every step finds what it needs, of a kind it can work on, and overwrites nothing.
+
+        Raises
+        ------
+        DataError
+            If the recording lacks a variable or has it in the wrong layout.
+        ConfigError
+            If a step would overwrite a variable.
+        """
+        kinds = {str(name): LAYOUT_KINDS[array.ndim] for name, array in recording.neural.data_vars.items()}
+        for index, (name, step) in enumerate(self.steps):
+            for needed in step.requires:
+                if needed not in kinds:
+                    raise self._missing(index, needed, kinds, recording)
+                if kinds[needed] not in step.kinds:
+                    raise DataError(
+                        f"Step {index} ({name}) cannot work on '{needed}'.",
+                        f"It is a {kinds[needed]} variable; the step takes {' or '.join(sorted(step.kinds))}.",
+                        "Drop the step, or extract ROIs first: neurodyn extract",
+                    )
+            for made in step.provides:
+                if made in kinds:
+                    raise ConfigError(
+                        f"Step {index} ({name}) would overwrite '{made}'.",
+                        f"The recording or an earlier step already has it: {', '.join(kinds)}.",
+                        f"Name the output: --set steps.{index}.output={made}_2",
+                    )
+                kinds[made] = kinds[step.requires[0]]
+
+    def _missing(self, index: int, needed: str, kinds: dict[str, str], recording: Recording) -> DataError:
+        name, step = self.steps[index]
+        key = next((key for key, value in step.params.model_dump().items() if value == needed), "input")
+        return DataError(
+            f"Step {index} ({name}) needs '{needed}', which is not there.",
+            f"Recording '{recording.session}' and the earlier steps have: {', '.join(kinds)}.",
+            f"Name the variable (--set steps.{index}.{key}=NAME), or choose another chain: neurodyn list chains",
+        )
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return one dict per step: step, params, requires, provides, kinds, citation."""
+        return [
+            {
+                "step": name,
+                "params": step.params.model_dump(mode="json"),
+                "requires": list(step.requires),
+                "provides": list(step.provides),
+                "kinds": sorted(step.kinds),
+                "citation": step.citation,
+            }
+            for name, step in self.steps
+        ]
+
+    def methods(self) -> str:
+        """Return a methods paragraph, one sentence per step."""
+        return " ".join(step.methods() for _, step in self.steps)
+
+    def citations(self) -> list[str]:
+        """Return the sources of the steps, each once, in order."""
+        return list(dict.fromkeys(step.citation for _, step in self.steps if step.citation))
+
+    def run(self, recording: Recording, target: Path, *, progress: Progress | None = None) -> Path:
+        """Copy a recording, apply every step to the copy, and put it in place in one rename.
+
+        Parameters
+        ----------
+        recording
+            The source; it is not changed.
+        target
+            The recording to write; whatever stands there is replaced.
+        progress
+            Called with the step's name and the share of it that is done.
+
+        Raises
+        ------
+        NeurodynError
+            If the chain does not fit the recording or the data cannot bear a step; nothing is written then.
+        """
+        self.check(recording)
+        report = progress or _silent
+        with locked(target):
+            clear_partials(target)
+            with atomic(target, folder=True) as folder:
+                report("copy", 0.0)
+                root = write_tree(recording.tree, folder)
+                workspace = Workspace(root, recording.rate_hz, recording.time, recording.brain, recording.indicator)
+                for name, step in self.steps:
+                    report(name, 0.0)
+                    step.apply(dataclasses.replace(workspace, progress=partial(report, name)))
+                self._record(root, recording)
+                Recording.open(folder)
+        return target
+
+    def _record(self, root: zarr.Group, recording: Recording) -> None:
+        steps = [entry(name, step.params.model_dump(mode="json")) for name, step in self.steps]
+        root.attrs["history"] = json.dumps([*recording.history, *steps], ensure_ascii=False)
+
+
+def _silent(step: str, share: float) -> None:
+    """Report to nobody."""
+
+
+def load_chain(name: str | Path, sets: Sequence[str] = ()) -> Chain:
+    """Load a chain by name or path.
+
+    Parameters
+    ----------
+    name
+        A YAML file, or a name in ./pipelines/chains or among the packaged chains.
+    sets
+        Overrides: "steps.0.window=30", or by the step's name, "dff.window=30".
+
+    Raises
+    ------
+    ConfigError
+        With file, line and key, and the closest match for a name.
+    """
+    layer = load_yaml(_find(str(name)))
+    return _build(layer, sets)
+
+
+def chain_from_steps(steps: Sequence[dict[str, Any]], origin: str, sets: Sequence[str] = ()) -> Chain:
+    """Build a chain from a list of {step: NAME, ...params}, as a pipeline holds it.
+
+    Parameters
+    ----------
+    origin
+        Where the list stands, for messages.
+    """
+    return _build(Layer({"steps": list(steps)}, origin), sets)
+
+
+def list_chains() -> dict[str, Path]:
+    """Return every chain preset by name, those of the working folder before the packaged ones."""
+    folders = [packaged("pipelines") / "chains", Path.cwd() / "pipelines" / "chains"]
+    return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
+
+
+def _find(name: str) -> Path:
+    if name.endswith((".yaml", ".yml")) or "/" in name:
+        if Path(name).is_file():
+            return Path(name)
+        raise DataError(f"{name} does not exist.", "Expected a chain file.", f"Packaged: {', '.join(list_chains())}.")
+    chains = list_chains()
+    if name not in chains:
+        raise unknown("chain", name, chains)
+    return chains[name]
+
+
+def _build(layer: Layer, sets: Sequence[str]) -> Chain:
+    steps = layer.values.get("steps")
+    if not isinstance(steps, list) or not steps or not all(isinstance(s, dict) and "step" in s for s in steps):
+        raise ConfigError(
+            f"{layer.where(('steps',))}: 'steps' is not a list of steps.",
+            f"Found {type(steps).__name__}; expected items such as 'step: dff' with parameters below.",
+            "Compare a packaged one: neurodyn show chain traces",
+        )
+    base = dataclasses.replace(layer, values=layer.values | {"steps": {str(i): s for i, s in enumerate(steps)}})
+    names = [str(step["step"]) for step in steps]
+    resolved = resolve([base, *layer_from_sets(_by_index(item, names) for item in sets)])
+    file = validate(ChainFile, resolved)
+    strangers = [index for index in file.steps if index not in {str(i) for i in range(len(names))}]
+    if strangers:
+        raise ConfigError(
+            f"--set: there is no step {strangers[0]}.", f"The chain has {_numbered(names)}.", "Count from 0."
+        )
+    return Chain(tuple(_step(index, resolved) for index in file.steps), file.description)
+
+
+def _by_index(item: str, names: list[str]) -> str:
+    """Turn dff.window=30 into steps.0.window=30."""
+    head, _, rest = item.partition(".")
+    if head in ChainFile.model_fields or not rest or "=" in head:
+        return item
+    places = [index for index, name in enumerate(names) if name == head]
+    if not places:
+        raise unknown("step", head, names)
+    if len(places) > 1:
+        raise ConfigError(
+            f"--set {item} is ambiguous.",
+            f"The chain has {_numbered(names)}.",
+            f"Name the place: --set steps.{places[0]}.{rest}",
+        )
+    return f"steps.{places[0]}.{rest}"
+
+
+def _numbered(names: list[str]) -> str:
+    return ", ".join(f"{index}: {name}" for index, name in enumerate(names))
+
+
+def _step(index: str, resolved: Resolved) -> tuple[str, Step]:
+    values = dict(resolved.values["steps"][index])
+    name = str(values.pop("step"))
+    try:
+        plugin = STEPS.get(name)
+    except UnknownNameError as error:
+        origin = resolved.origins.get(("steps", index, "step"), "chain")
+        raise UnknownNameError(f"{origin}: {error.what}", error.found, error.fix) from error
+    mine = Resolved(resolved.values | {"steps": {index: values}}, resolved.origins)
+    return name, plugin(validate(plugin.Params, mine, ("steps", index)))
