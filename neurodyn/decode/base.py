@@ -27,8 +27,11 @@ class Decoder(ABC):
     citation: ClassVar[str] = ""
     vectorised: ClassVar[bool] = False
 
+    task: Literal["regress", "classify"]
+
     def __init__(self, params: Params, task: Literal["regress", "classify"]) -> None:
-        self.params, self.task = params, task
+        self.params = params
+        self.task = task
 
     @classmethod
     @abstractmethod

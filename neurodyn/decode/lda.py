@@ -46,4 +46,4 @@ class LDA(Decoder):
         """Return the most probable class of each sample, shape (sample,)."""
         if self._only is not None:
             return np.full(features.shape[0], self._only)
-        return self._model.predict(features.astype(np.float64))
+        return np.asarray(self._model.predict(features.astype(np.float64)))

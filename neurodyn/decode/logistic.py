@@ -55,4 +55,4 @@ class Logistic(Decoder):
         """Return the most probable class of each sample, shape (sample,)."""
         if self._only is not None:
             return np.full(features.shape[0], self._only)
-        return self._model.predict(self._scale(features))
+        return np.asarray(self._model.predict(self._scale(features)))

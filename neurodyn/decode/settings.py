@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
+from neurodyn.data.windows import WindowConfig
 
 
 class Protocol(Params):
@@ -44,3 +45,53 @@ def paper_protocols(shuffles: int = 200, seed: int = 0) -> tuple[Protocol, Proto
     """
     common = {"test_fraction": 0.3, "repeats": 10, "pca": 10, "tune": False, "shuffles": shuffles, "seed": seed}
     return Protocol(split="random", **common), Protocol(split="blocked", **common)
+
+
+class DecodeConfig(Params):
+    """One decoding: what, from what, with what, how it is scored."""
+
+    target: str | None = Field(
+        None,
+        min_length=1,
+        description="stimulus or behaviour column; direction%180 takes the rest (default: the only stimulus column)",
+    )
+    transform: Literal["none", "sqrt"] | None = Field(
+        None, description="sqrt: 2 sqrt(value / largest) - 1, from -1 to 1 (default: sqrt in the paper protocol)"
+    )
+    blank: Literal["zero", "drop"] | None = Field(
+        None, description="windows that end outside any stimulus: value 0, or left out (default: 0 when regressing)"
+    )
+    features: tuple[str, ...] = Field(
+        (), description="VARIABLE, latents, reconstruction, attention or pca, with :REDUCTION; raw rows always come too"
+    )
+    decoder: str | None = Field(None, description="decoder (default: ridge for numbers, lda for classes)")
+    params: dict[str, Any] = Field(default_factory=dict, description="the decoder's own settings")
+    task: Literal["regress", "classify"] | None = Field(
+        None, description="default: what the decoder can do; classes for % targets and names, else numbers"
+    )
+    protocol: Literal["default", "paper"] = Field(
+        "default", description="paper: PCA-10 and 3 nearest neighbours, 70/30 ten times, random and blocked"
+    )
+    splits: tuple[Literal["trial", "blocked", "random"], ...] = Field(
+        ("blocked",), min_length=1, description="kinds of division; each is a row of its own"
+    )
+    folds: int = Field(5, ge=2, description="cross-validation folds")
+    shuffles: int = Field(200, ge=0, description="label shuffles for the null")
+    tune: bool = Field(True, description="tune the decoder inside each training fold")
+    pca: int | None = Field(None, ge=1, description="components fitted inside each training fold, for every feature")
+    gap: int = Field(1, ge=0, description="trials dropped beside a test block")
+    components: int = Field(20, ge=1, description="components of `pca`, fitted on the run's training frames")
+    grid: tuple[int, int] = Field((5, 5), description="rows and columns of `patches`")
+    windows: WindowConfig = Field(WindowConfig(), description="windows, when the source is a bare recording")
+    on: Literal["test", "all"] | None = Field(
+        None, description="windows of a bare recording: its test part or all (default: all)"
+    )
+    name: str = Field("scores", pattern=r"^[A-Za-z0-9_.-]+$", description="file stem suffix, to keep several decodings")
+    seed: int = Field(0, ge=0, description="seed of folds, shuffles and bootstraps")
+
+    def protocols(self) -> tuple[Protocol, ...]:
+        """Return one protocol per division."""
+        if self.protocol == "paper":
+            return paper_protocols(self.shuffles, self.seed)
+        common = {"folds": self.folds, "shuffles": self.shuffles, "tune": self.tune, "pca": self.pca, "gap": self.gap}
+        return tuple(Protocol(split=split, seed=self.seed, **common) for split in self.splits)

@@ -1,0 +1,286 @@
+"""Feature matrices: one row per window, from signals, from a projection of training frames, or from a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.registry import unknown
+from neurodyn.data.windows import Windows
+from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.source import Source
+
+CHUNK_BYTES = 128 * 2**20
+PROJECTION_FRAMES = 2000
+REDUCTIONS = ("last", "change", "mean", "flat", "response", "patches")
+MODEL_FEATURES = {"latents": "latents", "reconstruction": "mean", "attention": "attention"}
+
+Reader = Callable[[slice], np.ndarray]
+
+
+def default_reduction(windows: Windows) -> str:
+    """Return "response" for event windows that begin before the event, else "last+change"."""
+    return (
+        "response" if windows.config.align == "events" and windows.times[0] < 0 <= windows.times[-1] else "last+change"
+    )
+
+
+def baseline_names(source: Source) -> list[str]:
+    """Name the rows every decoding shows: raw, pooled over space or time, and projected on training frames."""
+    variable = source.windows.config.variable
+    pooled = "patches" if len(source.windows.space) == 2 else "mean"
+    names = [f"{variable}:{default_reduction(source.windows)}", f"{variable}:{pooled}"]
+    return names + ([f"pca:{default_reduction(source.windows)}"] if source.train is not None else [])
+
+
+def feature_names(source: Source, config: DecodeConfig) -> list[str]:
+    """Return the full names of the rows to make, baselines first, each once."""
+    asked = list(config.features)
+    if not asked and source.prediction is not None:
+        asked = [name for name in ("latents", "reconstruction") if MODEL_FEATURES[name] in source.prediction]
+    if config.protocol == "paper":
+        variable = source.windows.config.variable
+        asked = [f"{variable}:flat", f"{variable}:last", *asked]
+        if source.prediction is not None and "attention" in source.prediction and "attention" not in asked:
+            asked.append("attention")
+    full = [_full(name, source.windows) for name in asked]
+    return list(dict.fromkeys([*baseline_names(source), *full]))
+
+
+def _full(name: str, windows: Windows) -> str:
+    base, sign, reduction = name.partition(":")
+    base = windows.config.variable if base == "raw" else base
+    reduction = reduction if sign else ("flat" if base == "attention" else default_reduction(windows))
+    for part in reduction.split("+"):
+        if part not in REDUCTIONS:
+            raise unknown("reduction", part, REDUCTIONS)
+    return f"{base}:{reduction}"
+
+
+def is_model(name: str) -> bool:
+    """Say whether a feature comes from a model rather than from the signal."""
+    return name.partition(":")[0] in MODEL_FEATURES
+
+
+def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarray:
+    """Make one feature matrix.
+
+    Parameters
+    ----------
+    name
+        "BASE:REDUCTION+REDUCTION", as from `feature_names`.
+    source
+        Windows of one session.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32, shape (window, feature).
+
+    Raises
+    ------
+    DataError
+        If the signal or the model's output does not exist.
+    ConfigError
+        If the reduction does not suit the windows.
+    """
+    base, _, reduction = name.partition(":")
+    if base == "pca":
+        read: Reader = _projected(_signal(source, source.windows.config.variable), fit_projection(source, config))
+    elif base == "reconstruction" and _width(source) > config.components and source.train is not None:
+        read = _projected(_model(source, base), fit_projection(source, config))
+    elif base in MODEL_FEATURES:
+        read = _model(source, base)
+    else:
+        read = _signal(source, base)
+    reduce = _Reducer(tuple(reduction.split("+")), source, config.grid, base)
+    rows = [reduce(read(part)) for part in _chunks(source, _row_bytes(source, base))]
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _row_bytes(source: Source, base: str) -> int:
+    if base in MODEL_FEATURES and source.prediction is not None:
+        array = source.prediction.get(MODEL_FEATURES[base])
+        return 4 if array is None else 4 * int(array.size / max(1, array.sizes["window"]))
+    return 4 * source.windows.frames * int(np.prod(source.windows.space))
+
+
+def _chunks(source: Source, row_bytes: int) -> Iterator[slice]:
+    step = max(1, CHUNK_BYTES // max(1, row_bytes))
+    for start in range(0, len(source.windows), step):
+        yield slice(start, min(start + step, len(source.windows)))
+
+
+def _width(source: Source) -> int:
+    return int(source.windows.brain.sum())
+
+
+def _signal(source: Source, variable: str) -> Reader:
+    """Read a variable of the recording, shape (window, time, *space)."""
+    recording = source.recording
+    if variable not in recording.variables:
+        made = [] if source.prediction is None else [k for k, v in MODEL_FEATURES.items() if v in source.prediction]
+        raise DataError(
+            f"There is no feature '{variable}'.",
+            f"Found signals: {', '.join(recording.variables)}; from the model: {', '.join(made) or 'nothing'}; also pca.",
+            "Name one of these: --features NAME",
+        )
+    windows = source.windows
+    if variable != windows.config.variable:
+        config = windows.config.model_copy(update={"variable": variable})
+        windows = Windows(windows.recordings, config, windows.session, windows.first, windows.trial, windows.frames)
+    return lambda part: windows.values(part)[0]
+
+
+def _model(source: Source, base: str) -> Reader:
+    name = MODEL_FEATURES[base]
+    if source.prediction is None or name not in source.prediction:
+        where = "A bare recording has no model." if source.prediction is None else "The run's prediction lacks it."
+        raise DataError(
+            f"There is no feature '{base}'.", where, "Decode a run whose model gives it: neurodyn decode RUN"
+        )
+    array = source.prediction[name]
+    return lambda part: np.nan_to_num(array.isel(window=part).values.astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Principal components of training frames.
+
+    Parameters
+    ----------
+    mean
+        Shape (entry,), the signal's unit; entries are the frame's, inside the brain.
+    axes
+        Orthonormal columns, shape (entry, component).
+    brain
+        Entries of a frame that are data, bool, shape (*space).
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    brain: np.ndarray
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return component scores of windows, shape (window, time, component)."""
+        return (values[:, :, self.brain] - self.mean) @ self.axes
+
+
+def fit_projection(source: Source, config: DecodeConfig) -> Projection:
+    """Fit principal components to frames of the training windows that no decoded window contains, without labels.
+
+    Raises
+    ------
+    ConfigError
+        If nothing was held out, so that every frame is decoded.
+    DataError
+        If fewer than two such frames exist.
+    """
+    if source.train is None or not len(source.train):
+        raise ConfigError(
+            "pca needs training frames.",
+            "Every window of the recording is decoded.",
+            "Decode its test part only: --set on=test",
+        )
+    frames = _training_frames(source)
+    array = source.recording[source.windows.config.variable].variable
+    values = np.stack([np.asarray(array[int(frame)].values, dtype=np.float32) for frame in frames])
+    values = np.nan_to_num(values[:, source.windows.brain])
+    mean = values.mean(axis=0)
+    _, _, right = _thin_svd(values - mean, config.components)
+    return Projection(mean, right.T, source.windows.brain)
+
+
+def _training_frames(source: Source) -> np.ndarray:
+    """Return at most `PROJECTION_FRAMES` training frames, evenly spaced."""
+    train, windows = source.train, source.windows
+    free = np.zeros(source.recording.time.size, dtype=bool)
+    for first in [] if train is None else train.first:
+        free[first : first + windows.frames] = True
+    for first in windows.first:
+        free[first : first + windows.frames] = False
+    frames = np.flatnonzero(free)
+    if frames.size < 2:
+        raise DataError("There are no training frames for pca.", f"Found {frames.size}.", "Use other split fractions.")
+    return frames[np.unique(np.linspace(0, frames.size - 1, min(PROJECTION_FRAMES, frames.size)).astype(int))]
+
+
+def _thin_svd(centred: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the leading singular triples through the smaller of the two product matrices."""
+    tall = centred.shape[0] >= centred.shape[1]
+    values, vectors = np.linalg.eigh((centred.T @ centred if tall else centred @ centred.T).astype(np.float64))
+    values, vectors = values[::-1][:components], vectors[:, ::-1][:, :components]
+    keep = values > 1e-10 * values[0]
+    scale, vectors = np.sqrt(values[keep]), vectors[:, keep]
+    other = (centred @ vectors if tall else centred.T @ vectors) / scale
+    left, right = (other, vectors) if tall else (vectors, other)
+    return left, scale, right.T
+
+
+def _projected(read: Reader, projection: Projection) -> Reader:
+    return lambda part: projection(read(part))
+
+
+@dataclass(frozen=True)
+class _Reducer:
+    """Turn windows, shape (window, time, *space), into rows, shape (window, feature)."""
+
+    names: tuple[str, ...]
+    source: Source
+    grid: tuple[int, int]
+    base: str
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._one(name, values) for name in self.names], axis=1)
+
+    def _one(self, name: str, values: np.ndarray) -> np.ndarray:
+        times = self.source.windows.times
+        if name == "patches":
+            pooled = self._patches(values)
+            return _temporal(
+                "response" if default_reduction(self.source.windows) == "response" else "last", pooled, times
+            )
+        if values.shape[2:] == self.source.windows.space:
+            values = values[:, :, self.source.windows.brain]
+        return _temporal(name, values.reshape(*values.shape[:2], -1), times)
+
+    def _patches(self, values: np.ndarray) -> np.ndarray:
+        brain = self.source.windows.brain
+        if brain.ndim != 2 or values.shape[2:] != brain.shape:
+            raise ConfigError(
+                f"'{self.base}:patches' needs a movie.",
+                f"Found values of shape {values.shape[2:]} per frame.",
+                f"Use {self.base}:mean or {self.base}:last",
+            )
+        tiles = patch_index(brain.shape, self.grid)
+        found = [tile for tile in range(tiles.max() + 1) if (brain & (tiles == tile)).any()]
+        return np.stack([values[:, :, brain & (tiles == tile)].mean(axis=-1) for tile in found], axis=-1)
+
+
+def patch_index(shape: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:
+    """Return the number of the patch each pixel belongs to, row by row, shape (y, x)."""
+    rows, columns = (np.arange(size) * min(count, size) // size for size, count in zip(shape, grid, strict=True))
+    return rows[:, None] * min(grid[1], shape[1]) + columns
+
+
+def _temporal(name: str, values: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Reduce time: values shape (window, time, entry), times in s from the window's start or the event."""
+    if name == "last":
+        return values[:, -1]
+    if name == "change":
+        return values[:, -1] - values[:, 0]
+    if name == "mean":
+        return values.mean(axis=1)
+    if name == "flat":
+        return values.reshape(values.shape[0], -1)
+    before = times < -1e-9
+    if before.all() or not before.any():
+        raise ConfigError(
+            "response needs frames before and after the event.",
+            f"Found times from {times[0]:g} to {times[-1]:g} s.",
+            "Align to events with a negative offset: --set windows.align=events --set windows.offset=-1",
+        )
+    return values[:, ~before].mean(axis=1) - values[:, before].mean(axis=1)

@@ -1,0 +1,107 @@
+"""Decode a run or a recording and write one table of scores."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from neurodyn.core.errors import ConfigError
+from neurodyn.core.files import clear_partials, locked, write_json
+from neurodyn.core.provenance import version
+from neurodyn.data.scores import Score, write_scores
+from neurodyn.decode.features import build_features, feature_names, is_model
+from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.settings import DecodeConfig, Protocol
+from neurodyn.decode.source import Source, open_source
+from neurodyn.decode.targets import make_labels, with_target
+
+__all__ = ["DecodeConfig", "Protocol", "decode"]
+
+LOGGER = logging.getLogger(__name__)
+DEFAULTS = {"regress": "ridge", "classify": "lda"}
+
+
+def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Path:
+    """Decode a target from every feature asked for and from the raw baselines, all on the same windows.
+
+    Parameters
+    ----------
+    source
+        A run folder with a prediction, or a recording.
+    out
+        Folder for the table; the run folder itself by default, "NAME.decode" beside a bare recording.
+
+    Returns
+    -------
+    pathlib.Path
+        The table of scores. `decode.json` beside it says how it was made.
+
+    Raises
+    ------
+    DataError
+        If source, target or features are missing or invalid.
+    ConfigError
+        If decoder, task and windows do not fit together.
+    """
+    opened = open_source(source, config)
+    config = with_target(config, opened.recording)
+    folder = out or (source if opened.prediction is not None else source.with_suffix(".decode"))
+    suffix = "" if config.name == "scores" else f"-{config.name}"
+    scores: list[Score] = []
+    made: list[dict[str, Any]] = []
+    for session in opened.sessions():
+        labels, rows = make_labels(session, config)
+        part, summary = _decode_session(session.take(rows), labels, config)
+        scores += part
+        made.append(summary)
+    table = folder / f"scores{suffix}.csv"
+    with locked(table):
+        clear_partials(table)
+        write_json(
+            folder / f"decode{suffix}.json",
+            {
+                "source": str(source),
+                "version": version(),
+                "config": config.model_dump(mode="json"),
+                "protocols": [protocol.model_dump(mode="json") for protocol in config.protocols()],
+                "sessions": made,
+            },
+        )
+        return write_scores(table, scores)
+
+
+def _decode_session(source: Source, labels: Labels, config: DecodeConfig) -> tuple[list[Score], dict[str, Any]]:
+    decoder = config.decoder or ("knn" if config.protocol == "paper" else DEFAULTS[labels.task])
+    names = feature_names(source, config)
+    features = {name: build_features(name, source, config) for name in names}
+    models = {name: source.model if is_model(name) else "none" for name in names}
+    scores: list[Score] = []
+    for protocol in config.protocols():
+        if protocol.split == "trial" and labels.unit != "trials":
+            raise ConfigError(
+                f"Target '{labels.name}' has no trials to split by.",
+                "Behaviour is cut into segments of time, whose neighbours share their course.",
+                "Use --split blocked",
+            )
+        LOGGER.info("decoding %s of %s, %s split", labels.name, labels.session, protocol.split)
+        part = evaluate(features, labels, decoder=decoder, params=config.params, protocol=protocol, models=models)
+        scores += [replace(score, note=_with_split(score, source)) for score in part]
+    summary = {
+        "session": labels.session,
+        "task": labels.task,
+        "decoder": decoder,
+        "samples": len(labels.target),
+        labels.unit: len(set(labels.groups.tolist())),
+        "features": {name: int(values.shape[1]) for name, values in features.items()},
+        "note": labels.note,
+    }
+    return scores, summary
+
+
+def _with_split(score: Score, source: Source) -> str:
+    """Warn when the model itself saw neighbours of the decoded windows."""
+    if score.fold != "all" or source.prediction is None or source.windows.config.split != "random":
+        return score.note
+    return "; ".join(filter(None, (score.note, "the model was trained on a random split of overlapping windows")))
