@@ -1,0 +1,66 @@
+"""Decoders against scikit-learn and closed forms."""
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge as SklearnRidge
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+
+from neurodyn.decode.knn import KNN
+from neurodyn.decode.ridge import Ridge
+from neurodyn.decode.scaling import Standardiser
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(3)
+    features = rng.normal(size=(80, 6)) * [1, 5, 0.1, 2, 1, 30] + 7
+    return features, features @ rng.normal(size=6) + rng.normal(size=80)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine", "correlation"])
+def test_knn_regression_is_the_mean_of_the_neighbours(data, metric):
+    features, target = data
+    mine = KNN(KNN.Params(k=4, metric=metric), "regress").fit(features[:50], target[:50]).predict(features[50:])
+    # Centring moves the origin, which cosine sees: give scikit-learn the same origin.
+    mean = features[:50].mean(axis=0)
+    theirs = KNeighborsRegressor(4, metric=metric, algorithm="brute").fit(features[:50] - mean, target[:50])
+    np.testing.assert_allclose(mine, theirs.predict(features[50:] - mean))
+
+
+def test_knn_classification_is_the_vote_of_the_neighbours(data):
+    features, target = data
+    classes = np.digitize(target, np.quantile(target, [0.3, 0.6]))
+    mine = KNN(KNN.Params(k=3), "classify").fit(features[:50], classes[:50]).predict(features[50:])
+    theirs = KNeighborsClassifier(3).fit(features[:50], classes[:50]).predict(features[50:])
+    np.testing.assert_array_equal(mine, theirs)
+
+
+def test_knn_with_more_neighbours_than_samples_is_the_mean(data):
+    features, target = data
+    mine = KNN(KNN.Params(k=500), "regress").fit(features[:50], target[:50]).predict(features[50:])
+    np.testing.assert_allclose(mine, target[:50].mean())
+
+
+@pytest.mark.parametrize("penalty", [1e-3, 1.0, 1e4])
+def test_ridge_solves_the_normal_equations(data, penalty):
+    features, target = data
+    mine = Ridge(Ridge.Params(penalty=penalty), "regress").fit(features[:50], target[:50]).predict(features[50:])
+    mean, spread = features[:50].mean(axis=0), features[:50].std(axis=0)
+    theirs = SklearnRidge(alpha=penalty).fit((features[:50] - mean) / spread, target[:50])
+    np.testing.assert_allclose(mine, theirs.predict((features[50:] - mean) / spread))
+
+
+def test_ridge_with_more_features_than_samples():
+    rng = np.random.default_rng(0)
+    features, target = rng.normal(size=(20, 100)), rng.normal(size=20)
+    mine = Ridge(Ridge.Params(penalty=5.0, standardise=False), "regress").fit(features, target).predict(features)
+    centred = features - features.mean(axis=0)
+    kernel = centred @ centred.T
+    expected = target.mean() + kernel @ np.linalg.solve(kernel + 5 * np.eye(20), target - target.mean())
+    np.testing.assert_allclose(mine, expected)
+
+
+def test_standardiser_leaves_out_what_does_not_vary_in_training():
+    train = np.array([[1.0, 5.0], [3.0, 5.0]])
+    scaled = Standardiser.fit(train)(np.array([[5.0, 1e9]]))
+    np.testing.assert_allclose(scaled, [[3.0, 0.0]])
