@@ -136,7 +136,9 @@ class Recording:
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no Zarr group there'}",
                 f"Convert it first: neurodyn convert {path} recording.zarr",
             ) from error
-        return cls(tree, path)
+        recording = cls(tree, path)
+        _check_chunks(path)
+        return recording
 
     def save(self, path: Path | str) -> Path:
         """Write the Recording to a Zarr folder, streaming and atomically; return the path."""
@@ -262,6 +264,17 @@ def _dataset(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) ->
             f"Found {shapes}; {frames} frame times.",
             "Check axes, channels and times.",
         ) from error
+
+
+def _check_chunks(path: Path) -> None:
+    from neurodyn.data.store import missing_chunks
+
+    for name, count in missing_chunks(path).items():
+        raise DataError(
+            f"{path} is not whole.",
+            f"neural/{name} lacks {count} of its chunks.",
+            "Copy the folder again, or make the recording again.",
+        )
 
 
 def _with_time_indexes(tree: xr.DataTree) -> xr.DataTree:

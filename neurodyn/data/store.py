@@ -44,7 +44,16 @@ def create_variable(
         dimension_names=dims,
         attributes=attrs,
         fill_value=0,
+        config={"write_empty_chunks": True},  # so that a missing chunk is a loss, never a dark stretch
     )
+
+
+def missing_chunks(folder: Path) -> dict[str, int]:
+    """Return how many chunks each neural variable of a recording lacks, for those that lack any."""
+    neural = zarr.open_group(folder, mode="r")["neural"]
+    arrays = neural.arrays() if isinstance(neural, zarr.Group) else ()
+    lacking = {name: array.nchunks - array.nchunks_initialized for name, array in arrays if array.ndim > 1}
+    return {name: count for name, count in lacking.items() if count and name != "brain"}
 
 
 def write_tree(tree: xr.DataTree, folder: Path) -> zarr.Group:

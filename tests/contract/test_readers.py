@@ -1,0 +1,174 @@
+"""Every reader: lazy, with the right values, units and times, and clear about bad files."""
+
+import shutil
+import tracemalloc
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+
+from neurodyn.core.errors import DataError, NeurodynError
+from neurodyn.data.nwb import write_nwb
+from neurodyn.data.readers import READERS, ReadOptions, read
+from neurodyn.data.recording import Recording
+
+FS = 20.0
+FRAMES = 512
+MOVIE = np.random.default_rng(0).integers(0, 4000, (FRAMES, 48, 64)).astype(np.uint16)
+TRACES = np.random.default_rng(1).normal(100, 5, (8192, 96)).astype(np.float32)
+
+
+def _recording(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    recording = Recording.from_arrays({"fluorescence": MOVIE}, rate_hz=FS, session="source")
+    return recording.save(folder / "source.zarr"), ReadOptions(fs=FS), MOVIE
+
+
+def _tiff(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    tifffile.imwrite(folder / "source.tif", MOVIE)
+    return folder / "source.tif", ReadOptions(fs=FS), MOVIE
+
+
+def _hdf5(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    with h5py.File(folder / "source.h5", "w") as file:
+        file["mov"] = MOVIE
+    return folder / "source.h5", ReadOptions(fs=FS), MOVIE
+
+
+def _numpy(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    np.save(folder / "source.npy", MOVIE)
+    return folder / "source.npy", ReadOptions(fs=FS), MOVIE
+
+
+def _suite2p(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    plane = folder / "source" / "suite2p" / "plane0"
+    plane.mkdir(parents=True)
+    for name in ("F", "Fneu", "spks"):
+        np.save(plane / f"{name}.npy", TRACES.T)
+    np.save(plane / "iscell.npy", np.ones((TRACES.shape[1], 2)))
+    return folder / "source", ReadOptions(fs=FS), TRACES
+
+
+def _nwb(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    recording = Recording.from_arrays({"fluorescence": MOVIE}, rate_hz=FS, session="source")
+    return write_nwb(recording, folder / "source.nwb"), ReadOptions(fs=FS), MOVIE
+
+
+MAKERS = {"recording": _recording, "tiff": _tiff, "hdf5": _hdf5, "numpy": _numpy, "suite2p": _suite2p, "nwb": _nwb}
+
+
+@pytest.fixture(scope="module", params=READERS.names())
+def source(request, tmp_path_factory):
+    assert request.param in MAKERS, f"give the reader '{request.param}' a maker of small sources here"
+    return request.param, *MAKERS[request.param](tmp_path_factory.mktemp(request.param))
+
+
+def test_is_found_by_looking_at_the_source(source):
+    name, path, _, _ = source
+    assert [other for other in READERS.names() if READERS.get(other).recognises(path)] == [name]
+
+
+def test_values_shape_units_time_and_session(source):
+    _, path, options, expected = source
+    recording = read(path, options)
+    fluorescence = recording["fluorescence"]
+    assert fluorescence.shape == expected.shape
+    assert fluorescence.dtype == expected.dtype
+    assert fluorescence.attrs["units"] == "counts"
+    np.testing.assert_array_equal(fluorescence.values, expected)
+    np.testing.assert_allclose(recording.time, np.arange(len(expected)) / FS)
+    assert (recording.session, recording.rate_hz) == ("source", FS)
+
+
+def test_any_slice_is_the_slice_of_the_whole(source):
+    _, path, options, expected = source
+    fluorescence = read(path, options)["fluorescence"]
+    for key in (np.s_[5:300:7], np.s_[17], np.s_[10:20, 3:9], np.s_[-4:, ::2], np.s_[[4, 2, 40]], np.s_[100:100]):
+        np.testing.assert_array_equal(fluorescence[key].values, expected[key])
+
+
+def test_reading_does_not_load_the_data(source):
+    _, path, options, expected = source
+    read(path, options)  # imports happen here
+    tracemalloc.start()
+    try:
+        recording = read(path, options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert not recording["fluorescence"].variable._in_memory
+    assert peak < expected.nbytes / 2
+
+
+def test_history_names_the_origin(source):
+    name, path, options, _ = source
+    recording = read(path, options)
+    if name not in ("recording", "nwb"):  # these carry their own history
+        assert recording.history[-1]["step"] == f"read {name}"
+        assert recording.tree.attrs["source"] == path.name
+
+
+def test_survives_conversion_to_a_recording(source, tmp_path):
+    _, path, options, expected = source
+    saved = read(path, options).save(tmp_path / "converted.zarr")
+    np.testing.assert_array_equal(Recording.open(saved)["fluorescence"].values, expected)
+
+
+def test_options_without_use_are_refused(source):
+    name, path, options, _ = source
+    stray = {"trial_onset": 1.0} if name not in ("hdf5", "numpy") else {"pickle": True}
+    with pytest.raises(NeurodynError, match=next(iter(stray))):
+        read(path, options.model_copy(update=stray))
+
+
+def truncate(path: Path, folder: Path) -> Path:
+    """Copy a source and cut the largest file in it to a third."""
+    copy = folder / path.name
+    if path.is_dir():
+        shutil.copytree(path, copy)
+        largest = max(
+            (f for f in copy.rglob("*") if f.is_file() and f.suffix != ".zarr"), key=lambda f: f.stat().st_size
+        )
+        victim = copy / "zarr.json" if path.suffix == ".zarr" else largest
+    else:
+        victim = Path(shutil.copy(path, copy))
+    victim.write_bytes(victim.read_bytes()[: victim.stat().st_size // 3])
+    return copy
+
+
+def test_truncated_source_is_a_data_error(source, tmp_path):
+    _, path, options, _ = source
+    with pytest.raises(DataError) as caught:
+        read(truncate(path, tmp_path), options)
+    assert caught.value.exit_code == 3
+    assert all(line and "\n" not in line for line in (caught.value.what, caught.value.found, caught.value.fix))
+
+
+def test_garbage_is_a_data_error(source, tmp_path):
+    name, path, options, _ = source
+    garbage = tmp_path / path.name
+    if path.is_dir():
+        garbage.mkdir()
+        (garbage / "readme.txt").write_text("nothing")
+    else:
+        garbage.write_bytes(b"garbage" * 500)
+    with pytest.raises(DataError):
+        read(garbage, options, reader=name)
+
+
+def test_missing_rate_is_asked_for(source):
+    name, path, options, _ = source
+    if name in ("recording", "nwb"):
+        assert read(path).rate_hz == FS
+        return
+    with pytest.raises(DataError, match="--fs"):
+        read(path, options.model_copy(update={"fs": None}))
+
+
+def test_a_missing_source_and_an_unknown_format(tmp_path):
+    with pytest.raises(DataError, match="does not exist"):
+        read(tmp_path / "absent.tif")
+    (tmp_path / "notes.docx").write_text("x")
+    with pytest.raises(DataError, match="no format neurodyn reads"):
+        read(tmp_path / "notes.docx")
