@@ -111,11 +111,16 @@ def recording_paths(settings: dict[str, Any]) -> list[str]:
     return [str(item["path"] if isinstance(item, dict) else item) for item in items]
 
 
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Return fixed-width strings; what a store gives back may be objects or variable-length strings."""
+    return np.array([str(value) for value in values])
+
+
 def _held_out(prediction: xr.Dataset, path: Path) -> xr.Dataset:
     """Leave out windows the model was trained or selected on."""
     if "part" not in prediction:
         return prediction
-    part = prediction["part"].values.astype(str)
+    part = as_text(prediction["part"].values)
     rows = np.flatnonzero((part == "test") | (part == "all"))
     if not rows.size:
         raise DataError(

@@ -13,7 +13,7 @@ from neurodyn.decode import DECODERS
 from neurodyn.decode.protocol import Labels
 from neurodyn.decode.scoring import Task
 from neurodyn.decode.settings import DecodeConfig
-from neurodyn.decode.source import Source
+from neurodyn.decode.source import Source, as_text
 
 SEGMENTS = 40
 
@@ -171,7 +171,7 @@ def _from_stimulus(source: Source, config: DecodeConfig, name: str, modulo: floa
 
 
 def _plain(column: np.ndarray) -> np.ndarray:
-    return column.astype(str) if column.dtype.kind in "OSUT" else column
+    return as_text(column) if column.dtype.kind in "OSUT" else column
 
 
 def _from_behavior(source: Source, config: DecodeConfig, name: str) -> tuple[np.ndarray, str]:

@@ -1,0 +1,112 @@
+"""Features against direct computation; projections blind to what is decoded."""
+
+import numpy as np
+import pytest
+
+from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
+from neurodyn.data.recording import Recording
+from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.decode import features as module
+from neurodyn.decode.features import build_features, feature_names, fit_projection, patch_index
+from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.source import Source, open_source
+from tests.report.fake_run import make_run, movie, traces
+
+CONFIG = DecodeConfig(target="contrast")
+
+
+@pytest.fixture(scope="module")
+def split():
+    windows = Windows.cut([movie(trials=20)], WindowConfig(duration=1.0, stride=0.5))
+    parts = windows.split()
+    return Source(parts["test"], parts["train"])
+
+
+@pytest.mark.parametrize(
+    ("reduction", "direct"),
+    [
+        ("last", lambda v: v[:, -1]),
+        ("change", lambda v: v[:, -1] - v[:, 0]),
+        ("mean", lambda v: v.mean(1)),
+        ("flat", lambda v: v.reshape(len(v), -1)),
+        ("last+change", lambda v: np.concatenate([v[:, -1], v[:, -1] - v[:, 0]], axis=1)),
+    ],
+)
+def test_reductions(split, reduction, direct, monkeypatch):
+    values = split.windows.values()[0][:, :, split.windows.brain]
+    monkeypatch.setattr(module, "CHUNK_BYTES", 100_000)  # several chunks
+    np.testing.assert_allclose(build_features(f"dff:{reduction}", split, CONFIG), direct(values), rtol=1e-5, atol=1e-7)
+
+
+def test_response_is_after_minus_before_the_event():
+    source = Source(Windows.cut([traces(trials=8)], WindowConfig(duration=3.0, align="events", offset=-1.0)), None)
+    values = source.windows.values()[0]
+    expected = values[:, 10:].mean(1) - values[:, :10].mean(1)
+    np.testing.assert_allclose(build_features("dff:response", source, CONFIG), expected, atol=1e-6)
+    assert feature_names(source, CONFIG) == ["dff:response", "dff:mean"]
+
+
+def test_patches_are_means_inside_the_brain(split):
+    values, brain = split.windows.values()[0][:, -1], split.windows.brain
+    index = patch_index(brain.shape, (2, 3))
+    assert set(np.unique(index)) == set(range(6))
+    expected = np.stack([values[:, brain & (index == k)].mean(1) for k in range(6)], axis=1)
+    found = build_features("dff:patches", split, CONFIG.model_copy(update={"grid": (2, 3)}))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_projection_ignores_every_decoded_frame(split):
+    before = fit_projection(split, CONFIG)
+    recording = split.recording
+    movie_values = recording["dff"].values.copy()
+    for first in split.windows.first:
+        movie_values[first : first + split.windows.frames] = 99
+    disturbed = Recording.from_arrays(
+        {"dff": movie_values}, rate_hz=10.0, brain=recording.brain,
+        stimulus={str(n): c.values for n, c in recording.stimulus.data_vars.items()},
+    )  # fmt: skip
+    parts = Windows.cut([disturbed], split.windows.config).split()
+    after = fit_projection(Source(parts["test"], parts["train"]), CONFIG)
+    np.testing.assert_array_equal(before.axes, after.axes)
+
+
+def test_projection_is_orthonormal_and_gives_last_and_change(split):
+    projection = fit_projection(split, CONFIG)
+    np.testing.assert_allclose(projection.axes.T @ projection.axes, np.eye(20), atol=1e-4)
+    scores = projection(split.windows.values()[0])
+    expected = np.concatenate([scores[:, -1], scores[:, -1] - scores[:, 0]], axis=1)
+    np.testing.assert_allclose(build_features("pca:last+change", split, CONFIG), expected, atol=1e-4)
+
+
+def test_a_run_shows_raw_rows_beside_its_model(tmp_path):
+    source = open_source(make_run(tmp_path / "run"), CONFIG)
+    assert feature_names(source, CONFIG) == [
+        "dff:last+change", "dff:patches", "pca:last+change", "latents:last+change", "reconstruction:last+change",
+    ]  # fmt: skip
+    attention = CONFIG.model_copy(update={"features": ("attention", "raw:mean")})
+    assert feature_names(source, attention)[-2:] == ["attention:flat", "dff:mean"]
+    observed = source.prediction["observed"].values
+    np.testing.assert_allclose(source.windows.values()[0], np.nan_to_num(observed), atol=1e-6)
+    assert build_features("attention:flat", source, CONFIG).shape == (len(source.windows), 60)
+    assert build_features("reconstruction:last+change", source, CONFIG).shape == (len(source.windows), 40)
+    latents = source.prediction["latents"].values
+    np.testing.assert_allclose(
+        build_features("latents:last+change", source, CONFIG),
+        np.concatenate([latents[:, -1], latents[:, -1] - latents[:, 0]], axis=1),
+    )
+
+
+def test_what_does_not_exist_is_named(split):
+    with pytest.raises(DataError, match="no feature 'spikes'"):
+        build_features("spikes:last", split, CONFIG)
+    with pytest.raises(DataError, match="bare recording has no model"):
+        build_features("latents:last", split, CONFIG)
+    with pytest.raises(UnknownNameError, match="no reduction named 'lst'"):
+        feature_names(split, CONFIG.model_copy(update={"features": ("dff:lst",)}))
+    with pytest.raises(ConfigError, match="before and after the event"):
+        build_features("dff:response", split, CONFIG)
+    with pytest.raises(ConfigError, match="needs training frames"):
+        build_features("pca:last", Source(split.windows, None), CONFIG)
+    flat = Source(Windows.cut([traces(trials=4)], WindowConfig()), None)
+    with pytest.raises(ConfigError, match="needs a movie"):
+        build_features("dff:patches", flat, CONFIG)
