@@ -9,13 +9,11 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Literal
 
 import numpy as np
-from oasis.functions import deconvolve
-from oasis.oasis_methods import oasisAR1
 from pydantic import Field
-from scipy.signal import welch
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.preprocess.ar1 import LAGS, decay_factor, infer_many, noise_level
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.tiles import NanPolicy, scan, tiles
 
@@ -24,7 +22,6 @@ LOGGER = logging.getLogger(__name__)
 # Decay time constants, s, as recommended by suite2p: documentation, settings page, "tau" (GCaMP6s: 1.25 to 1.5), and
 # issue 233 for jRGECO1a.
 DECAY = {"gcamp6f": 0.7, "gcamp6m": 1.0, "gcamp6s": 1.25, "jrgeco1a": 0.7}
-LAGS = 10
 
 
 class DeconvolutionParams(Params):
@@ -47,77 +44,6 @@ class DeconvolutionParams(Params):
     )
     nan: NanPolicy = Field("error", description="NaN frames: refuse them, or leave them NaN and infer around them")
     jobs: int = Field(1, ge=1, description="processes that share the ROIs")
-
-
-def noise_level(trace: np.ndarray) -> float:
-    """Return the standard deviation of white noise in a trace, in the trace's unit.
-
-    The square root of the mean power spectral density above a quarter of the sampling rate (Welch's method), where
-    calcium has no power; NaN frames are dropped. Pnevmatikakis et al., Neuron 89, 285 (2016).
-
-    Parameters
-    ----------
-    trace
-        ΔF/F, shape (time,).
-    """
-    trace = trace[np.isfinite(trace)]
-    if trace.size < 8:
-        return 0.0
-    frequency, power = welch(trace, nperseg=min(256, trace.size))
-    return math.sqrt(float(power[(frequency > 0.25) & (frequency < 0.5)].mean()) / 2)
-
-
-def decay_factor(trace: np.ndarray, lags: int = LAGS) -> float:
-    """Return the AR(1) coefficient g of the calcium in a noisy trace.
-
-    White noise adds to the autocovariance γ at lag 0 only, so γ(k + 1) = g γ(k) is solved by least squares over the
-    lags 1 to `lags`. The result may lie outside (0, 1) when the trace holds no calcium; the caller decides.
-
-    Parameters
-    ----------
-    trace
-        ΔF/F, shape (time,).
-    """
-    trace = trace[np.isfinite(trace)]
-    trace = trace - trace.mean()
-    gamma = np.array([trace[k:] @ trace[: trace.size - k] for k in range(1, lags + 1)])
-    return float(gamma[1:] @ gamma[:-1] / (gamma[:-1] @ gamma[:-1]))
-
-
-def infer_spikes(trace: np.ndarray, tau: float, rate_hz: float, penalty: str, sd: float) -> np.ndarray:
-    """Infer the spikes of one trace.
-
-    Minimise |y - c|² with s(t) = c(t) - g c(t-1) >= 0 and g = exp(-1 / (tau rate)): alone ("nnls"), or with the
-    smallest |s|₁ ("l1") or |s|₀ ("l0") that reaches the noise level. Friedrich, Zhou & Paninski, PLoS Comput Biol 13,
-    e1005423 (2017).
-
-    Parameters
-    ----------
-    trace
-        ΔF/F, float64, shape (time,); its baseline is 0 for "nnls".
-    tau
-        Decay time constant, s.
-    sd
-        Noise level, in the trace's unit.
-
-    Returns
-    -------
-    np.ndarray
-        Events per frame in arbitrary units, shape (time,); the first frame is 0 because nothing precedes it.
-    """
-    if penalty == "nnls":
-        return oasisAR1(trace, math.exp(-1.0 / (tau * rate_hz)))[1]
-    found = deconvolve(trace, tau_d=tau, framerate=rate_hz, sn=sd, penalty={"l1": 1, "l0": 0}[penalty])
-    return np.maximum(found.s, 0)
-
-
-def _infer_many(traces: np.ndarray, levels: np.ndarray, tau: float, rate_hz: float, penalty: str) -> np.ndarray:
-    """Return the spikes of several traces, shape (trace, time); zeros where there is nothing to infer."""
-    spikes = np.where(np.isfinite(traces), 0.0, np.nan)
-    for trace, level, row in zip(traces, levels, spikes, strict=True):
-        if level > 0:
-            row[:] = infer_spikes(np.ascontiguousarray(trace), tau, rate_hz, penalty, float(level))
-    return spikes
 
 
 class Deconvolution(Step):
@@ -204,10 +130,10 @@ class Deconvolution(Step):
             rows = levels > 0
             traces[rows] -= np.nanpercentile(traces[rows], p.baseline, axis=1, keepdims=True)
         if p.jobs == 1 or len(traces) < p.jobs:
-            return _infer_many(traces, levels, tau, rate_hz, p.penalty)
+            return infer_many(traces, levels, tau, rate_hz, p.penalty)
         shares = np.array_split(np.arange(len(traces)), p.jobs)
         with ProcessPoolExecutor(p.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            tasks = [pool.submit(_infer_many, traces[i], levels[i], tau, rate_hz, p.penalty) for i in shares]
+            tasks = [pool.submit(infer_many, traces[i], levels[i], tau, rate_hz, p.penalty) for i in shares]
             return np.concatenate([task.result() for task in tasks])
 
     def methods(self) -> str:

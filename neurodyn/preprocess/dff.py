@@ -68,7 +68,8 @@ def rolling_percentile(traces: np.ndarray, frames: int, percentile: float, edge:
     frames
         Window length, odd.
     """
-    baseline = np.empty_like(traces)
+    traces = np.ascontiguousarray(traces)  # scipy's rank filter loses its result where a row is strided
+    baseline = np.empty(traces.shape, traces.dtype)
     for trace, row in zip(traces, baseline, strict=True):
         percentile_filter(trace, percentile, size=frames, mode=edge, output=row)
     return baseline
@@ -90,7 +91,7 @@ def decimated_percentile(
     """
     if every == 1:
         return rolling_percentile(traces, frames, percentile, edge)
-    knots = rolling_percentile(np.ascontiguousarray(traces[:, ::every]), _odd(frames / every), percentile, edge)
+    knots = rolling_percentile(traces[:, ::every], _odd(frames / every), percentile, edge)
     left, rest = np.divmod(np.arange(traces.shape[1]), every)
     right = np.minimum(left + 1, knots.shape[1] - 1)
     return knots[:, left] + (knots[:, right] - knots[:, left]) * (rest / every)

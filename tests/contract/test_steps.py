@@ -1,0 +1,156 @@
+"""The contract of every preprocessing step."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import zarr
+
+from neurodyn.core.errors import DataError
+from neurodyn.core.files import sha256
+from neurodyn.data import store
+from neurodyn.data.recording import Recording
+from neurodyn.preprocess import STEPS
+from neurodyn.preprocess.base import Step, Workspace
+from neurodyn.preprocess.chain import chain_from_steps
+
+SHAPES = {"traces": (700, 5), "movie": (700, 9, 10)}
+CASES = [(name, kind) for name in STEPS.names() for kind in sorted(STEPS.get(name).kinds)]
+FOR_MOVIES = [name for name, kind in CASES if kind == "movie"]
+
+
+def source(kind: str, shape: tuple[int, ...] | None = None) -> Recording:
+    """Every variable that a step may ask for by default."""
+    shape, rng = shape or SHAPES[kind], np.random.default_rng(0)
+    blood = 0.02 * rng.normal(size=shape)
+    calcium = rng.gamma(0.3, 0.1, shape)
+    neural = {
+        "fluorescence": 500 * (1 + calcium + blood),
+        "neuropil": 100 * (1 + 0.1 * rng.normal(size=shape)),
+        "reference": 400 * (1 + blood),
+        "dff": calcium,
+    }
+    made = {name: step.provides for name, step in ((n, build(n)) for n in STEPS.names())}
+    clash = {variable for variables in made.values() for variable in variables} & set(neural)
+    assert clash <= {"dff"}
+    arrays = {name: values.astype("f4") for name, values in neural.items()}
+    return Recording.from_arrays(arrays, rate_hz=10, indicator="GCaMP6f")
+
+
+def build(name: str) -> Step:
+    plugin = STEPS.get(name)
+    return plugin(plugin.Params())
+
+
+def chain(name: str):
+    """The step alone, its output renamed so that it overwrites nothing."""
+    return chain_from_steps([{"step": name, "output": "made"}], "test")
+
+
+def run(name: str, recording: Recording, path) -> Recording:
+    return Recording.open(chain(name).run(recording, path))
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_it_makes_what_it_says_in_the_recordings_layout(name, kind, tmp_path):
+    recording = source(kind)
+    made = run(name, recording, tmp_path / "out.zarr")
+    step = chain(name).steps[0][1]
+    assert set(made.variables) == set(recording.variables) | set(step.provides)
+    for variable in step.provides:
+        array = made[variable]
+        assert array.dims == recording[step.requires[0]].dims
+        assert array.shape == recording[step.requires[0]].shape
+        assert array.dtype == np.float32
+        assert array.attrs["units"]
+        assert array.attrs["made_by"] == name
+        assert np.isfinite(array.values).all()
+        assert array.values.std() > 0
+    assert made.history[-1]["step"] == name
+    assert made.history[-1]["params"] == step.params.model_dump(mode="json")
+    for variable in recording.variables:
+        np.testing.assert_array_equal(made[variable].values, recording[variable].values)
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_the_same_input_gives_the_same_bytes(name, kind, tmp_path):
+    recording = source(kind)
+    folders = [chain(name).run(recording, tmp_path / part / "out.zarr") for part in "ab"]
+    assert sha256(folders[0]) == sha256(folders[1])
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_how_the_store_is_cut_changes_nothing(name, kind, tmp_path, monkeypatch):
+    recording = source(kind)
+    whole = run(name, recording, tmp_path / "whole.zarr")["made"].values
+    monkeypatch.setattr(store, "FRAMES", 64)
+    monkeypatch.setattr(store, "TILE", 4)
+    monkeypatch.setattr(store, "chunk_shape", lambda shape: (64, *(4 for _ in shape[1:])))
+    np.testing.assert_allclose(run(name, recording, tmp_path / "cut.zarr")["made"].values, whole, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", STEPS.names())
+def test_each_roi_or_pixel_is_worked_on_alone(name, tmp_path):
+    recording = source("traces")
+    whole = run(name, recording, tmp_path / "whole.zarr")["made"].values
+    neural = {variable: recording[variable].values[:, 2:4] for variable in recording.variables}
+    part = Recording.from_arrays(neural, rate_hz=10, indicator="GCaMP6f")
+    np.testing.assert_allclose(
+        run(name, part, tmp_path / "part.zarr")["made"].values, whole[:, 2:4], rtol=1e-5, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(("name", "kind"), CASES)
+def test_nan_is_refused_and_nothing_is_written(name, kind, tmp_path):
+    recording = source(kind)
+    first = build(name).requires[0]
+    neural = {variable: recording[variable].values.copy() for variable in recording.variables}
+    neural[first][33, 1] = np.nan
+    broken = Recording.from_arrays(neural, rate_hz=10, indicator="GCaMP6f")
+    with pytest.raises(DataError, match=first) as error:
+        run(name, broken, tmp_path / "out.zarr")
+    assert "frame 33" in error.value.found
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", STEPS.names())
+def test_it_explains_itself(name):
+    plugin, step = STEPS.get(name), build(name)
+    assert plugin.__doc__
+    assert STEPS.summary(name).endswith(".")
+    sentence = step.methods()
+    assert sentence[0].isupper()
+    assert sentence.endswith(".")
+    assert sentence.count(". ") == 0
+    assert step.provides
+    assert set(step.provides).isdisjoint(step.requires)
+    for field, info in plugin.Params.model_fields.items():
+        assert info.description, f"{name}.{field} has no description"
+        assert not info.is_required(), f"{name}.{field} has no default"
+    assert plugin.kinds <= {"traces", "movie"}
+
+
+@pytest.mark.parametrize("name", FOR_MOVIES)
+def test_memory_does_not_grow_with_the_movie(name, tmp_path):
+    def peak(frames: int) -> int:
+        step = build(name)
+        rng = np.random.default_rng(0)
+        root = zarr.open_group(tmp_path / f"{frames}.zarr", mode="w", zarr_format=3)
+        for variable in {*step.requires}:
+            attrs = {"units": "counts", "made_by": "source"}
+            array = store.create_variable(root, variable, (frames, 64, 64), ("time", "y", "x"), np.uint16, attrs)
+            for start in range(0, frames, 1024):
+                array[start : start + 1024] = 500 + rng.integers(0, 50, (min(1024, frames - start), 1, 1))
+        brain = np.zeros((64, 64), dtype=bool)
+        brain[:2, :2] = True
+        workspace = Workspace(root, 2.0, np.arange(frames) / 2.0, brain, "GCaMP6f")
+        tracemalloc.start()
+        try:
+            step.apply(workspace)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    short, long = peak(1536), peak(6144)
+    assert long < 1.25 * short
+    assert long < 6144 * 64 * 64 * 4
