@@ -43,6 +43,6 @@ def doctor(common: Common) -> None:
 
 
 def _gpus() -> str:
-    from neurodyn.training.device import describe_gpus
+    from neurodyn.training.devices import describe_gpus
 
     return describe_gpus()

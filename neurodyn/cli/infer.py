@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from neurodyn.cli.common import ExistingOption, Gpu
-from neurodyn.cli.console import Common, command, progress_bar
+from neurodyn.cli.common import Gpu
+from neurodyn.cli.console import Common, command
+from neurodyn.core.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +27,10 @@ def infer(
         str, typer.Option("--on", help="Windows to infer: test, valid, train or all; several with commas.")
     ] = "test",
     gpu: Gpu = "auto",
-    existing: ExistingOption = "error",
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="Also predict at these times within the window, s: 0.05,0.15.", show_default=False),
+    ] = None,
 ) -> None:
     """Predict held-out windows and score hidden frames against linear interpolation."""
     from neurodyn.training.infer import infer as run_inference
@@ -35,6 +39,13 @@ def infer(
     if common.dry_run:
         common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
         return
-    with progress_bar(common) as report:
-        path = run_inference(run, recordings or None, parts=parts, gpu=gpu, existing=existing, progress=report)
-    common.product(path)
+    common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, at=_times(at)))
+
+
+def _times(text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigError(
+            f"--at {text} cannot be read.", "Expected seconds with commas.", "Example: --at 0.05,0.15"
+        ) from error

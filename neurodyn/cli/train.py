@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,8 +47,19 @@ def train(
             common.plan([f"{', '.join(map(str, recordings))} -> {folder}", *_origins(resolved)], output=folder)
             continue
         with progress_bar(common) as report:
-            fit(config, resolved, recordings, folder, gpu=gpu, resume=resume, existing=existing, progress=report)
+            progress = _epochs(report)
+            fit(config, resolved, recordings, folder, gpu=gpu, resume=resume, existing=existing, progress=progress)
         common.product(folder, seed=config.training.seed)
+
+
+def _epochs(report: Callable[[str, float], None]) -> Callable[[dict[str, float]], None]:
+    """Tell an epoch's losses as one line and the share done."""
+
+    def tell(row: dict[str, float]) -> None:
+        losses = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name.endswith("loss"))
+        report(f"epoch {row['epoch']:.0f} of {row['epochs']:.0f}: {losses}", row["epoch"] / row["epochs"])
+
+    return tell
 
 
 def _folder(output: Path | None, model: str, recordings: list[Path], seed: int, several: bool) -> Path:

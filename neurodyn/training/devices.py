@@ -31,6 +31,12 @@ class Devices:
         return torch.device("cuda", self.gpus[0]) if self.gpus else torch.device("cpu")
 
 
+def describe_gpus() -> str:
+    """Name the visible GPUs, or say that there is none."""
+    names = [f"{index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+    return ", ".join(names) or "none"
+
+
 def choose_devices(gpu: str) -> Devices:
     """Read `--gpu`.
 

@@ -16,7 +16,7 @@ from neurodyn.core.registry import unknown
 
 INPUT = re.compile(r"@input[1-9]?")
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]*")
-VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "infer", "convert")
+VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "convert")
 
 
 class JobSpec(Params):
