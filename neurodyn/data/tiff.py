@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-import struct
 import weakref
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -28,7 +28,8 @@ from neurodyn.data.sources import (
 
 LOGGER = logging.getLogger(__name__)
 SUFFIXES = (".tif", ".tiff", ".btf")
-UNREADABLE = (tifffile.TiffFileError, OSError, ValueError, struct.error)
+UNREADABLE = (tifffile.TiffFileError, OSError, ValueError)
+TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # others take 1
 TO_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "min": 60.0, "sec": 1.0}
 
 
@@ -217,8 +218,30 @@ def _inspect_one(path: Path) -> tuple[int, tuple[tuple[int, int], str], bool]:
         raise _unreadable(path, error) from error
 
 
+@dataclass(frozen=True)
+class Dialect:
+    """How a TIFF header says that numbers are stored: classic or BigTIFF, either byte order."""
+
+    order: str
+    big: bool
+
+    def number(self, data: bytes) -> int:
+        """Return an unsigned integer of 2, 4 or 8 bytes."""
+        return int.from_bytes(data, "little" if self.order == "<" else "big")
+
+    def values_end(self, entries: bytes) -> int:
+        """Return the last byte that a page's tags point to outside the page."""
+        width, inline = (20, 8) if self.big else (12, 4)
+        end = 0
+        for tag in (entries[k : k + width] for k in range(0, len(entries), width)):
+            length = TYPE_BYTES.get(self.number(tag[2:4]), 1) * self.number(tag[4 : 4 + inline])
+            if length > inline:
+                end = max(end, self.number(tag[4 + inline :]) + length)
+        return end
+
+
 def check_whole(path: Path) -> None:
-    """Follow the file's chain of pages to its end, and check that its data ends inside the file.
+    """Follow the file's chain of pages to its end; the first and last page's tags must lie inside the file.
 
     Raises
     ------
@@ -228,23 +251,35 @@ def check_whole(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(head[:2])
-        version = struct.unpack(order + "H", head[2:4])[0] if order and len(head) >= 16 else 0
-        if version not in (42, 43):
-            raise _unreadable(path, ValueError("no TIFF header"))
-        big = version == 43
-        entry, count_format, next_format = (20, order + "Q", order + "Q") if big else (12, order + "H", order + "I")
-        offset, pages = struct.unpack(next_format, head[8:16] if big else head[4:8])[0], 0
+        order = {b"II": "<", b"MM": ">"}.get(head[:2], "")
+        version = Dialect(order, False).number(head[2:4]) if order else 0
+        if version not in (42, 43) or len(head) < 16:
+            raise _unreadable(path, ValueError("it has no TIFF header"))
+        dialect = Dialect(order, version == 43)
+        offset = dialect.number(head[8:16] if dialect.big else head[4:8])
+        entries, pages = b"", 0
         while offset:
-            if offset + 8 > size:
-                raise _truncated(path, f"page {pages} should be at byte {offset} of {size}")
-            file.seek(offset)
-            entries = struct.unpack(count_format, file.read(struct.calcsize(count_format)))[0]
-            file.seek(entries * entry, 1)
-            tail = file.read(struct.calcsize(next_format))
-            if len(tail) < struct.calcsize(next_format):
-                raise _truncated(path, f"page {pages} is cut off at byte {size}")
-            offset, pages = struct.unpack(next_format, tail)[0], pages + 1
+            if pages == 1:
+                _check_end(path, dialect.values_end(entries), size)
+            entries, offset = _page(file, dialect, path, offset, pages, size)
+            pages += 1
+    _check_end(path, dialect.values_end(entries), size)
+
+
+def _check_end(path: Path, end: int, size: int) -> None:
+    if end > size:
+        raise _truncated(path, f"its tags reach to byte {end} of {size}")
+
+
+def _page(file: BinaryIO, dialect: Dialect, path: Path, offset: int, page: int, size: int) -> tuple[bytes, int]:
+    """Return the tags of the page at `offset` and the offset of the next page."""
+    width, count_bytes, next_bytes = (20, 8, 8) if dialect.big else (12, 2, 4)
+    file.seek(offset)
+    length = dialect.number(file.read(count_bytes)) * width
+    rest = file.read(length + next_bytes) if offset + count_bytes + length + next_bytes <= size else b""
+    if len(rest) < length + next_bytes:
+        raise _truncated(path, f"page {page} should be at byte {offset} of {size}")
+    return rest[:length], dialect.number(rest[length:])
 
 
 def _rate(path: Path, options: ReadOptions) -> float | None:
