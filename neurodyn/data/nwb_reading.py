@@ -54,7 +54,7 @@ def opened(path: Path) -> Iterator[NWBFile]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with NWBHDF5IO(path, "r") as io:
+            with NWBHDF5IO(path=path, mode="r") as io:
                 yield io.read()
         except DataError:
             raise

@@ -65,7 +65,7 @@ def write(recording: Recording, path: Path, photons: Literal[1, 2] | None) -> Pa
         nwbfile = to_nwb(recording, photons)
         with locked(path):
             clear_partials(path)
-            with atomic(path) as temporary, NWBHDF5IO(temporary, "w") as io:
+            with atomic(path) as temporary, NWBHDF5IO(path=temporary, mode="w") as io:
                 io.write(nwbfile)
     for warning in caught:
         LOGGER.debug("pynwb: %s", warning.message)
@@ -92,12 +92,14 @@ def to_nwb(recording: Recording, photons: Literal[1, 2] | None) -> NWBFile:
         else:
             traces.append(array)
     if traces or recording.brain is not None:
-        module = nwbfile.create_processing_module("ophys", "Optical physiology")
+        module = nwbfile.create_processing_module(name="ophys", description="Optical physiology")
         if traces:
             _add_traces(module, traces, plane, recording)
         if recording.brain is not None:
-            mask = GrayscaleImage("brain", data=recording.brain.T.astype(np.uint8), description="1 inside the brain")
-            module.add(Images("masks", images=[mask]))
+            mask = GrayscaleImage(
+                name="brain", data=recording.brain.T.astype(np.uint8), description="1 inside the brain"
+            )
+            module.add(Images(name="masks", images=[mask]))
     if recording.table("stimulus") is not None:
         nwbfile.add_time_intervals(_intervals(recording.stimulus))
     _add_behavior(nwbfile, recording.table("behavior"))
@@ -112,9 +114,9 @@ def _imaging_plane(nwbfile: NWBFile, recording: Recording) -> ImagingPlane:
     unknown = float("nan")
     return nwbfile.create_imaging_plane(
         name="imaging_plane",
-        optical_channel=OpticalChannel("optical_channel", "unknown", unknown),
+        optical_channel=OpticalChannel(name="optical_channel", description="unknown", emission_lambda=unknown),
         description="unknown",
-        device=nwbfile.create_device("microscope"),
+        device=nwbfile.create_device(name="microscope"),
         excitation_lambda=unknown,
         indicator=recording.indicator,
         location="unknown",
@@ -130,7 +132,7 @@ def _timing(recording: Recording) -> dict[str, Any]:
 
 
 def _data(variable: xr.Variable) -> H5DataIO:
-    return H5DataIO(Chunks(variable), compression="gzip", compression_opts=1, shuffle=True)
+    return H5DataIO(data=Chunks(variable), compression="gzip", compression_opts=1, shuffle=True)
 
 
 def _movie(array: xr.DataArray, plane: ImagingPlane, recording: Recording, series: Any) -> Any:
@@ -147,21 +149,23 @@ def _movie(array: xr.DataArray, plane: ImagingPlane, recording: Recording, serie
 def _add_traces(module: Any, traces: list[xr.DataArray], plane: ImagingPlane, recording: Recording) -> None:
     segmentation = _segmentation(recording, traces[0].sizes["roi"], plane)
     module.add(ImageSegmentation(plane_segmentations=[segmentation]))
-    containers = {"Fluorescence": Fluorescence(), "DfOverF": DfOverF()}
+    containers: dict[str, Any] = {}
     for array in traces:
-        count = array.sizes["roi"]
+        kind = DfOverF if array.name == "dff" else Fluorescence
+        if kind.__name__ not in containers:
+            # hdmf wants the container in the file before a series in it points to the ROI table
+            containers[kind.__name__] = kind()
+            module.add(containers[kind.__name__])
+        region = np.arange(array.sizes["roi"])
         series = RoiResponseSeries(
             name=str(array.name),
             data=_data(array.variable),
             unit=array.attrs["units"],
             description=str(array.attrs.get("made_by", "source")),
-            rois=DynamicTableRegion(name="rois", data=np.arange(count), description="all ROIs", table=segmentation),
+            rois=DynamicTableRegion(name="rois", data=region, description="all ROIs", table=segmentation),
             **_timing(recording),
         )
-        containers["DfOverF" if array.name == "dff" else "Fluorescence"].add_roi_response_series(series)
-    for container in containers.values():
-        if container.roi_response_series:
-            module.add(container)
+        containers[kind.__name__].add_roi_response_series(series)
 
 
 def _segmentation(recording: Recording, count: int, plane: ImagingPlane) -> PlaneSegmentation:
@@ -199,7 +203,7 @@ def _intervals(stimulus: xr.Dataset) -> TimeIntervals:
 def _add_behavior(nwbfile: NWBFile, behavior: xr.Dataset | None) -> None:
     if behavior is None:
         return
-    module = nwbfile.create_processing_module("behavior", "Behaviour")
+    module = nwbfile.create_processing_module(name="behavior", description="Behaviour")
     for name, array in behavior.data_vars.items():
         axis = str(array.dims[0])
         if axis not in behavior.coords:

@@ -26,12 +26,7 @@ NUMPY = {
         ("numpy.{}.numeric", "_frombuffer"),
     )
 } | {("numpy", "ndarray"), ("numpy", "dtype")}
-BUILTINS = frozenset({"bool", "bytearray", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "set"}) | {
-    "range",
-    "slice",
-    "str",
-    "tuple",
-}
+BUILTINS = frozenset({"complex", "frozenset", "set", "slice"})
 PATHS = {"PosixPath": PurePosixPath, "PurePosixPath": PurePosixPath} | dict.fromkeys(
     ("WindowsPath", "PureWindowsPath"), PureWindowsPath
 )

@@ -1,0 +1,239 @@
+"""NWB: what a recording holds survives the round trip; other programs' files are read by what they say."""
+
+from datetime import UTC, datetime
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+from hdmf.common import DynamicTableRegion
+from pynwb import NWBHDF5IO, NWBFile, TimeSeries, validate
+from pynwb.ophys import (
+    DfOverF,
+    Fluorescence,
+    ImageSegmentation,
+    OnePhotonSeries,
+    OpticalChannel,
+    RoiResponseSeries,
+    TwoPhotonSeries,
+)
+
+from neurodyn.core.errors import DataError
+from neurodyn.data.nwb import write_nwb
+from neurodyn.data.readers import Channel, ReadOptions, read
+from neurodyn.data.recording import Recording, entry
+
+RNG = np.random.default_rng(0)
+
+
+def traces(**more):
+    neural = {
+        "fluorescence": RNG.normal(100, 5, (50, 4)).astype(np.float32),
+        "neuropil": RNG.normal(50, 5, (50, 4)),
+        "dff": RNG.normal(size=(50, 4)).astype(np.float32),
+        "spikes": RNG.poisson(0.1, (50, 4)).astype(np.int16),
+    }
+    stimulus = {
+        "start": np.arange(3.0),
+        "stop": np.arange(3.0) + 0.5,
+        "contrast": np.array([0.1, 0.5, 1.0]),
+        "direction": np.array([0, 90, 180]),
+        "scene": np.array(["a", "bé", "c"]),
+        "hit": np.array([True, False, True]),
+    }
+    behavior = xr.Dataset(
+        {
+            "speed": ("time_wheel", RNG.normal(size=9).astype(np.float32), {"units": "cm/s"}),
+            "licking": ("time_wheel", RNG.normal(size=9) > 0),
+            "gaze": (("time_eye", "axis"), RNG.normal(size=(7, 2)), {"units": "degree"}),
+        },
+        coords={"time_wheel": np.linspace(0, 5, 9), "time_eye": np.linspace(1, 4, 7) ** 1.1},
+    )
+    rois = xr.Dataset(
+        {"y": ("roi", RNG.uniform(0, 9, 4)), "x": ("roi", RNG.uniform(0, 9, 4)), "area": ("roi", list("abcd"))}
+    )
+    history = [entry("dff", {"window": 60.0}), {"step": "other", "params": {}, "version": "1"}]
+    return Recording.from_arrays(
+        neural,
+        **{"rate_hz": 10.0, "session": "mouse", "indicator": "GCaMP6f", "stimulus": stimulus, "behavior": behavior}
+        | {"rois": rois, "history": history, "attrs": {"source": "raw.tif"}}
+        | more,
+    )
+
+
+def movies():
+    neural = {name: RNG.integers(0, 999, (30, 6, 9)).astype(np.uint16) for name in ("fluorescence", "reference")}
+    times = np.cumsum(RNG.uniform(0.099, 0.101, 30))
+    return Recording.from_arrays(neural, time=times, session="cortex", brain=RNG.normal(size=(6, 9)) > 0)
+
+
+def assert_same(table, other):
+    if table is None:
+        assert other is None
+        return
+    assert set(table.variables) == set(other.variables)
+    for name, variable in table.variables.items():
+        assert variable.dims == other[name].dims
+        assert variable.dtype.kind == other[name].dtype.kind or variable.dtype.kind in "UO"
+        np.testing.assert_array_equal(other[name].values.astype(variable.dtype), variable.values)
+
+
+@pytest.mark.parametrize("make", [traces, movies])
+def test_round_trip(make, tmp_path):
+    recording = make()
+    path = write_nwb(recording, tmp_path / "a.nwb")
+    again = read(path)
+    assert set(again.variables) == set(recording.variables)
+    for name in recording.variables:
+        assert again[name].dtype == recording[name].dtype
+        np.testing.assert_array_equal(again[name].values, recording[name].values)
+        assert again[name].attrs == recording[name].attrs
+    np.testing.assert_array_equal(again.time, recording.time)
+    for group in ("stimulus", "behavior", "rois"):
+        assert_same(recording.table(group), again.table(group))
+    if recording.brain is not None:
+        np.testing.assert_array_equal(again.brain, recording.brain)
+    assert dict(again.tree.attrs) | {"source": ""} == dict(recording.tree.attrs) | {"source": ""}
+
+
+@pytest.mark.parametrize("make", [traces, movies])
+def test_files_are_valid_nwb(make, tmp_path):
+    assert validate(path=write_nwb(make(), tmp_path / "a.nwb")) == []
+
+
+@pytest.mark.parametrize(("photons", "kind"), [(None, OnePhotonSeries), (1, OnePhotonSeries), (2, TwoPhotonSeries)])
+def test_movies_lie_as_time_x_y(photons, kind, tmp_path):
+    recording = movies()
+    with NWBHDF5IO(write_nwb(recording, tmp_path / "a.nwb", photons), "r") as io:
+        series = io.read().acquisition["reference"]
+        assert type(series) is kind
+        np.testing.assert_array_equal(series.data[7], recording["reference"].values[7].T)
+
+
+def test_a_recording_on_disk_is_streamed_and_truth_is_said_to_be_left_out(tmp_path, caplog):
+    truth = xr.Dataset({"spikes": ("time", np.zeros(50))})
+    path = traces(truth=truth).save(tmp_path / "a.zarr")
+    again = read(write_nwb(Recording.open(path), tmp_path / "a.nwb"))
+    np.testing.assert_array_equal(again["dff"].values, Recording.open(path)["dff"].values)
+    assert "ground truth" in caplog.text
+
+
+def test_nothing_is_left_of_a_failed_write(tmp_path):
+    behavior = xr.Dataset({"speed": ("frame", np.zeros(3))})
+    with pytest.raises(DataError, match="has no times"):
+        write_nwb(traces(behavior=behavior), tmp_path / "a.nwb")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def foreign():
+    nwbfile = NWBFile(
+        session_description="a session", identifier="id-7", session_start_time=datetime(2020, 1, 2, tzinfo=UTC)
+    )
+    plane = nwbfile.create_imaging_plane(
+        name="plane",
+        optical_channel=OpticalChannel(name="green", description="green", emission_lambda=510.0),
+        description="d",
+        device=nwbfile.create_device("scope"),
+        excitation_lambda=920.0,
+        indicator="GCaMP7b",
+        location="V1",
+    )
+    return nwbfile, plane
+
+
+def put(nwbfile, path):
+    with NWBHDF5IO(path, "w") as io:
+        io.write(nwbfile)
+    return path
+
+
+def rois_of(module, plane, count):
+    table = ImageSegmentation().create_plane_segmentation(name="cells", description="cells", imaging_plane=plane)
+    for k in range(count):
+        table.add_roi(pixel_mask=[(k, 2 * k, 1.0), (k, 2 * k + 1, 1.0)])
+    table.add_column(name="depth", description="depth", data=np.arange(count) * 10.0)
+    module.add(table.parent)
+    return table
+
+
+def _responses(name, data, rois, **more):
+    return RoiResponseSeries(name=name, data=data, rois=rois, starting_time=5.0, rate=20.0, **more)
+
+
+def test_a_foreign_file(foreign, tmp_path):
+    nwbfile, plane = foreign
+    raw, dff = RNG.integers(0, 99, (40, 3)).astype(np.int16), RNG.normal(size=(40, 2))
+    module = nwbfile.create_processing_module(name="ophys", description="ophys")
+    table = rois_of(module, plane, 3)
+    some = DynamicTableRegion(name="rois", data=[2, 0], description="two", table=table)
+    whole = table.create_roi_table_region(region=[0, 1, 2], description="all")
+    for container in (fluorescence := Fluorescence(), ratio := DfOverF()):
+        module.add(container)
+    fluorescence.add_roi_response_series(_responses("Raw", raw, whole, unit="V", conversion=0.5, offset=1.0))
+    ratio.add_roi_response_series(_responses("RoiResponseSeries", dff, some, unit="n.a."))
+    nwbfile.add_acquisition(TimeSeries(name="wheel", data=np.arange(8.0), unit="rad", rate=4.0))
+    nwbfile.add_trial(start_time=5.5, stop_time=6.0)
+    path = put(nwbfile, tmp_path / "a.nwb")
+
+    recording = read(path, ReadOptions(variables={"dff": Channel(key="RoiResponseSeries")}))
+    np.testing.assert_array_equal(recording["dff"].values, dff)
+    np.testing.assert_allclose(recording.time, 5 + np.arange(40) / 20)
+    np.testing.assert_array_equal(recording.table("rois")["depth"].values, [20.0, 0.0])
+    np.testing.assert_allclose(recording.table("behavior")["time_wheel"].values, np.arange(8) / 4)
+    assert recording.stimulus["start"].values == [5.5]
+    assert (recording.session, recording.indicator, recording.rate_hz) == ("id-7", "GCaMP7b", 20.0)
+
+    scaled = read(path, ReadOptions(variables={"fluorescence": Channel(key="processing/ophys/Fluorescence/Raw")}))
+    np.testing.assert_allclose(scaled["fluorescence"].values, raw * 0.5 + 1)
+    assert scaled["fluorescence"].attrs["units"] == "V"
+    with pytest.raises(DataError, match="do not share one shape"):
+        read(path)
+    with pytest.raises(DataError, match="no series 'Other'"):
+        read(path, ReadOptions(variables={"dff": Channel(key="Other")}))
+
+
+def test_a_movie_stored_against_the_standard(foreign, tmp_path):
+    nwbfile, plane = foreign
+    movie = RNG.integers(0, 99, (5, 6, 8)).astype(np.uint8)
+    nwbfile.add_acquisition(TwoPhotonSeries(name="movie", data=movie, unit="n.a.", imaging_plane=plane, rate=2.0))
+    path = put(nwbfile, tmp_path / "a.nwb")
+    np.testing.assert_array_equal(read(path)["fluorescence"].values, movie.transpose(0, 2, 1))
+    np.testing.assert_array_equal(read(path, ReadOptions(axes="time,y,x"))["fluorescence"].values, movie)
+
+
+def test_two_candidates_are_listed_not_guessed(foreign, tmp_path):
+    nwbfile, plane = foreign
+    for name in ("one", "two"):
+        data = np.zeros((5, 6, 8), np.uint8)
+        nwbfile.add_acquisition(TwoPhotonSeries(name=name, data=data, unit="n.a.", imaging_plane=plane, rate=2.0))
+    path = put(nwbfile, tmp_path / "a.nwb")
+    with pytest.raises(DataError, match=r"acquisition/one \(5, 6, 8\), acquisition/two"):
+        read(path)
+    places = {"fluorescence": Channel(key="one"), "reference": Channel(key="two")}
+    assert read(path, ReadOptions(variables=places)).variables == ["fluorescence", "reference"]
+
+
+def test_events_of_several_tables_are_merged_in_time(foreign, tmp_path):
+    nwbfile, plane = foreign
+    data = np.zeros((5, 6, 8), np.uint8)
+    nwbfile.add_acquisition(TwoPhotonSeries(name="movie", data=data, unit="n.a.", imaging_plane=plane, rate=2.0))
+    for name, starts, column in (("gratings", [0.0, 2.0], "contrast"), ("flashes", [1.0], "colour")):
+        table = nwbfile.create_time_intervals(name=name, description="shown")
+        table.add_column(name=column, description="c")
+        for start in starts:
+            table.add_row(start_time=start, stop_time=start + 0.5, **{column: 0.5 if column == "contrast" else "red"})
+    stimulus = read(put(nwbfile, tmp_path / "a.nwb")).stimulus
+    assert stimulus["start"].values.tolist() == [0.0, 1.0, 2.0]
+    assert stimulus["table"].values.tolist() == ["gratings", "flashes", "gratings"]
+    assert stimulus["colour"].values.tolist() == ["", "red", ""]
+    np.testing.assert_array_equal(stimulus["contrast"].values, [0.5, np.nan, 0.5])
+
+
+def test_files_without_imaging_and_files_that_are_not_nwb(foreign, tmp_path):
+    with pytest.raises(DataError, match="no imaging data"):
+        read(put(foreign[0], tmp_path / "a.nwb"))
+    with h5py.File(tmp_path / "b.nwb", "w") as file:
+        file["x"] = np.ones(3)
+    with pytest.raises(DataError, match="cannot be read as NWB"):
+        read(tmp_path / "b.nwb")
