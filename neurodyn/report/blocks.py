@@ -1,0 +1,134 @@
+"""What a report is made of: paragraphs, tables and figures in sections, sections in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph; `missing` marks one that says what is not there."""
+
+    kind: ClassVar[str] = "text"
+    text: str
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list.
+
+    Parameters
+    ----------
+    items
+        One paragraph each.
+    ordered
+        Whether their order means something.
+    """
+
+    kind: ClassVar[str] = "items"
+    items: Sequence[str]
+    ordered: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table.
+
+    Parameters
+    ----------
+    caption
+        What it shows.
+    header
+        Column names, units included.
+    rows
+        Cells as text.
+    numeric
+        Columns aligned at the right.
+    notes
+        Footnotes below it.
+    small
+        Set in smaller type, for configuration and checksums.
+    """
+
+    kind: ClassVar[str] = "table"
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+    notes: Sequence[str] = ()
+    small: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An image, embedded.
+
+    Parameters
+    ----------
+    uri
+        "data:" address with the image's bytes.
+    alt
+        What it shows, for those who cannot see it.
+    caption
+        What it shows and how to read it.
+    """
+
+    kind: ClassVar[str] = "figure"
+    uri: str
+    alt: str
+    caption: str
+
+
+Block = Text | Items | Table | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled run of blocks."""
+
+    title: str
+    blocks: Sequence[Block]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One run, recording or table of scores.
+
+    Parameters
+    ----------
+    title, subtitle
+        What it is.
+    summary
+        The result in plain words, one sentence each.
+    sections
+        In reading order.
+    missing
+        What could not be shown, and how to make it.
+    methods
+        Sentences for a methods section.
+    references
+        Their sources.
+    """
+
+    title: str
+    subtitle: str
+    summary: Sequence[str] = ()
+    sections: Sequence[Section] = ()
+    missing: Sequence[str] = ()
+    methods: Sequence[str] = ()
+    references: Sequence[str] = field(default_factory=tuple)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Return a number for a table: fixed digits, a true minus sign, a dash where there is none."""
+    if value != value:
+        return "–"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def interval(low: float, high: float, digits: int = 3) -> str:
+    """Return an interval for a table, or nothing where there is none."""
+    return "" if low != low else f"[{number(low, digits)}, {number(high, digits)}]"

@@ -1,0 +1,275 @@
+"""Turn folders into parts of a report; what is not there is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from neurodyn.core.config import load_yaml
+from neurodyn.core.errors import DataError
+from neurodyn.core.files import read_json
+from neurodyn.data.recording import Recording
+from neurodyn.data.scores import Score, read_scores
+from neurodyn.report.blocks import Block, Items, Part, Section, Table, Text, number
+from neurodyn.report.decoding import decoding_section, decoding_summary
+from neurodyn.report.methods import (
+    decoder_references,
+    decoding_sentences,
+    history_references,
+    history_sentences,
+    model_sentences,
+)
+from neurodyn.report.model import attention_figure, curves_figure, prediction_figure, read_curves, reconstruction_table
+from neurodyn.report.signals import data_table, signals_section
+
+
+@dataclass
+class Folder:
+    """Everything a folder holds that a report can show; what is absent is None or empty.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    missing
+        Sentences on what is not there; filled while reading.
+    """
+
+    path: Path
+    missing: list[str] = field(default_factory=list)
+
+    def record(self, name: str, why: str) -> dict[str, Any]:
+        """Read a JSON file, or note that it is missing."""
+        if (self.path / name).is_file():
+            return read_json(self.path / name)
+        self.missing.append(f"{name}: {why}")
+        return {}
+
+    def scores(self) -> tuple[list[Score], list[dict[str, Any]]]:
+        """Read every decoding table and the record beside it."""
+        tables = sorted(self.path.glob("scores*.csv"))
+        records = [table.with_name(table.name.replace("scores", "decode", 1)).with_suffix(".json") for table in tables]
+        rows = [score for table in tables for score in read_scores(table)]
+        return rows, [read_json(record) for record in records if record.is_file()]
+
+    def recordings(self, config: Mapping[str, Any]) -> list[Recording]:
+        """Open the recordings a configuration names, noting those that are gone."""
+        found = []
+        for item in config.get("recordings") or []:
+            name = str(item["path"] if isinstance(item, Mapping) else item)
+            place = next((p for p in (Path(name), self.path / name) if p.exists()), None)
+            if place is None:
+                self.missing.append(f"recording {name}: it is no longer there, so its signals cannot be shown.")
+            else:
+                found.append(Recording.open(place))
+        return found
+
+    def prediction(self) -> xr.Dataset | None:
+        """Open the prediction, or note that it is missing."""
+        path = self.path / "prediction.zarr"
+        if not path.is_dir():
+            self.missing.append(
+                f"prediction.zarr: no held-out windows were predicted. Make it: neurodyn infer {self.path}"
+            )
+            return None
+        return xr.open_zarr(path, consolidated=False, chunks=None)
+
+
+def collect(path: Path) -> Part:
+    """Read a run folder, a recording, or a folder with scores.
+
+    Raises
+    ------
+    DataError
+        If it is none of them, or a file in it is damaged.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Expected a run folder, a recording or scores.", "Check the path.")
+    if (path / "config.yaml").is_file():
+        return _run_part(Folder(path))
+    if (path / "zarr.json").is_file():
+        return _recording_part(Recording.open(path))
+    if list(path.glob("scores*.csv")) if path.is_dir() else path.suffix == ".csv":
+        return _scores_part(Folder(path if path.is_dir() else path.parent))
+    raise DataError(
+        f"{path} holds nothing to report.",
+        "Expected config.yaml (a run), a recording, or scores*.csv.",
+        "Give a run folder: neurodyn report RUN",
+    )
+
+
+def _recording_part(recording: Recording) -> Part:
+    return Part(
+        title=recording.session,
+        subtitle="Recording",
+        summary=[_recording_sentence(recording)],
+        sections=[_data_section([recording]), signals_section(recording)],
+        methods=history_sentences(recording),
+        references=history_references([recording]),
+    )
+
+
+def _recording_sentence(recording: Recording) -> str:
+    first = recording.neural[recording.variables[0]]
+    space = " × ".join(map(str, first.shape[1:])) + (" pixels" if first.ndim == 3 else " ROIs")
+    span = recording.time[-1] - recording.time[0]
+    table = recording.table("stimulus")
+    events = "" if table is None else f", {table.sizes.get('event', 0)} stimulus events"
+    return f"{recording.session}: {span:.0f} s at {recording.rate_hz:g} Hz, {space}{events}."
+
+
+def _data_section(recordings: list[Recording]) -> Section:
+    blocks: list[Block] = [data_table(recordings)]
+    for recording in recordings:
+        steps = history_sentences(recording)
+        told = Text(
+            f"What was done to {recording.session}, in order:" if steps else f"{recording.session} has no history."
+        )
+        blocks += [told, Items(steps, ordered=True)] if steps else [told]
+    return Section("Data", blocks)
+
+
+def _scores_part(folder: Folder) -> Part:
+    scores, records = folder.scores()
+    if not records:
+        folder.missing.append("decode.json: how the scores were made is not recorded.")
+    return Part(
+        title=folder.path.name,
+        subtitle="Decoding",
+        summary=decoding_summary(scores),
+        sections=[decoding_section(scores)] if scores else [],
+        missing=folder.missing,
+        methods=decoding_sentences(scores, records),
+        references=decoder_references(scores),
+    )
+
+
+def _run_part(folder: Folder) -> Part:
+    config = load_yaml(folder.path / "config.yaml").values
+    card = folder.record("model.json", "the model's size and source are not known.")
+    status = folder.record("status.json", "training did not end, or is still going on.")
+    provenance = folder.record("provenance.json", "who made this, from what and when is not known.")
+    recordings = folder.recordings(config)
+    variable = str((config.get("windows") or {}).get("variable", "dff"))
+    prediction = folder.prediction()
+    scores, records = folder.scores()
+    if not scores:
+        folder.missing.append(f"scores.csv: nothing was decoded. Make it: neurodyn decode {folder.path} --target NAME")
+    filled = _reconstruction(folder)
+    sections = [_data_section(recordings), *(signals_section(r, variable) for r in recordings)] if recordings else []
+    sections.append(_model_section(folder, prediction, recordings, variable, filled))
+    sections += [decoding_section(scores)] if scores else []
+    sections += [_config_section(config, provenance), _provenance_section(provenance)]
+    references = [*history_references(recordings), card.get("citation", ""), *decoder_references(scores)]
+    return Part(
+        title=f"{config.get('name') or config.get('backend')}: {', '.join(r.session for r in recordings) or folder.path.name}",
+        subtitle="Run",
+        summary=[*decoding_summary(scores), *_reconstruction_summary(filled), *_training_summary(status)],
+        sections=sections,
+        missing=folder.missing,
+        methods=[
+            *dict.fromkeys(sentence for recording in recordings for sentence in history_sentences(recording)),
+            *model_sentences(config, card),
+            *decoding_sentences(scores, records),
+        ],
+        references=list(dict.fromkeys(filter(None, references))),
+    )
+
+
+def _reconstruction(folder: Folder) -> list[Score]:
+    if (folder.path / "reconstruction.csv").is_file():
+        return read_scores(folder.path / "reconstruction.csv")
+    folder.missing.append(f"reconstruction.csv: hidden frames were not scored. Make it: neurodyn infer {folder.path}")
+    return []
+
+
+def _reconstruction_summary(filled: list[Score]) -> list[str]:
+    """Compare model and linear interpolation on the held-out part."""
+    held = [s for s in filled if s.metric == "hidden_frame_r2" and s.split.rpartition(":")[2] in ("test", "all")]
+    said = [
+        f"{s.model} {number(s.value, 2)} (95 % interval {number(s.ci_low, 2)} to {number(s.ci_high, 2)})" for s in held
+    ]
+    return [f"R² on hidden frames of held-out windows: {'; '.join(said)}; {held[0].n} {held[0].unit}."] if held else []
+
+
+def _training_summary(status: Mapping[str, Any]) -> list[str]:
+    if status.get("state") != "done":
+        return ["Training is not recorded as finished."]
+    best = status.get("best") or {}
+    return [
+        f"Training ended after {status.get('epochs', '?')} epochs; the weights kept are of epoch {best.get('epoch', '?')}."
+    ]
+
+
+def _model_section(
+    folder: Folder, prediction: xr.Dataset | None, recordings: list[Recording], variable: str, filled: list[Score]
+) -> Section:
+    blocks: list[Block | None] = []
+    if prediction is not None and recordings:
+        own = _recordings_of(prediction, recordings)
+        blocks += [prediction_figure(prediction, own, variable), attention_figure(prediction, own[0].brain)]
+    blocks += [reconstruction_table(filled) if filled else None, _curves(folder)]
+    shown = [block for block in blocks if block is not None]
+    return Section("Model", shown or [Text("Nothing of the model can be shown yet.", missing=True)])
+
+
+def _recordings_of(prediction: xr.Dataset, recordings: list[Recording]) -> list[Recording]:
+    """Return the recordings a prediction was made from: the run's own, or others named in its settings."""
+    settings = prediction.attrs.get("settings") or {}
+    names = list(settings.get("inputs", {})) if "all" in settings.get("parts", ()) else []
+    others = [Recording.open(name) for name in names if Path(name).exists()]
+    return others if names and len(others) == len(names) else recordings
+
+
+def _curves(folder: Folder) -> Block | None:
+    path = folder.path / "metrics.csv"
+    if not path.is_file():
+        folder.missing.append("metrics.csv: there are no training curves.")
+        return None
+    curves = read_curves(path)
+    figure = curves_figure(curves)
+    if figure is not None or not curves:
+        return figure
+    names = [name for name in curves if np.isfinite(curves[name]).any()]
+    rows = [[name, number(float(curves[name][-1]), 5)] for name in names]
+    return Table("Loss after the only epoch.", ["Part", "Value"], rows, frozenset({1}))
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = "–" if value is None else str(value)
+    return flat
+
+
+def _config_section(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Section:
+    origins = provenance.get("origins") or {}
+    values = _flatten({key: value for key, value in config.items() if key != "recordings"})
+    rows = [[key, value, origins.get(key, "default" if origins else "–")] for key, value in values.items()]
+    table = Table(
+        "Resolved configuration, and where each value came from.", ["Key", "Value", "Origin"], rows, small=True
+    )
+    return Section("Configuration", [table])
+
+
+def _provenance_section(provenance: Mapping[str, Any]) -> Section:
+    if not provenance:
+        return Section("Provenance", [Text("There is no provenance record.", missing=True)])
+    plain = {
+        "command": " ".join(map(str, provenance.get("command", []))),
+        "time (UTC)": provenance.get("time_utc", "–"),
+        **{f"version of {name}": value for name, value in (provenance.get("versions") or {}).items()},
+        **_flatten({key: provenance.get(key) or {} for key in ("machine", "git")}),
+        **{f"seed of {name}": value for name, value in (provenance.get("seeds") or {}).items()},
+        **{f"sha256 of {name}": value for name, value in (provenance.get("inputs") or {}).items()},
+    }
+    rows = [[key, str(value)] for key, value in plain.items()]
+    return Section("Provenance", [Table("How to repeat it.", ["What", "Value"], rows, small=True)])

@@ -1,0 +1,209 @@
+"""What could be decoded: dots with intervals, tables, and the result in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Hashable, Iterable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from neurodyn.data.scores import Score
+from neurodyn.report.blocks import Block, Figure, Section, Table, Text, interval, number
+from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
+
+SHUFFLED = re.compile(r"shuffled 95 %: (-?[\d.]+) to (-?[\d.]+)")
+CHANCE = re.compile(r"chance ([\d.]+)")
+WORDS = {"r2": "R²", "mse": "mean squared error", "accuracy": "accuracy", "balanced accuracy": "balanced accuracy"}
+PRIMARY = ("r2", "accuracy")
+RANDOM = "random"
+READING = (
+    "Values are pooled over test folds; intervals (95 %) resample trials with the fitted decoders held fixed. The shuffle "
+    "null permutes whole trials, so it keeps whatever the time within a trial says about the label (for instance, that a "
+    "stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean."
+)
+
+
+def words(metric: str) -> str:
+    """Return a metric's name for readers."""
+    return WORDS.get(metric, metric)
+
+
+def pooled(scores: Iterable[Score]) -> list[Score]:
+    """Return the rows pooled over folds."""
+    return [score for score in scores if score.fold == "all"]
+
+
+def decoding_section(scores: list[Score]) -> Section:
+    """Show every decoding: a figure per target, a table per target and split."""
+    blocks: list[Block] = [Text(READING)]
+    rows = pooled(scores)
+    for group in _grouped(rows, lambda s: (s.session, s.target)).values():
+        blocks.append(_figure(group))
+        blocks += [_table(part) for part in _grouped(group, lambda s: s.split).values()]
+    return Section("Decoding", blocks)
+
+
+def _grouped(rows: list[Score], key: Callable[[Score], Hashable]) -> dict[Hashable, list[Score]]:
+    groups: dict[Hashable, list[Score]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return groups
+
+
+def primary_metric(rows: list[Score]) -> str:
+    """Return the metric to draw: R² or accuracy, else the first there is."""
+    found = [row.metric for row in rows]
+    return next((metric for metric in PRIMARY if metric in found), found[0])
+
+
+def is_signal(score: Score) -> bool:
+    """Say whether a row was decoded from the signal itself rather than from a model."""
+    return score.model in ("none", "")
+
+
+def null_range(score: Score) -> tuple[float, float]:
+    """Return the 95 % range over label shuffles, NaN where no note gives it."""
+    found = SHUFFLED.search(score.note)
+    return (float(found[1]), float(found[2])) if found else (float("nan"), float("nan"))
+
+
+def chance_level(score: Score) -> float:
+    """Return the level of a decoder that knows nothing: from the note, else 0 for R², else NaN."""
+    found = CHANCE.search(score.note)
+    if found:
+        return float(found[1])
+    return 0.0 if score.metric == "r2" else float("nan")
+
+
+def row_label(score: Score) -> str:
+    """Return what was decoded, and what made it."""
+    features = score.features or score.model
+    return features if is_signal(score) or not score.features else f"{features} ({score.model})"
+
+
+def _figure(rows: list[Score]) -> Figure:
+    metric = primary_metric(rows)
+    splits = _grouped([row for row in rows if row.metric == metric], lambda s: s.split)
+    names = list(dict.fromkeys(row_label(row) for part in splits.values() for row in part))
+
+    def paint(canvas: Canvas) -> None:
+        panels = canvas.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, (split, part) in zip(panels, splits.items(), strict=True):
+            _dots(axes, part, names)
+            axes.set_title(f"{split} split" + (" (leaks)" if split == RANDOM else ""))
+            axes.set_xlabel(words(metric))
+        handles, labels = panels[0].get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        canvas.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=4)
+
+    caption = (
+        f"{words(metric)} for {rows[0].target}, {rows[0].session}: dots with 95 % intervals over {rows[0].unit}. "
+        "Grey bars: 95 % of label shuffles. Dashed: chance, knowing nothing."
+    )
+    if RANDOM in splits:
+        caption += " The random split lets neighbours of test windows into training; do not read it as generalisation."
+    height = 1.3 + 0.27 * len(names)
+    return draw(paint, height=height, alt=f"{words(metric)} of every decoding of {rows[0].target}", caption=caption)
+
+
+def _dots(axes: Axes, rows: list[Score], names: list[str]) -> None:
+    for row in rows:
+        y = names.index(row_label(row))
+        low, high = null_range(row)
+        if low == low:
+            axes.barh(y, high - low, left=low, height=0.55, color="#BDBDBD", lw=0, label="shuffled labels", zorder=1)
+        colour, marker = (BLACK, "o") if is_signal(row) else (BLUE, "D")
+        axes.plot([row.ci_low, row.ci_high], [y, y], color=colour, lw=1.4, zorder=3)
+        label = "from the signal" if is_signal(row) else "from the model"
+        axes.plot(row.value, y, marker, color=colour, ms=5, ls="none", label=label, zorder=4)
+    chance = chance_level(rows[0])
+    if np.isfinite(chance):
+        axes.axvline(chance, color=GREY, ls="--", lw=0.8, label="chance", zorder=2)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.grid(axis="y", color=PALE, lw=0.6, zorder=0)
+    axes.set_axisbelow(True)
+
+
+def _table(rows: list[Score]) -> Table:
+    """Show one target and split: a row per feature, the drawn metric first."""
+    first = primary_metric(rows)
+    metrics = list(dict.fromkeys([first, *(row.metric for row in rows)]))
+    cells, notes = [], []
+    for group in _grouped(rows, lambda s: (row_label(s), s.decoder)).values():
+        by_metric = {row.metric: row for row in group}
+        main = by_metric.get(first, group[0])
+        note = _plain_note(main)
+        if note and note not in notes:
+            notes.append(note)
+        mark = f" [{notes.index(note) + 1}]" if note and len(notes) > 1 else ""
+        low, high = null_range(main)
+        shuffled = f"{number(main.null_mean)} {interval(low, high)}".strip()
+        rest = [_value(by_metric.get(metric)) for metric in metrics[1:]]
+        made = "signal" if is_signal(main) else main.model
+        cells.append([
+            (main.features or main.model) + mark, made, main.decoder, _value(main), shuffled, number(main.p), *rest,
+            str(main.n),
+        ])  # fmt: skip
+    header = [
+        "Features",
+        "From",
+        "Decoder",
+        words(first).capitalize(),
+        "Shuffled",
+        "p",
+        *map(str.capitalize, map(words, metrics[1:])),
+    ]
+    caption = f"{rows[0].target}, {rows[0].session}, {rows[0].split} split. {_chance_words(rows, first)}"
+    numbered = [f"[{k + 1}] {note}" for k, note in enumerate(notes)] if len(notes) > 1 else notes
+    numeric = frozenset(range(3, len(header) + 1))
+    return Table(caption.strip(), [*header, f"n ({rows[0].unit})"], cells, numeric, numbered)
+
+
+def _value(score: Score | None) -> str:
+    return "–" if score is None else f"{number(score.value)} {interval(score.ci_low, score.ci_high)}".strip()
+
+
+def _chance_words(rows: list[Score], metric: str) -> str:
+    chance = next((chance_level(row) for row in rows if row.metric == metric and "chance" in row.note), float("nan"))
+    return f"Chance {words(metric)}: {chance:.3f}." if chance == chance else ""
+
+
+def _plain_note(score: Score) -> str:
+    """Return a note without what the table shows in columns of their own."""
+    parts = [part for part in score.note.split("; ") if not SHUFFLED.match(part) and not CHANCE.match(part)]
+    return "; ".join(parts)
+
+
+def decoding_summary(scores: list[Score]) -> list[str]:
+    """Say in words what was decoded how well, per target, by the strictest split there is."""
+    sentences = []
+    for group in _grouped(pooled(scores), lambda s: (s.session, s.target)).values():
+        metric = primary_metric(group)
+        splits = _grouped([row for row in group if row.metric == metric], lambda s: s.split)
+        honest = next((splits[name] for name in ("blocked", "trial") if name in splits), None)
+        if honest is None:
+            split, rows = next(iter(splits.items()))
+            sentences.append(
+                _sentence(rows, metric) + f" Only a {split} split was scored: not a test of generalisation."
+            )
+            continue
+        sentences.append(_sentence(honest, metric))
+    return sentences
+
+
+def _sentence(rows: list[Score], metric: str) -> str:
+    signal, model = ([row for row in rows if is_signal(row) == side] for side in (True, False))
+    best = [max(side, key=lambda row: row.value) for side in (model, signal) if side]
+    lead = f"{rows[0].target} ({rows[0].session}) was decoded "
+    said = [
+        f"from {row_label(row)} with {words(metric)} {number(row.value, 2)} (95 % interval {number(row.ci_low, 2)} to "
+        f"{number(row.ci_high, 2)}; shuffled labels {number(row.null_mean, 2)}, p = {number(row.p)})"
+        for row in best
+    ]
+    text = lead + ", and ".join(said) + f"; {rows[0].n} {rows[0].unit}, {rows[0].split} split."
+    if len(rows) > len(best):
+        text += f" Each is the best of its kind among {len(rows)} rows, so a little optimistic."
+    return text

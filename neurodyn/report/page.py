@@ -1,0 +1,54 @@
+"""One self-contained HTML page from runs, recordings and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from neurodyn.core.errors import ConfigError
+from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.provenance import version
+from neurodyn.report.collect import collect
+
+
+def report(paths: Sequence[Path], out: Path) -> Path:
+    """Write one HTML page: images and style inside, nothing loaded from anywhere.
+
+    The same inputs give the same bytes; the only times in it are those the inputs record.
+
+    Parameters
+    ----------
+    paths
+        Run folders, recordings, or folders with scores, in reading order.
+    out
+        The page.
+
+    Returns
+    -------
+    pathlib.Path
+        The page.
+
+    Raises
+    ------
+    ConfigError
+        If there is nothing to report on.
+    DataError
+        If a path holds nothing to report, or something damaged.
+    """
+    if not paths:
+        raise ConfigError("There is nothing to report.", "Found no paths.", "Give a run folder: neurodyn report RUN")
+    parts = [collect(Path(path)) for path in paths]
+    title = parts[0].title if len(parts) == 1 else f"{len(parts)} results"
+    html = _environment().get_template("page.html.j2").render(title=title, parts=parts, version=version())
+    with locked(out):
+        clear_partials(out)
+        with atomic(out) as temporary:
+            temporary.write_text(html, encoding="utf-8")
+    return out
+
+
+def _environment() -> Environment:
+    loader = PackageLoader("neurodyn.report", "")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
