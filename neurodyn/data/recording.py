@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,10 +101,10 @@ class Recording:
             rate_hz = 1.0 / float(np.median(np.diff(time))) if time.size > 1 else None
         coords: dict[str, Any] = {"time": ("time", time, {"units": "s"})}
         if brain is not None:
-            coords["brain"] = (("y", "x"), np.asarray(brain, dtype=bool))
+            coords["brain"] = (("y", "x"), _checked_brain(np.asarray(brain, dtype=bool), variables))
         groups: dict[str, xr.Dataset] = {"/": xr.Dataset(), "neural": _dataset(variables, coords)}
         if stimulus is not None:
-            groups["stimulus"] = xr.Dataset({name: ("event", np.asarray(column)) for name, column in stimulus.items()})
+            groups["stimulus"] = _stimulus_table(stimulus)
         groups |= {k: v for k, v in (("behavior", behavior), ("rois", rois), ("truth", truth)) if v is not None}
         tree = xr.DataTree.from_dict(groups)
         tree.attrs = {
@@ -128,7 +129,11 @@ class Recording:
         if not path.exists():
             raise DataError(f"{path} does not exist.", "Expected a recording (.zarr folder).", "Check the path.")
         try:
-            tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
+                tree = xr.open_datatree(
+                    path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False
+                )
             tree = _with_time_indexes(tree)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
@@ -136,7 +141,10 @@ class Recording:
                 f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no Zarr group there'}",
                 f"Convert it first: neurodyn convert {path} recording.zarr",
             ) from error
-        recording = cls(tree, path)
+        try:
+            recording = cls(tree, path)
+        except DataError as error:
+            raise DataError(f"{path}: {error.what}", error.found, error.fix) from error
         _check_chunks(path)
         return recording
 
@@ -253,6 +261,17 @@ def _variable(name: str, values: Any, units: Mapping[str, str]) -> xr.Variable:
     return variable
 
 
+def _checked_brain(brain: np.ndarray, variables: Mapping[str, xr.Variable]) -> np.ndarray:
+    frames = {variable.shape[1:] for variable in variables.values() if variable.ndim == 3} or {()}
+    if frames != {brain.shape} or not brain.any():
+        raise DataError(
+            "brain: the mask does not fit the frames, or is empty.",
+            f"Found shape {brain.shape} with {brain.sum()} pixels inside; frames have {next(iter(frames))}.",
+            "Give a mask of the frame's shape, true inside the brain.",
+        )
+    return brain
+
+
 def _dataset(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) -> xr.Dataset:
     try:
         return xr.Dataset(dict(variables), coords=coords)
@@ -275,6 +294,16 @@ def _check_chunks(path: Path) -> None:
             f"neural/{name} lacks {count} of its chunks.",
             "Copy the folder again, or make the recording again.",
         )
+
+
+def _stimulus_table(columns: Mapping[str, Any]) -> xr.Dataset:
+    arrays = {name: np.asarray(column) for name, column in columns.items()}
+    if len({array.shape for array in arrays.values()}) > 1 or any(array.ndim != 1 for array in arrays.values()):
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+        raise DataError(
+            "stimulus: the columns differ in length.", f"Found {shapes}.", "Give one value per event in every column."
+        )
+    return xr.Dataset({name: ("event", array) for name, array in arrays.items()})
 
 
 def _with_time_indexes(tree: xr.DataTree) -> xr.DataTree:
@@ -310,11 +339,22 @@ def validate(tree: xr.DataTree) -> None:
                 f"Found {variable.dims}; expected (time, roi) or (time, y, x).",
                 "Name the axes: --axes",
             )
+        if variable.dtype.kind not in "buif":
+            raise DataError(f"neural/{name}: not numbers.", f"Found {variable.dtype}.", "Convert them to numbers.")
         if not variable.attrs.get("units"):
             raise DataError(f"neural/{name}: no units.", "Every variable names its unit.", "Set attrs['units'].")
-    _validate_time(neural, _checked_rate(float(tree.attrs["rate_hz"])))
+    rate = tree.attrs["rate_hz"]
+    _validate_time(neural, _checked_rate(rate if isinstance(rate, int | float) else None))
     if "stimulus" in tree.children:
         _validate_stimulus(tree["stimulus"].to_dataset())
+    if "rois" in tree.children and "roi" in neural.sizes:
+        found = tree["rois"].to_dataset().sizes.get("roi")
+        if found != neural.sizes["roi"]:
+            raise DataError(
+                "rois: the table does not fit the traces.",
+                f"Found {found} rows; the traces have {neural.sizes['roi']} ROIs.",
+                "Give one row per ROI.",
+            )
 
 
 def _validate_time(neural: xr.Dataset, rate_hz: float) -> None:
@@ -347,8 +387,12 @@ def _validate_stimulus(stimulus: xr.Dataset) -> None:
             "Every event has start and stop in seconds.",
             "Add the column.",
         )
-    if (stimulus["stop"].values < stimulus["start"].values).any():
-        bad = int(np.argmax(stimulus["stop"].values < stimulus["start"].values))
+    start, stop = stimulus["start"].values, stimulus["stop"].values
+    wrong = ~(stop >= start) | ~np.isfinite(start)
+    if wrong.any():
+        bad = int(np.argmax(wrong))
         raise DataError(
-            f"stimulus: event {bad} stops before it starts.", "Times are in seconds.", "Mend the stimulus table."
+            f"stimulus: event {bad} stops before it starts, or has no time.",
+            f"Found start {start[bad]} and stop {stop[bad]}, in seconds.",
+            "Mend the stimulus table.",
         )

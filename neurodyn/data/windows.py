@@ -61,8 +61,8 @@ class Windows:
     first
         First frame of each window in its recording, shape (window,).
     trial
-        Stimulus event each window lies in entirely, -1 where there is none, shape (window,). Trial k lasts from the
-        start of event k to the start of event k+1.
+        Stimulus event, in order of onsets, that each window lies in entirely, -1 where there is none, shape (window,).
+        Trial k lasts from the start of event k to the start of event k+1.
     frames
         Frames per window.
     """
@@ -118,9 +118,10 @@ class Windows:
 
     @property
     def brain(self) -> np.ndarray:
-        """Entries of a frame that are data, bool, shape (*space); for movies, the brain mask."""
-        mask = self.recordings[0].brain
-        return np.ones(self.space, dtype=bool) if mask is None or len(self.space) == 1 else mask
+        """Entries of a frame that are data in every recording, bool, shape (*space); for movies, the brain mask."""
+        masks = [recording.brain for recording in self.recordings] if len(self.space) == 2 else []
+        whole = np.ones(self.space, dtype=bool)
+        return np.logical_and.reduce([whole, *(mask for mask in masks if mask is not None)])
 
     @cached_property
     def start(self) -> np.ndarray:
@@ -169,8 +170,14 @@ class Windows:
         Raises
         ------
         DataError
-            If a recording has no such column.
+            If a recording has no such column, or a window lies in no trial.
         """
+        if (self.trial < 0).any():
+            raise DataError(
+                f"'{name}' is not known for every window.",
+                f"Found {(self.trial < 0).sum()} of {len(self)} windows in no trial.",
+                "Take windows with trial >= 0, or align them to events: --set windows.align=events",
+            )
         columns = [stimulus_column(recording, name) for recording in self.recordings]
         return np.array([columns[s][k] for s, k in zip(self.session, self.trial, strict=True)])
 
@@ -180,11 +187,13 @@ class Windows:
         Raises
         ------
         DataError
-            If the training part would be empty.
+            If a part would be empty, or two parts would share frames (never checked for `random`).
         """
         part = {"blocked": _blocked, "trial": _by_trial, "condition": _by_condition, "random": _random}[
             self.config.split
         ](self)
+        if self.config.split != "random":
+            self._check_apart(part)
         parts = {name: self.take(np.flatnonzero(part == k)) for k, name in enumerate(PARTS)}
         for name, fraction in zip(PARTS, self.config.fractions, strict=True):
             if fraction > 0 and not len(parts[name]):
@@ -195,9 +204,21 @@ class Windows:
                 )
         return parts
 
+    def _check_apart(self, part: np.ndarray) -> None:
+        used = np.flatnonzero(part >= 0)
+        order = used[np.lexsort((self.first[used], self.session[used]))]
+        near = (np.diff(self.session[order]) == 0) & (np.diff(self.first[order]) < self.frames)
+        shared = near & (np.diff(part[order]) != 0)
+        if shared.any():
+            raise DataError(
+                f"The {self.config.split} split would share frames between its parts.",
+                f"Found {shared.sum()} overlapping pairs; a window has {self.frames} frames.",
+                "Use shorter windows, or --set windows.split=blocked",
+            )
+
 
 def stimulus_column(recording: Recording, name: str) -> np.ndarray:
-    """Return one column of a recording's stimulus table, shape (event,).
+    """Return one column of a recording's stimulus table in order of onsets, shape (event,).
 
     Raises
     ------
@@ -210,16 +231,17 @@ def stimulus_column(recording: Recording, name: str) -> np.ndarray:
         raise DataError(
             f"There is no stimulus column '{name}'.", f"Found: {columns}.", "Name one of these: --target NAME"
         )
-    return stimulus[name].values
+    return stimulus[name].values[np.argsort(stimulus["start"].values, kind="stable")]
 
 
 def _check_alike(recordings: Sequence[Recording], variable: str) -> None:
     first = recordings[0]
+    space = first[variable].shape[1:]
     for other in recordings[1:]:
-        if other[variable].shape[1:] != first[variable].shape[1:] or abs(other.rate_hz / first.rate_hz - 1) > 0.01:
+        if other[variable].shape[1:] != space or abs(other.rate_hz / first.rate_hz - 1) > 0.01:
             raise DataError(
                 "The recordings do not share one shape and rate.",
-                f"{first.session}: {first[variable].shape[1:]} at {first.rate_hz:g} Hz; "
+                f"{first.session}: {space} at {first.rate_hz:g} Hz; "
                 f"{other.session}: {other[variable].shape[1:]} at {other.rate_hz:g} Hz.",
                 "Train them one by one, or bin and resample them alike.",
             )

@@ -1,0 +1,217 @@
+"""Windows: none crosses a gap, no part shares frames with another, invalid data is masked."""
+
+import itertools
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from neurodyn.core.errors import DataError
+from neurodyn.data.recording import Recording
+from neurodyn.data.windows import WindowConfig, Windows
+
+RNG = np.random.default_rng(0)
+RATE = 10.0
+
+
+def recording(frames=700, *, time=None, events=10, shuffle=False, movie=False, **more):
+    """A recording whose value at frame f is f; event k starts at 7 k + 2.5 s, lasts 2 s and has level k % 3."""
+    time = np.arange(frames) / RATE if time is None else time
+    shape = (frames, 4, 5) if movie else (frames, 3)
+    values = np.broadcast_to(np.arange(frames, dtype=np.float32).reshape(-1, *[1] * (len(shape) - 1)), shape)
+    order = RNG.permutation(events) if shuffle else np.arange(events)
+    start = order * 7.0 + 2.5
+    stimulus = {"start": start, "stop": start + 2, "level": order % 3, "number": order} if events else None
+    return Recording.from_arrays({"dff": values.copy()}, time=time, rate_hz=RATE, stimulus=stimulus, **more)
+
+
+def cut(recordings, **config):
+    recordings = recordings if isinstance(recordings, list) else [recordings]
+    return Windows.cut(recordings, WindowConfig(**config))
+
+
+def frames_of(windows):
+    """Return {(session, frame)} of all windows."""
+    return {
+        (int(s), int(f) + k) for s, f in zip(windows.session, windows.first, strict=True) for k in range(windows.frames)
+    }
+
+
+def test_stream_windows_tile_the_recording():
+    windows = cut(recording(), duration=1.0)
+    assert (len(windows), windows.frames, windows.space) == (70, 10, (3,))
+    np.testing.assert_allclose(windows.start, np.arange(70))
+    values, mask = windows.values(np.array([3, 5]))
+    np.testing.assert_array_equal(values[1, :, 0], np.arange(50, 60))
+    assert mask.all()
+    assert values.dtype == np.float32
+
+
+def test_stride_shorter_than_the_window_overlaps():
+    windows = cut(recording(), duration=1.0, stride=0.3)
+    np.testing.assert_array_equal(np.diff(windows.first), 3)
+    assert windows.first[-1] + 10 <= 700
+
+
+def test_no_window_crosses_a_gap_or_a_short_pause():
+    time = np.arange(700) / RATE
+    time[203:] += 5.0
+    time[500:] += 0.09  # just under a missing frame: 1.9 frames apart
+    windows = cut(recording(time=time), duration=1.0, stride=0.1)
+    for first in windows.first:
+        assert np.diff(time[first : first + 10]).max() < 1.5 / RATE
+    assert {203 - 10, 203, 500 - 10, 500} <= set(windows.first.tolist())
+    assert not {194, 202, 491, 499} & set(windows.first.tolist())
+
+
+def test_trial_is_the_event_a_window_lies_in_entirely():
+    windows = cut(recording(), duration=1.0, stride=0.5)
+    last = windows.start + 0.9
+    for start, end, trial in zip(windows.start, last, windows.trial, strict=True):
+        before, after = np.floor((np.array([start, end]) + 1e-9 - 2.5) / 7)
+        assert trial == (before if before == after and before >= 0 else -1)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_columns_follow_the_trial_even_in_an_unsorted_table(shuffle):
+    one = recording(shuffle=shuffle)
+    stream = cut(one, duration=1.0)
+    inside = stream.take(np.flatnonzero(stream.trial >= 0))
+    np.testing.assert_array_equal(inside.column("number"), np.floor((inside.start - 2.5) / 7))
+    with pytest.raises(DataError, match="windows in no trial"):
+        stream.column("number")
+    with pytest.raises(DataError, match="no stimulus column 'contrast'"):
+        inside.column("contrast")
+
+
+def test_event_windows_start_at_the_offset():
+    windows = cut(recording(shuffle=True), duration=3.0, align="events", offset=-0.5)
+    np.testing.assert_allclose(windows.start, np.arange(10) * 7 + 2.0, atol=1e-9)
+    np.testing.assert_array_equal(windows.column("number"), np.arange(10))
+    np.testing.assert_allclose(windows.times, np.arange(30) / 10 - 0.5)
+
+
+def test_event_windows_outside_the_recording_or_in_a_gap_are_left_out():
+    time = np.arange(700) / RATE
+    time[300:] += 20.0
+    windows = cut(recording(time=time), duration=3.0, align="events", offset=-3.0)
+    # event 0 would begin before the recording; those of events 4 to 7 touch the gap from 30 to 50 s
+    assert windows.column("number").tolist() == [1, 2, 3, 8, 9]
+
+
+@pytest.mark.parametrize("gap", [None, 0.0, 3.0])
+@pytest.mark.parametrize("fractions", [(0.6, 0.1, 0.3), (0.5, 0.0, 0.5), (0.0, 0.3, 0.7)])
+def test_blocked_parts_are_contiguous_and_a_guard_gap_apart(gap, fractions):
+    windows = cut([recording(), recording(500)], duration=1.0, stride=0.1, gap=gap, fractions=fractions)
+    parts = [part for part in windows.split().values() if len(part)]
+    guard = 1.0 if gap is None else gap
+    for session in (0, 1):
+        spans = []
+        for part in parts:
+            starts = np.sort(part.start[part.session == session])
+            np.testing.assert_allclose(np.diff(starts), 0.1)
+            spans.append((starts[0], starts[-1] + 0.9))
+        for (_, end), (begin, _) in itertools.pairwise(spans):
+            assert begin - end >= max(guard, 0.1) - 1e-6
+    assert sum(len(frames_of(part)) for part in parts) == len(set().union(*map(frames_of, parts)))
+
+
+def test_blocked_shares_follow_the_fractions():
+    parts = cut(recording(7000, events=0), duration=1.0).split()
+    shares = np.array([len(part) for part in parts.values()]) / 700
+    np.testing.assert_allclose(shares, [0.6, 0.1, 0.3], atol=0.01)
+
+
+def test_trial_split_shares_no_trial():
+    windows = cut([recording(), recording()], duration=1.0, stride=0.5, split="trial", fractions=(0.5, 0.2, 0.3))
+    parts = windows.split()
+    keys = [set(zip(part.session.tolist(), part.trial.tolist(), strict=True)) for part in parts.values()]
+    assert [len(k) for k in keys] == [10, 4, 6]
+    assert len(set().union(*keys)) == 20
+    assert all((part.trial >= 0).all() for part in parts.values())
+
+
+def test_trial_split_is_decided_by_the_seed():
+    firsts = [cut(recording(), duration=1.0, split="trial", seed=s).split()["train"].first.tolist() for s in (0, 0, 1)]
+    assert firsts[0] == firsts[1] != firsts[2]
+
+
+def test_overlapping_event_windows_cannot_be_split_by_trial():
+    long = {"duration": 8.0, "align": "events", "split": "trial"}
+    with pytest.raises(DataError, match="would share frames"):
+        cut(recording(), **long).split()
+    assert len(cut(recording(), **long | {"split": "random"}).split()["train"])
+
+
+def test_condition_split_holds_out_whole_conditions():
+    windows = cut(recording(), duration=1.0, split="condition", condition="level", fractions=(0.34, 0.33, 0.33))
+    levels = [set(part.column("level").tolist()) for part in windows.split().values()]
+    assert sorted(map(len, levels)) == [1, 1, 1]
+    assert set().union(*levels) == {0, 1, 2}
+
+
+def test_random_split_takes_every_window_and_needs_its_name():
+    windows = cut(recording(), duration=1.0, stride=0.1, split="random")
+    parts = windows.split()
+    assert sum(map(len, parts.values())) == len(windows)
+    assert frames_of(parts["train"]) & frames_of(parts["test"])  # overlapping windows do leak: that is why it is named
+    assert WindowConfig().split == "blocked"
+
+
+def test_empty_parts_and_windows_that_fit_nowhere_are_errors():
+    with pytest.raises(DataError, match="No window of 80 s fits"):
+        cut(recording(), duration=80.0)
+    with pytest.raises(DataError, match="valid part of the blocked split is empty"):
+        cut(recording(), duration=10.0).split()
+    with pytest.raises(DataError, match="no stimulus table"):
+        cut(recording(events=0), align="events")
+
+
+def test_nan_and_pixels_outside_the_brain_are_masked_to_zero():
+    brain = np.zeros((4, 5), bool)
+    brain[1:3, 1:4] = True
+    one = recording(movie=True, brain=brain)
+    one["dff"].values[5, 2, 2] = np.nan
+    one["dff"].values[6, 1, 1] = np.inf
+    other = recording(movie=True, brain=np.eye(4, 5) > 0)
+    values, mask = cut(one, duration=1.0).values(slice(0, 1))
+    assert not mask[0, 5, 2, 2]
+    assert not mask[0, 6, 1, 1]
+    assert mask[0, 4].sum() == 6
+    assert (values[~mask] == 0).all()
+    assert np.isfinite(values).all()
+    np.testing.assert_array_equal(cut([one, other], duration=1.0).brain, brain & (np.eye(4, 5) > 0))
+
+
+def test_recordings_must_be_alike():
+    with pytest.raises(DataError, match="do not share one shape and rate"):
+        cut([recording(), recording(movie=True)])
+    with pytest.raises(DataError, match="has no variable 'spikes'"):
+        cut(recording(), variable="spikes")
+
+
+def test_windows_on_disk_are_read_when_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("neurodyn.data.windows.IN_MEMORY_BYTES", 0)
+    opened = Recording.open(recording().save(tmp_path / "a.zarr"))
+    windows = cut(opened, duration=1.0)
+    values, _ = windows.values(np.array([0, 69]))
+    np.testing.assert_array_equal(values[:, :, 1], [np.arange(10), np.arange(690, 700)])
+    assert not opened["dff"].variable._in_memory
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"fractions": (0.5, 0.5, 0.5)},
+        {"fractions": (1.2, -0.1, -0.1)},
+        {"split": "condition"},
+        {"condition": "level"},
+        {"duration": 0.0},
+        {"stride": -1.0},
+        {"split": "shuffled"},
+        {"durations": 1.0},
+    ],
+)
+def test_nonsense_is_refused(config):
+    with pytest.raises(ValidationError):
+        WindowConfig(**config)
