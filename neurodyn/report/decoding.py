@@ -10,12 +10,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.scores import Score
-from neurodyn.report.blocks import Block, Figure, Section, Table, Text, interval, number
+from neurodyn.report.blocks import Block, Figure, Items, Section, Table, Text, interval, number
 from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
 SHUFFLED = re.compile(r"shuffled 95 %: (-?[\d.]+) to (-?[\d.]+)")
 CHANCE = re.compile(r"chance ([\d.]+)")
-WORDS = {"r2": "R²", "mse": "mean squared error", "accuracy": "accuracy", "balanced accuracy": "balanced accuracy"}
+WORDS = {"r2": "R²", "mse": "MSE", "accuracy": "accuracy", "balanced accuracy": "balanced accuracy"}
+BASES = {
+    "pca": "principal components of training frames",
+    "latents": "the model's latents",
+    "reconstruction": "the model's reconstruction",
+    "attention": "the model's attention",
+}
+REDUCTIONS = {
+    "last": "last frame",
+    "change": "last minus first frame",
+    "mean": "mean over the window",
+    "flat": "whole window",
+    "response": "mean after minus mean before the event",
+    "patches": "means over patches",
+}
 PRIMARY = ("r2", "accuracy")
 RANDOM = "random"
 READING = (
@@ -37,8 +51,9 @@ def pooled(scores: Iterable[Score]) -> list[Score]:
 
 def decoding_section(scores: list[Score]) -> Section:
     """Show every decoding: a figure per target, a table per target and split."""
-    blocks: list[Block] = [Text(READING)]
     rows = pooled(scores)
+    names = dict.fromkeys(row.features for row in rows if row.features)
+    blocks: list[Block] = [Text(READING), Items([f"{name}: {describe(name)}" for name in names])]
     for group in _grouped(rows, lambda s: (s.session, s.target)).values():
         blocks.append(_figure(group))
         blocks += [_table(part) for part in _grouped(group, lambda s: s.split).values()]
@@ -50,6 +65,14 @@ def _grouped(rows: list[Score], key: Callable[[Score], Hashable]) -> dict[Hashab
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     return groups
+
+
+def describe(features: str) -> str:
+    """Return a feature's name in plain words."""
+    base, _, reduction = features.partition(":")
+    what = BASES.get(base, base)
+    how = " and ".join(REDUCTIONS.get(part, part) for part in reduction.split("+") if part)
+    return f"{what}, {how}" if how else what
 
 
 def primary_metric(rows: list[Score]) -> str:
@@ -130,36 +153,28 @@ def _dots(axes: Axes, rows: list[Score], names: list[str]) -> None:
 def _table(rows: list[Score]) -> Table:
     """Show one target and split: a row per feature, the drawn metric first."""
     first = primary_metric(rows)
-    metrics = list(dict.fromkeys([first, *(row.metric for row in rows)]))
-    cells, notes = [], []
-    for group in _grouped(rows, lambda s: (row_label(s), s.decoder)).values():
-        by_metric = {row.metric: row for row in group}
-        main = by_metric.get(first, group[0])
-        note = _plain_note(main)
-        if note and note not in notes:
-            notes.append(note)
-        mark = f" [{notes.index(note) + 1}]" if note and len(notes) > 1 else ""
-        low, high = null_range(main)
-        shuffled = f"{number(main.null_mean)} {interval(low, high)}".strip()
-        rest = [_value(by_metric.get(metric)) for metric in metrics[1:]]
-        made = "signal" if is_signal(main) else main.model
-        cells.append([
-            (main.features or main.model) + mark, made, main.decoder, _value(main), shuffled, number(main.p), *rest,
-            str(main.n),
-        ])  # fmt: skip
-    header = [
-        "Features",
-        "From",
-        "Decoder",
-        words(first).capitalize(),
-        "Shuffled",
-        "p",
-        *map(str.capitalize, map(words, metrics[1:])),
-    ]
-    caption = f"{rows[0].target}, {rows[0].session}, {rows[0].split} split. {_chance_words(rows, first)}"
+    others = [metric for metric in dict.fromkeys(row.metric for row in rows) if metric != first]
+    notes = list(dict.fromkeys(note for row in rows if row.metric == first and (note := _plain_note(row))))
+    groups = _grouped(rows, lambda s: (row_label(s), s.decoder)).values()
+    cells = [_cells({row.metric: row for row in group}, first, others, notes) for group in groups]
+    header = ["Features", "From", "Decoder", words(first), "Shuffled", "p", *map(words, others), "n"]
+    caption = (
+        f"{rows[0].target}, {rows[0].session}, {rows[0].split} split; n in {rows[0].unit}. In brackets: 95 % ranges."
+    )
     numbered = [f"[{k + 1}] {note}" for k, note in enumerate(notes)] if len(notes) > 1 else notes
-    numeric = frozenset(range(3, len(header) + 1))
-    return Table(caption.strip(), [*header, f"n ({rows[0].unit})"], cells, numeric, numbered)
+    numeric = frozenset(range(3, len(header)))
+    return Table(f"{caption} {_chance_words(rows, first)}".strip(), header, cells, numeric, numbered)
+
+
+def _cells(by_metric: dict[str, Score], first: str, others: list[str], notes: list[str]) -> list[str]:
+    main = by_metric.get(first) or next(iter(by_metric.values()))
+    note = _plain_note(main)
+    mark = f" [{notes.index(note) + 1}]" if note and len(notes) > 1 else ""
+    shuffled = f"{number(main.null_mean)} {interval(*null_range(main))}".strip()
+    rest = [_value(by_metric.get(metric)) for metric in others]
+    made = "signal" if is_signal(main) else main.model
+    name = (main.features or main.model) + mark
+    return [name, made, main.decoder, _value(main), shuffled, number(main.p), *rest, str(main.n)]
 
 
 def _value(score: Score | None) -> str:
@@ -197,13 +212,16 @@ def decoding_summary(scores: list[Score]) -> list[str]:
 def _sentence(rows: list[Score], metric: str) -> str:
     signal, model = ([row for row in rows if is_signal(row) == side] for side in (True, False))
     best = [max(side, key=lambda row: row.value) for side in (model, signal) if side]
-    lead = f"{rows[0].target} ({rows[0].session}) was decoded "
     said = [
-        f"from {row_label(row)} with {words(metric)} {number(row.value, 2)} (95 % interval {number(row.ci_low, 2)} to "
-        f"{number(row.ci_high, 2)}; shuffled labels {number(row.null_mean, 2)}, p = {number(row.p)})"
+        f"from {describe(row.features) or row.model} with {words(metric)} {number(row.value, 2)} (95 % interval "
+        f"{number(row.ci_low, 2)} to {number(row.ci_high, 2)}; shuffled labels {number(row.null_mean, 2)}, "
+        f"p = {number(row.p)})"
         for row in best
     ]
-    text = lead + ", and ".join(said) + f"; {rows[0].n} {rows[0].unit}, {rows[0].split} split."
+    text = f"{rows[0].target} in {rows[0].session} was decoded {', and '.join(said)}; {rows[0].n} {rows[0].unit}, "
+    text = f"{text[:1].upper()}{text[1:]}{rows[0].split} split."
+    if len(best) == 2 and best[0].ci_low <= best[1].ci_high and best[1].ci_low <= best[0].ci_high:
+        text += " The two intervals overlap."
     if len(rows) > len(best):
-        text += f" Each is the best of its kind among {len(rows)} rows, so a little optimistic."
+        text += f" Best of {len(rows)} rows, chosen after scoring, so a little optimistic."
     return text

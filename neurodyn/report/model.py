@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
@@ -16,12 +17,13 @@ from neurodyn.data.scores import Score
 from neurodyn.report.blocks import Figure, Table, interval, number
 from neurodyn.report.style import BLACK, BLUE, GREY, ORANGE, PALE, SIGNED, draw, image, symmetric
 
-CANDIDATES = 64
+CANDIDATES = 24
+BATCH = 32
 SHOWN_FRAMES = 8
 SHOWN_ROIS = 6
 METRIC_WORDS = {
     "hidden_frame_r2": "R², hidden frames",
-    "hidden_frame_r2_gain": "gain in R² over linear interpolation, hidden frames",
+    "hidden_frame_r2_gain": "gain in R² over linear, hidden frames",
     "reconstruction_r2": "R², all frames, nothing hidden",
 }
 
@@ -60,6 +62,7 @@ def curves_figure(curves: dict[str, np.ndarray]) -> Figure | None:
                     axes.plot(epochs, values, dash, color=colour, label=side, marker=".", ms=4)
             _maybe_log(axes)
             axes.set(xlabel="epoch", title=part)
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         canvas.axes[0].set_ylabel("loss (a.u.)")
         canvas.axes[0].legend()
 
@@ -75,15 +78,20 @@ def _maybe_log(axes: Axes) -> None:
 
 
 def reconstruction_table(scores: list[Score]) -> Table:
-    """Show how well hidden frames were filled in, beside linear interpolation."""
-    rows = [
-        [METRIC_WORDS.get(s.metric, s.metric), s.model, s.session, s.split.replace(":", ", "), number(s.value),
-         interval(s.ci_low, s.ci_high), f"{s.n} {s.unit}"]
-        for s in scores
-    ]  # fmt: skip
-    header = ["Metric", "By", "Session", "Split, part", "Value", "95 % interval", "n"]
-    notes = list(dict.fromkeys(s.note for s in scores if s.note))
-    return Table("Reconstruction of windows.", header, rows, frozenset({4, 5, 6}), notes)
+    """Show how well hidden frames were filled in, beside linear interpolation: a row per metric, a column per part."""
+    splits = list(dict.fromkeys(score.split for score in scores))
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for score in scores:
+        row = cells.setdefault((METRIC_WORDS.get(score.metric, score.metric), score.model, score.session), {})
+        row[score.split] = f"{number(score.value)} {interval(score.ci_low, score.ci_high)}".strip()
+    counts = {score.split: f"{score.n} {score.unit}" for score in scores}
+    header = ["Metric", "By", *(f"{split.rpartition(':')[2]} ({counts[split]})" for split in splits)]
+    rows = [[metric, model, *(row.get(split, "–") for split in splits)] for (metric, model, _), row in cells.items()]
+    kinds = " and ".join(dict.fromkeys(split.partition(":")[0] for split in splits))
+    sessions = ", ".join(dict.fromkeys(score.session for score in scores))
+    caption = f"Reconstruction of windows, {sessions}; {kinds} split of the recording. In brackets: 95 % intervals."
+    notes = list(dict.fromkeys(score.note for score in scores if score.note))
+    return Table(caption, header, rows, frozenset(range(2, len(header))), notes)
 
 
 def prediction_figure(prediction: xr.Dataset, recordings: list[Recording], variable: str) -> Figure | None:
@@ -175,7 +183,9 @@ def attention_figure(prediction: xr.Dataset, brain: np.ndarray | None) -> Figure
     if "attention" not in prediction:
         return None
     attention = prediction["attention"]
-    total = sum(attention[row].values.astype(float) for row in range(attention.shape[0])) / attention.shape[0]
+    total = np.zeros(attention.shape[1:])
+    for start in range(0, attention.shape[0], BATCH):
+        total += attention[start : start + BATCH].values.sum(axis=0, dtype=np.float64)
     grid = prediction.attrs.get("attention_grid")
     spatial = bool(grid) and int(np.prod(grid)) == total.shape[1] and total.shape[1] > 1
     by_patch, by_time = total.sum(0) * total.shape[1] / total.sum(), total.sum(1) * total.shape[0] / total.sum()
@@ -206,8 +216,8 @@ def _attention_map(canvas: Canvas, axes: Axes, received: np.ndarray, brain: np.n
         )
         received = received[np.ix_(rows, columns)]
     inside = received if brain is None else received[brain]
-    spread = max(float(np.abs(inside - 1).max()), 0.05)
+    spread = max(float(np.quantile(np.abs(inside - 1), 0.98)), 0.05)
     bar = image(axes, received, brain, cmap=SIGNED, vmin=1 - spread, vmax=1 + spread)
     axes.set_facecolor(PALE)
-    canvas.colorbar(bar, ax=axes, shrink=0.8, label="attention received (1 = even)")
+    canvas.colorbar(bar, ax=axes, shrink=0.8, label="1 = even", extend="both")
     axes.set_title("patches")

@@ -97,10 +97,10 @@ def _movie(recording: Recording, name: str, frames: slice, values: np.ndarray) -
     inside = values[:, brain] if brain is not None else values.reshape(len(values), -1)
 
     def paint(canvas: Canvas) -> None:
-        mean, spread, course = canvas.subplots(1, 3, width_ratios=(1, 1, 1.9))
+        mean, spread, course = canvas.subplots(1, 3, width_ratios=(1, 1, 1.5))
         for axes, frame, title in ((mean, values.mean(0), "mean"), (spread, values.std(0), "standard deviation")):
             bar = image(axes, frame, brain, cmap="viridis")
-            canvas.colorbar(bar, ax=axes, shrink=0.7, label=unit, location="bottom")
+            canvas.colorbar(bar, ax=axes, shrink=0.7, label=unit)
             axes.set_title(title)
         shade_events(course, recording, time[0], time[-1])
         course.plot(time, inside.mean(axis=1), color=BLUE, lw=0.9)
@@ -111,4 +111,4 @@ def _movie(recording: Recording, name: str, frames: slice, values: np.ndarray) -
         f"{name} from {time[0]:.0f} to {time[-1]:.0f} s: each pixel's mean and standard deviation over time, and the "
         "mean over pixels. Shaded: stimulus on. Pale: outside the brain."
     )
-    return draw(paint, height=2.7, alt=f"Mean and variation of {name}", caption=caption, pixels=True)
+    return draw(paint, height=2.1, alt=f"Mean and variation of {name}", caption=caption, pixels=True)

@@ -1,0 +1,163 @@
+"""The page says what it must, loads nothing, escapes everything, and is the same every time."""
+
+import re
+import shutil
+from html.parser import HTMLParser
+
+import pytest
+
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.windows import WindowConfig
+from neurodyn.decode.run import DecodeConfig, decode
+from neurodyn.report.page import report
+from tests.report.fake_run import make_run, movie, traces
+
+
+class Page(HTMLParser):
+    """Collects text, tags and attributes, and checks that tags are closed in order."""
+
+    VOID = frozenset({"meta", "img", "br", "hr", "link"})
+
+    def __init__(self, html):
+        super().__init__()
+        self.stack, self.attributes, self.text = [], [], []
+        self.feed(html)
+        assert not self.stack
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, name, value) for name, value in attrs]
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data):
+        if not self.stack or self.stack[-1] != "style":
+            self.text.append(data)
+
+    @property
+    def words(self):
+        return re.sub(r"\s+", " ", " ".join(self.text))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = make_run(tmp_path_factory.mktemp("report") / "run")
+    decode(folder, config=DecodeConfig(target="contrast", splits=("blocked", "random"), shuffles=20))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(run, tmp_path_factory):
+    return report([run], tmp_path_factory.mktemp("page") / "report.html").read_text(encoding="utf-8")
+
+
+def test_says_what_was_done_and_what_came_out(page):
+    words = Page(page).words
+    for expected in (
+        "Contrast in mouse1 was decoded from",  # the result in words
+        "R² on hidden frames of held-out windows: cst 0.42 (95 % interval 0.39 to 0.45); linear interpolation 0.35",
+        "Training ended after 4 epochs",
+        "jRCaMP1b",
+        "20 × 24 pixels",
+        "ΔF/F of 'fluorescence' was computed",  # history in sentences
+        "latents:last+change",
+        "pca:last+change",
+        "blocked split",
+        "neighbours of test windows are in training",
+        "model.width",
+        "models/cst.yaml:6",  # where a value came from
+        "2025-01-02T03:04:05+00:00",
+        "Fonseca et al. (2023), ICML",
+        "Hoerl & Kennard (1970)",
+        "5-fold cross-validation with contiguous blocks of trials",
+    ):
+        assert expected in words, expected
+    assert page.count('<img src="data:image/') == 5  # signals, frames, attention, curves, decoding
+    assert "Not in this report" not in words
+
+
+def test_loads_nothing_from_anywhere(page):
+    for tag, name, value in Page(page).attributes:
+        assert tag not in {"script", "link", "iframe"}
+        if name in {"src", "href"}:
+            assert value.startswith(("data:image/", "#"))
+    assert "url(" not in page
+    assert "@import" not in page
+    assert not re.search(r"https?://", re.sub(r'src="data:[^"]*"', "", page))
+
+
+def test_every_image_has_words(page):
+    alts = [value for tag, name, value in Page(page).attributes if (tag, name) == ("img", "alt")]
+    assert len(alts) == 5
+    assert all(alts)
+
+
+def test_same_inputs_same_bytes(run, page, tmp_path):
+    assert report([run], tmp_path / "again.html").read_text(encoding="utf-8") == page
+
+
+def test_names_are_escaped_everywhere(tmp_path):
+    hostile = "<script>alert('x')</script>"
+    folder = make_run(tmp_path / "run", movie(session=hostile), name="<b>model</b>")
+    decode(folder, config=DecodeConfig(target="contrast", shuffles=2))
+    html = report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "<b>" not in html
+    assert hostile in Page(html).words
+
+
+def test_what_is_missing_is_named_with_the_command_that_makes_it(run, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    shutil.copy(run / "config.yaml", bare)
+    words = Page(report([bare], tmp_path / "report.html").read_text(encoding="utf-8")).words
+    for name in ("model.json", "status.json", "provenance.json", "prediction.zarr", "reconstruction.csv",
+                 "metrics.csv", "scores.csv"):  # fmt: skip
+        assert name in words
+    assert "neurodyn infer" in words
+    assert "Training is not recorded as finished" in words
+
+
+def test_a_lost_recording_is_named(tmp_path):
+    folder = make_run(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run-recording.zarr")
+    words = Page(report([folder], tmp_path / "report.html").read_text(encoding="utf-8")).words
+    assert "it is no longer there" in words
+
+
+def test_runs_recordings_and_scores_on_one_page(run, tmp_path):
+    source = traces().save(tmp_path / "mouse2.zarr")
+    windows = WindowConfig(duration=3.0, align="events", offset=-1.0)
+    decode(source, config=DecodeConfig(target="orientation%180", windows=windows, shuffles=10))
+    out = report([run, source, tmp_path / "mouse2.decode"], tmp_path / "report.html")
+    words = Page(out.read_text(encoding="utf-8")).words
+    assert "3 results" in words
+    assert "12 ROIs" in words
+    assert (
+        "Orientation%180 in mouse2 was decoded from dff, mean after minus mean before the event with accuracy" in words
+    )
+    assert "Chance accuracy: 0.250." in words
+    assert "Ledoit & Wolf (2004)" in words
+
+
+def test_a_run_on_traces(tmp_path):
+    folder = make_run(tmp_path / "run", traces())
+    html = report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Open circles were withheld" in Page(html).words
+
+
+def test_what_cannot_be_reported(tmp_path):
+    with pytest.raises(ConfigError, match="nothing to report"):
+        report([], tmp_path / "report.html")
+    with pytest.raises(DataError, match="does not exist"):
+        report([tmp_path / "gone"], tmp_path / "report.html")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds nothing to report"):
+        report([tmp_path / "empty"], tmp_path / "report.html")
+    damaged = make_run(tmp_path / "run")
+    (damaged / "metrics.csv").write_text("epoch,train_loss\n0,zebra\n", encoding="utf-8")
+    with pytest.raises(DataError, match="not a table of metrics"):
+        report([damaged], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
