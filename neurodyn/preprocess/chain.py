@@ -53,10 +53,11 @@ class Chain:
         Raises
         ------
         DataError
-            If the recording lacks a variable or has it in the wrong layout.
+            If the recording lacks a variable, has it in the wrong layout, or has no ROIs or pixels.
         ConfigError
             If a step would overwrite a variable.
         """
+        _refuse_empty(recording)
         kinds = {str(name): LAYOUT_KINDS[array.ndim] for name, array in recording.neural.data_vars.items()}
         for index, (name, step) in enumerate(self.steps):
             for needed in step.requires:
@@ -143,6 +144,16 @@ class Chain:
     def _record(self, root: zarr.Group, recording: Recording) -> None:
         steps = [entry(name, step.params.model_dump(mode="json")) for name, step in self.steps]
         root.attrs["history"] = json.dumps([*recording.history, *steps], ensure_ascii=False)
+
+
+def _refuse_empty(recording: Recording) -> None:
+    for name, array in recording.neural.data_vars.items():
+        if array.size == 0:
+            raise DataError(
+                f"'{name}' of recording '{recording.session}' is empty.",
+                f"Found {', '.join(f'{size} {dim}' for dim, size in array.sizes.items())}.",
+                "Check the source: was any ROI kept?",
+            )
 
 
 def _silent(step: str, share: float) -> None:

@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from typing import Annotated, Literal
 
 import numpy as np
+import zarr
 from pydantic import Field
 
 from neurodyn.core.config import Params
@@ -147,9 +148,9 @@ class Deconvolution(Step):
         return f"Spikes were inferred from '{p.input}' by {how} AR(1) deconvolution (OASIS; decay time constant {tau})."
 
 
-def _traces(source: object, tile: slice) -> np.ndarray:
+def _traces(source: zarr.Array, tile: slice) -> np.ndarray:
     """Return ROIs as float64 traces, shape (roi, time)."""
-    return np.ascontiguousarray(source[:, tile].T, dtype=np.float64)
+    return np.ascontiguousarray(np.asarray(source[:, tile]).T, dtype=np.float64)
 
 
 def _indicator_tau(indicator: str) -> float:

@@ -7,6 +7,7 @@ import math
 from typing import Literal
 
 import numpy as np
+import zarr
 from pydantic import Field
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d, percentile_filter
 
@@ -190,8 +191,8 @@ class Dff(Step):
         self, workspace: Workspace, block: Block, tile: tuple[slice, ...], mask: np.ndarray, floor: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return ΔF/F, float32, shape (time, *tile), and which entries fell below the floor, bool, shape (*tile)."""
-        signal = workspace[self.params.input][(block.read, *tile)]
-        divisor = workspace[self.requires[-1]][(block.read, *tile)] if len(self.requires) > 1 else signal
+        signal = np.asarray(workspace[self.params.input][(block.read, *tile)])
+        divisor = np.asarray(workspace[self.requires[-1]][(block.read, *tile)]) if len(self.requires) > 1 else signal
         values = np.zeros((block.keep.stop - block.keep.start, mask.size), dtype=np.float32)
         low = np.zeros(mask.size, dtype=bool)
         chosen = np.flatnonzero(mask)
@@ -210,7 +211,7 @@ class Dff(Step):
             return maximin(traces, frames, p.sigma * workspace.rate_hz, p.edge)
         return decimated_percentile(traces, frames, p.percentile, p.decimate, p.edge)
 
-    def _report(self, low: np.ndarray, broken: np.ndarray, source: object) -> None:
+    def _report(self, low: np.ndarray, broken: np.ndarray, source: zarr.Array) -> None:
         """Refuse or log what could not be divided, and log what was NaN already."""
         what = noun(source)
         if broken.any():

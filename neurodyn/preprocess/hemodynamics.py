@@ -85,7 +85,7 @@ class Hemodynamics(Step):
                 f"The rate is {rate:g} Hz, so it must lie below {rate / 2:g} Hz.",
                 "Lower it: --set hemodynamics.highpass=0.1",
             )
-        return butter(ORDER, cutoff, "highpass", fs=rate, output="sos")
+        return np.asarray(butter(ORDER, cutoff, "highpass", fs=rate, output="sos"))
 
     def _mean(self, workspace: Workspace, name: str, part: int) -> np.ndarray:
         """Return the mean over time, shape (*space), 0 outside the brain."""

@@ -56,12 +56,12 @@ class Neuropil(Step):
         mean = np.zeros(source.shape[1:])
         if p.keep_mean:
             for key in pieces(workspace, surround):
-                mean[key[1:]] += surround[key].sum(axis=0, dtype=np.float64) / surround.shape[0]
+                mean[key[1:]] += np.asarray(surround[key]).sum(axis=0, dtype=np.float64) / surround.shape[0]
         units = str(source.attrs["units"])
         target = workspace.create(p.output, p.fluorescence, units, "neuropil", coefficient=p.coefficient)
         for key in pieces(workspace, source):
-            around = surround[key].astype(np.float64) - mean[key[1:]]
-            target[key] = (source[key] - p.coefficient * around).astype(np.float32)
+            around = np.asarray(surround[key], dtype=np.float64) - mean[key[1:]]
+            target[key] = (np.asarray(source[key]) - p.coefficient * around).astype(np.float32)
 
     def methods(self) -> str:
         """Return one sentence for a methods section."""

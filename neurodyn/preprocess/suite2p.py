@@ -339,7 +339,7 @@ def _result(recording: Recording, variable: str, found: Found, cells_only: bool,
         rois=_roi_table([found.rois[index] for index in keep], found.cells[keep]),
         behavior=_with_motion(recording, found.registration),
         history=[*recording.history, entry("suite2p", asked)],
-        attrs={key: value for key, value in recording.tree.attrs.items() if key != "history"},
+        attrs={str(key): value for key, value in recording.tree.attrs.items() if key != "history"},
     )
     for group in ("stimulus", "truth"):
         table = recording.table(group)

@@ -60,7 +60,7 @@ def blocks(array: zarr.Array, halo: int = 0, multiple: int = 1) -> list[Block]:
         Reading starts at a multiple of this many frames.
     """
     frames, chunk = array.shape[0], array.chunks[0]
-    step = -(-max(chunk, 2 * halo) // chunk) * chunk  # a halo costs at most as much reading as the block itself
+    step = -(-max(chunk, 4 * halo) // chunk) * chunk  # the halos cost at most half of the work again
     result = []
     for start in range(0, frames, step):
         stop = min(start + step, frames)
@@ -138,7 +138,7 @@ def scan(workspace: Workspace, name: str, nan: NanPolicy = "error", step: str = 
     ceiling = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else None
     for tile in tiles(array):
         for block in blocks(array):
-            values = array[(block.keep, *tile)]
+            values = np.asarray(array[(block.keep, *tile)])
             good = np.isfinite(values)
             bad = ~good & mask[tile]
             if bad.any():

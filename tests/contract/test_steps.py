@@ -30,9 +30,6 @@ def source(kind: str, shape: tuple[int, ...] | None = None) -> Recording:
         "reference": 400 * (1 + blood),
         "dff": calcium,
     }
-    made = {name: step.provides for name, step in ((n, build(n)) for n in STEPS.names())}
-    clash = {variable for variables in made.values() for variable in variables} & set(neural)
-    assert clash <= {"dff"}
     arrays = {name: values.astype("f4") for name, values in neural.items()}
     return Recording.from_arrays(arrays, rate_hz=10, indicator="GCaMP6f")
 
@@ -111,6 +108,13 @@ def test_nan_is_refused_and_nothing_is_written(name, kind, tmp_path):
         run(name, broken, tmp_path / "out.zarr")
     assert "frame 33" in error.value.found
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", STEPS.names())
+def test_a_recording_without_rois_is_refused(name, tmp_path):
+    with pytest.raises(DataError, match="is empty") as error:
+        run(name, source("traces", (700, 0)), tmp_path / "out.zarr")
+    assert "0 roi" in error.value.found
 
 
 @pytest.mark.parametrize("name", STEPS.names())
