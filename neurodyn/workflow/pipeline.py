@@ -30,7 +30,7 @@ class JobSpec(Params):
     )
     set: dict[str, Any] = Field(default_factory=dict, description="configuration keys, given as --set key=value")
     config: dict[str, Any] = Field(default_factory=dict, description="configuration, given as a --config file")
-    out: str | None = Field(None, description="product, relative to the output folder (default: the first @job's)")
+    out: str | None = Field(None, description="product, relative to the output folder (default: the first @job's); given as -o unless in command")
 
 
 class PipelineSpec(Params):
@@ -137,7 +137,7 @@ def _inputs(word: str, files: list[str]) -> list[str]:
 
 
 def _flags(name: str, spec: JobSpec) -> list[str]:
-    flags = ["-o", spec.out] if spec.out else []
+    flags = ["-o", spec.out] if spec.out and spec.out not in spec.command else []
     flags += ["-c", f"configs/{name}.yaml"] if spec.config else []
     for key, value in spec.options.items():
         flags += [f"--{key}"] if value is True else [] if value is False else [f"--{key}", str(value)]
