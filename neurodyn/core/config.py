@@ -108,14 +108,15 @@ def layer_from_sets(items: Iterable[str]) -> list[Layer]:
             raise ConfigError(
                 f"--set {item} has no value.", "Expected key.path=value.", "Example: --set training.epochs=5"
             )
-        try:
-            parsed = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ConfigError(
-                f"--set {item} cannot be read.", str(error).splitlines()[0], "Quote the value."
-            ) from error
-        layers.append(Layer(_nest(tuple(key.split(".")), parsed), f"--set {item}"))
+        layers.append(Layer(_nest(tuple(key.split(".")), _parsed(value, f"--set {item}")), f"--set {item}"))
     return layers
+
+
+def _parsed(value: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{origin} cannot be read.", str(error).splitlines()[0], "Quote the value.") from error
 
 
 def layer_from_environment(environ: Mapping[str, str] | None = None) -> list[Layer]:
@@ -125,7 +126,7 @@ def layer_from_environment(environ: Mapping[str, str] | None = None) -> list[Lay
     for name in sorted(environ):
         if name.startswith("NEURODYN_") and "__" in name:
             path = tuple(name.removeprefix("NEURODYN_").lower().split("__"))
-            layers.append(Layer(_nest(path, yaml.safe_load(environ[name])), name))
+            layers.append(Layer(_nest(path, _parsed(environ[name], name)), name))
     return layers
 
 
