@@ -127,10 +127,10 @@ def _data_section(recordings: list[Recording]) -> Section:
     blocks: list[Block] = [data_table(recordings)]
     for recording in recordings:
         steps = history_sentences(recording)
-        told = Text(
-            f"What was done to {recording.session}, in order:" if steps else f"{recording.session} has no history."
-        )
-        blocks += [told, Items(steps, ordered=True)] if steps else [told]
+        if steps:
+            blocks += [Text(f"What was done to {recording.session}, in order:"), Items(steps, ordered=True)]
+        else:
+            blocks.append(Text(f"No processing is recorded for {recording.session}."))
     return Section("Data", blocks)
 
 

@@ -100,21 +100,23 @@ def chance_level(score: Score) -> float:
     return 0.0 if score.metric == "r2" else float("nan")
 
 
-def row_label(score: Score) -> str:
-    """Return what was decoded, and what made it."""
+def row_label(score: Score, decoder: bool = False) -> str:
+    """Return what was decoded from, what made it where that is a model, and the decoder where asked for."""
     features = score.features or score.model
-    return features if is_signal(score) or not score.features else f"{features} ({score.model})"
+    named = features if is_signal(score) or not score.features else f"{features} ({score.model})"
+    return f"{named}, {score.decoder}" if decoder else named
 
 
 def _figure(rows: list[Score]) -> Figure:
     metric = primary_metric(rows)
     splits = _grouped([row for row in rows if row.metric == metric], lambda s: s.split)
-    names = list(dict.fromkeys(row_label(row) for part in splits.values() for row in part))
+    several = len({row.decoder for row in rows}) > 1
+    names = list(dict.fromkeys(row_label(row, several) for part in splits.values() for row in part))
 
     def paint(canvas: Canvas) -> None:
         panels = canvas.subplots(1, len(splits), sharex=True, sharey=True, squeeze=False)[0]
         for axes, (split, part) in zip(panels, splits.items(), strict=True):
-            _dots(axes, part, names)
+            _dots(axes, part, names, several)
             axes.set_title(f"{split} split" + (" (leaks)" if split == RANDOM else ""))
             axes.set_xlabel(words(metric))
         handles, labels = panels[0].get_legend_handles_labels()
@@ -131,9 +133,9 @@ def _figure(rows: list[Score]) -> Figure:
     return draw(paint, height=height, alt=f"{words(metric)} of every decoding of {rows[0].target}", caption=caption)
 
 
-def _dots(axes: Axes, rows: list[Score], names: list[str]) -> None:
+def _dots(axes: Axes, rows: list[Score], names: list[str], several: bool) -> None:
     for row in rows:
-        y = names.index(row_label(row))
+        y = names.index(row_label(row, several))
         low, high = null_range(row)
         if low == low:
             axes.barh(y, high - low, left=low, height=0.55, color="#BDBDBD", lw=0, label="shuffled labels", zorder=1)
@@ -155,7 +157,7 @@ def _table(rows: list[Score]) -> Table:
     first = primary_metric(rows)
     others = [metric for metric in dict.fromkeys(row.metric for row in rows) if metric != first]
     notes = list(dict.fromkeys(note for row in rows if row.metric == first and (note := _plain_note(row))))
-    groups = _grouped(rows, lambda s: (row_label(s), s.decoder)).values()
+    groups = _grouped(rows, lambda s: row_label(s, decoder=True)).values()
     cells = [_cells({row.metric: row for row in group}, first, others, notes) for group in groups]
     header = ["Features", "From", "Decoder", words(first), "Shuffled", "p", *map(words, others), "n"]
     caption = (
@@ -218,10 +220,18 @@ def _sentence(rows: list[Score], metric: str) -> str:
         f"p = {number(row.p)})"
         for row in best
     ]
-    text = f"{rows[0].target} in {rows[0].session} was decoded {', and '.join(said)}; {rows[0].n} {rows[0].unit}, "
+    text = f"{rows[0].target} in {rows[0].session} {_verdict(best)} {', and '.join(said)}; {rows[0].n} {rows[0].unit}, "
     text = f"{text[:1].upper()}{text[1:]}{rows[0].split} split."
     if len(best) == 2 and best[0].ci_low <= best[1].ci_high and best[1].ci_low <= best[0].ci_high:
         text += " The two intervals overlap."
     if len(rows) > len(best):
         text += f" Best of {len(rows)} rows, chosen after scoring, so a little optimistic."
     return text
+
+
+def _verdict(best: list[Score]) -> str:
+    """Say "decoded" only of what beats both the shuffles and knowing nothing."""
+    if all(row.p != row.p for row in best):
+        return "was scored, without a null,"
+    found = [row.p <= 0.05 and not row.value <= chance_level(row) for row in best]
+    return "was decoded" if any(found) else "could not be told from chance:"

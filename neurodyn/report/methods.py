@@ -14,7 +14,7 @@ from neurodyn.preprocess import STEPS
 
 SPLITS = {
     "trial": "whole trials assigned to folds at random",
-    "blocked": "contiguous blocks of trials, {gap} trial(s) beside each test block left out of training",
+    "blocked": "contiguous blocks of trials (trials left out of training on each side of a test block: {gap})",
     "random": "windows assigned at random, which lets neighbours of test windows into training",
 }
 
@@ -71,7 +71,7 @@ def decoding_sentences(scores: Sequence[Score], records: Sequence[Mapping[str, A
         return []
     targets = ", ".join(dict.fromkeys(score.target for score in scores))
     decoders = ", ".join(dict.fromkeys(score.decoder for score in scores if score.decoder))
-    sentences = [f"{targets} was decoded by {decoders or 'a decoder'}."]
+    sentences = [f"Decoded: {targets} (decoder: {decoders or 'not recorded'})."]
     seen: dict[str, None] = {}
     for protocol in (protocol for record in records for protocol in record.get("protocols", [])):
         seen.setdefault(_protocol_sentence(protocol))

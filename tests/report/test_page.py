@@ -130,7 +130,7 @@ def test_a_lost_recording_is_named(tmp_path):
 def test_runs_recordings_and_scores_on_one_page(run, tmp_path):
     source = traces().save(tmp_path / "mouse2.zarr")
     windows = WindowConfig(duration=3.0, align="events", offset=-1.0)
-    decode(source, config=DecodeConfig(target="orientation%180", windows=windows, shuffles=10))
+    decode(source, config=DecodeConfig(target="orientation%180", windows=windows, shuffles=30))
     out = report([run, source, tmp_path / "mouse2.decode"], tmp_path / "report.html")
     words = Page(out.read_text(encoding="utf-8")).words
     assert "3 results" in words
@@ -142,10 +142,15 @@ def test_runs_recordings_and_scores_on_one_page(run, tmp_path):
     assert "Ledoit & Wolf (2004)" in words
 
 
-def test_a_run_on_traces(tmp_path):
+def test_a_run_on_traces_that_know_nothing_of_the_target(tmp_path):
     folder = make_run(tmp_path / "run", traces())
+    decode(folder, config=DecodeConfig(target="contrast", shuffles=40))
+    decode(folder, config=DecodeConfig(target="contrast", shuffles=40, decoder="knn", task="regress", name="knn"))
     html = report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "Open circles were withheld" in Page(html).words
+    words = Page(html).words
+    assert "Open circles were withheld" in words
+    assert "Contrast in mouse2 could not be told from chance: from" in words
+    assert "Cover & Hart (1967)" in words
 
 
 def test_what_cannot_be_reported(tmp_path):
