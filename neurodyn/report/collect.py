@@ -94,8 +94,8 @@ def collect(path: Path) -> Part:
         return _run_part(Folder(path))
     if (path / "zarr.json").is_file():
         return _recording_part(Recording.open(path))
-    if list(path.glob("scores*.csv")) if path.is_dir() else path.suffix == ".csv":
-        return _scores_part(Folder(path if path.is_dir() else path.parent))
+    if path.is_dir() and list(path.glob("scores*.csv")):
+        return _scores_part(Folder(path))
     raise DataError(
         f"{path} holds nothing to report.",
         "Expected config.yaml (a run), a recording, or scores*.csv.",

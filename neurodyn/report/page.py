@@ -21,7 +21,7 @@ def report(paths: Sequence[Path], out: Path) -> Path:
     Parameters
     ----------
     paths
-        Run folders, recordings, or folders with scores, in reading order.
+        Run folders, recordings, or folders with scores, in reading order; a table of scores stands for its folder.
     out
         The page.
 
@@ -39,7 +39,7 @@ def report(paths: Sequence[Path], out: Path) -> Path:
     """
     if not paths:
         raise ConfigError("There is nothing to report.", "Found no paths.", "Give a run folder: neurodyn report RUN")
-    parts = [collect(Path(path)) for path in paths]
+    parts = [collect(path) for path in dict.fromkeys(_folder(Path(path)) for path in paths)]
     title = parts[0].title if len(parts) == 1 else f"{len(parts)} results"
     html = _environment().get_template("page.html.j2").render(title=title, parts=parts, version=version())
     with locked(out):
@@ -47,6 +47,10 @@ def report(paths: Sequence[Path], out: Path) -> Path:
         with atomic(out) as temporary:
             temporary.write_text(html, encoding="utf-8")
     return out
+
+
+def _folder(path: Path) -> Path:
+    return path.parent if path.is_file() and path.suffix == ".csv" else path
 
 
 def _environment() -> Environment:

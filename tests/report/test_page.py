@@ -98,6 +98,11 @@ def test_same_inputs_same_bytes(run, page, tmp_path):
     assert report([run], tmp_path / "again.html").read_text(encoding="utf-8") == page
 
 
+def test_a_table_of_scores_stands_for_its_run(run, page, tmp_path):
+    tables = [run / "scores.csv", run / "reconstruction.csv", run]
+    assert report(tables, tmp_path / "report.html").read_text(encoding="utf-8") == page
+
+
 def test_names_are_escaped_everywhere(tmp_path):
     hostile = "<script>alert('x')</script>"
     folder = make_run(tmp_path / "run", movie(session=hostile), name="<b>model</b>")
