@@ -39,7 +39,9 @@ class CSTConfig(Params):
     query: Literal["isolated", "joint"] = Field(
         "isolated", description="hidden frames see only observed ones and themselves, or all see all (the paper)"
     )
-    residual: bool = Field(True, description="output = linear interpolation in time + network, which starts at zero")
+    residual: bool = Field(
+        True, description="output = gated linear interpolation in time + network, which starts at zero"
+    )
     official: bool = Field(
         False, description="the published network: linear positions, post-norm, no real/query flag, two-layer head"
     )
@@ -84,8 +86,9 @@ class Tokens:
 class CST(Backend):
     """Continuous Spatiotemporal Transformer: a frame at any time from the frames that were seen.
 
-    ŷ(t, s) = I(t, s) + W h(t, s), with I the linear interpolation in time of the visible frames, patch by patch, and
-    h a transformer over patch tokens placed at continuous (t, row, column). Loss: mean squared error on frames hidden
+    ŷ(t, s) = (1 + g h(t, s)) I(t, s) + W h(t, s), with I the linear interpolation in time of the visible frames, patch
+    by patch, h a transformer over patch tokens placed at continuous (t, row, column), and g and W zero at first: the
+    scalar gate lets the network drop a noisy interpolation that it could not subtract pixel by pixel. Loss: mean squared error on frames hidden
     in training, plus that on visible frames, plus Σ_q μ_q mean|∂ᵗ_q ŷ|ᵖ (Sobolev regulariser, by finite differences).
 
     Fonseca et al. 2023, Continuous Spatiotemporal Transformers, ICML. Beyond the paper: hidden frames as isolated
@@ -246,7 +249,9 @@ class CST(Backend):
         self, hidden: Float[Tensor, "batch time site width"], tokens: Tokens
     ) -> Float[Tensor, "batch time site pixel"]:
         output = self.head(hidden)
-        return tokens.base + output if self.config.residual else output
+        if not self.config.residual:
+            return output
+        return (1 + output[..., -1:]) * tokens.base + output[..., :-1]
 
     def _frames(self, output: Float[Tensor, "batch time site pixel"]) -> Float[Tensor, "batch time *space"]:
         return self.patches.join(output * self.std + self.mean)
@@ -267,7 +272,7 @@ class CST(Backend):
 
 def _head(config: CSTConfig, pixels: int) -> nn.Module:
     """Build the map from token to patch; its last layer starts at zero where it adds to the interpolation."""
-    last = nn.Linear(config.width, pixels, bias=not config.official)
+    last = nn.Linear(config.width, pixels + config.residual, bias=not config.official)
     if config.residual:
         nn.init.zeros_(last.weight)
         if last.bias is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from zipfile import BadZipFile
 import pytorch_lightning as pl
 import torch
 
-from neurodyn.core.errors import DataError
+from neurodyn.core.errors import DataError, WorkError
 from neurodyn.core.files import atomic
 from neurodyn.core.log import LOGGER
 from neurodyn.training.module import TrainingModule
@@ -71,6 +72,12 @@ class Keeper(pl.Callback):
     def _judge(self, row: Row, module: TrainingModule) -> None:
         """Keep the weights with the smallest hidden-frame error on validation windows; the latest if there are none."""
         value = row.get("valid_hidden", row.get("valid_loss", -float(row["epoch"])))
+        if not math.isfinite(value):
+            raise WorkError(
+                f"The validation loss is not finite after epoch {row['epoch']}.",
+                f"Found {value}.",
+                "Lower the learning rate: --set training.lr=5e-4",
+            )
         if value < self.best["value"]:
             weights = {name: tensor.detach().cpu().clone() for name, tensor in module.result.state_dict().items()}
             self.best = {"epoch": row["epoch"], "value": value, "weights": weights}

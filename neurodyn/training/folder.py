@@ -137,7 +137,7 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     tensors[BRAIN] = torch.from_numpy(layout.brain.astype(np.uint8))
     with atomic(folder / "model.safetensors") as path:
-        safetensors.torch.save_file(tensors, path)
+        path.write_bytes(safetensors.torch.save(tensors))
 
 
 def load_model(folder: Path) -> Backend:
