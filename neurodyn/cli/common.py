@@ -34,6 +34,9 @@ ReaderName = Annotated[
     str | None, typer.Option("--reader", help="Name of the reader (default: by the file).", show_default=False)
 ]
 Indicator = Annotated[str | None, typer.Option("--indicator", help="Calcium indicator.", show_default=False)]
+Brain = Annotated[
+    str | None, typer.Option("--brain", help="Brain mask: image file or dataset, non-zero inside.", show_default=False)
+]
 
 
 def read_options(
@@ -44,6 +47,7 @@ def read_options(
     axes: str | None = None,
     key: str | None = None,
     indicator: str | None = None,
+    brain: str | None = None,
 ) -> ReadOptions:
     """Resolve reading options: the `source` section of ``--config``, ``NEURODYN_SOURCE__*``, flags, ``--set source.*``."""
     from neurodyn.core.config import (
@@ -57,7 +61,7 @@ def read_options(
     )
     from neurodyn.data.readers import ReadOptions
 
-    flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator}
+    flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator, "brain": brain}
     flags["channels"] = channels.split(",") if channels else None
     given = {name: value for name, value in flags.items() if value is not None}
     layers = [load_yaml(common.config)] if common.config else []

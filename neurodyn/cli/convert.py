@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from neurodyn.cli.common import Axes, Channels, ExistingOption, Fs, Indicator, Key, ReaderName, ingest, read_options
+from neurodyn.cli.common import (
+    Axes,
+    Brain,
+    Channels,
+    ExistingOption,
+    Fs,
+    Indicator,
+    Key,
+    ReaderName,
+    ingest,
+    read_options,
+)
 from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import ConfigError
 
@@ -26,6 +37,7 @@ def convert(
     axes: Axes = None,
     key: Key = None,
     indicator: Indicator = None,
+    brain: Brain = None,
     reader: ReaderName = None,
     existing: ExistingOption = "error",
 ) -> None:
@@ -36,7 +48,7 @@ def convert(
             "Expected .zarr or .nwb.",
             f"Type: neurodyn convert {source} {target.stem}.zarr",
         )
-    options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator)
+    options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator, brain=brain)
     if target.exists() and existing != "overwrite":
         if existing == "skip":
             common.product(target)

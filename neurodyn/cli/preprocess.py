@@ -12,6 +12,7 @@ import typer
 
 from neurodyn.cli.common import (
     Axes,
+    Brain,
     Channels,
     Existing,
     ExistingOption,
@@ -49,6 +50,7 @@ def preprocess(
     axes: Axes = None,
     key: Key = None,
     indicator: Indicator = None,
+    brain: Brain = None,
     reader: ReaderName = None,
     existing: ExistingOption = "error",
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Recordings at a time.")] = 1,
@@ -58,7 +60,7 @@ def preprocess(
 
     sets = [item for item in common.sets or [] if not item.startswith("source.")]
     steps = load_chain(chain, sets)
-    options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator)
+    options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator, brain=brain)
     targets = _targets(inputs, output)
     if common.dry_run:
         lines = [f"{source} -> {target}" for source, target in targets]

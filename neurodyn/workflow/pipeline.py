@@ -30,7 +30,10 @@ class JobSpec(Params):
     )
     set: dict[str, Any] = Field(default_factory=dict, description="configuration keys, given as --set key=value")
     config: dict[str, Any] = Field(default_factory=dict, description="configuration, given as a --config file")
-    out: str | None = Field(None, description="product, relative to the output folder (default: the first @job's); given as -o unless in command")
+    out: str | None = Field(
+        None,
+        description="product, relative to the output folder (default: the first @job's); given as -o unless in command",
+    )
 
 
 class PipelineSpec(Params):
@@ -104,25 +107,27 @@ def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> tuple[list[Job], di
 
 
 def _job(name: str, spec: JobSpec, earlier: dict[str, Job], files: list[str]) -> Job:
-    argv: list[str] = []
     needs: list[str] = []
-    for word in spec.command:
+
+    def words(word: str) -> list[str]:
+        """Replace a reference by the paths it stands for."""
         if INPUT.fullmatch(word):
-            argv += _inputs(word, files)
-        elif word.startswith("@"):
-            if word[1:] not in earlier:
-                raise unknown(f"earlier job for jobs.{name}", word[1:], earlier)
-            needs.append(word[1:])
-            argv.append(earlier[word[1:]].product)
-        else:
-            argv.append(word)
+            return _inputs(word, files)
+        if not word.startswith("@"):
+            return [word]
+        if word[1:] not in earlier:
+            raise unknown(f"earlier job for jobs.{name}", word[1:], earlier)
+        needs.append(word[1:])
+        return [earlier[word[1:]].product]
+
+    argv = [path for word in spec.command for path in words(word)]
+    flags = [path for word in _flags(name, spec) for path in words(word)]
     product = spec.out or (earlier[needs[0]].product if needs else None)
     if product is None or Path(product).is_absolute() or ".." in Path(product).parts:
         raise ConfigError(
             f"jobs.{name}.out: no product inside the output folder.", f"Found {product}.", "Give out: NAME"
         )
-    argv += _flags(name, spec)
-    return Job(name, tuple(argv), tuple(needs), product)
+    return Job(name, (*argv, *flags), tuple(needs), product)
 
 
 def _inputs(word: str, files: list[str]) -> list[str]:
