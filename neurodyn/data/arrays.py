@@ -159,8 +159,8 @@ def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: Rea
         every_frame = np.asarray(pick(path, arrays, options.times)[:], dtype=np.float64).ravel()
         time = _own_times(path, every_frame, first)[place.first :: place.every][:frames]
     _check_trial_options(options, first)
-    inside = arrays[options.brain][:] if options.brain in arrays else None
     if options.brain is not None:
+        inside = arrays[options.brain][:] if options.brain in arrays else None
         groups["brain"] = brain_mask(path, inside, options, first.shape[1:])
     return build(reader, path, neural, time, options, **groups)
 
@@ -191,7 +191,7 @@ def pick(path: Path, arrays: Mapping[str, Any], key: str | None) -> Any:
     listed = ", ".join(f"{n} {tuple(a.shape)} {np.dtype(a.dtype)}" for n, a in list(arrays.items())[:12])
     more = f" and {len(arrays) - 12} more" if len(arrays) > 12 else ""
     what = f"has no numeric array '{name}'" if key else "does not say which array to read"
-    raise DataError(f"{path} {what}.", f"Found: {listed or 'no arrays'}{more}.", "Name one: --set read.key=NAME")
+    raise DataError(f"{path} {what}.", f"Found: {listed or 'no arrays'}{more}.", "Name one: --key NAME")
 
 
 def _column(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
@@ -215,7 +215,7 @@ def _own_times(path: Path, times: np.ndarray, view: View) -> np.ndarray:
 
 
 def _check_trial_options(options: ReadOptions, view: View) -> None:
-    given = sorted(name for name in options.model_fields_set if name.startswith("trial_"))
+    given = sorted(name for name in options.model_dump(exclude_defaults=True) if name.startswith("trial_"))
     if given and view.trials is None:
         raise ConfigError(
             f"{', '.join(given)}: the array has no trial axis.",

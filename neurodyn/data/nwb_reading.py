@@ -158,7 +158,7 @@ def _named(path: Path, found: dict[str, TimeSeries], name: str, place: Channel) 
 
 def _choose(path: Path, found: dict[str, TimeSeries], what: str) -> DataError:
     listed = ", ".join(f"{key} {item.data.shape}" for key, item in found.items())
-    return DataError(f"{path} {what}.", f"Found: {listed}.", "Choose: --set read.variables.fluorescence.key=SERIES")
+    return DataError(f"{path} {what}.", f"Found: {listed}.", "Choose: --set source.variables.fluorescence.key=SERIES")
 
 
 def _variable_name(key: str, series: TimeSeries) -> str:

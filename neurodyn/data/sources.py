@@ -130,7 +130,7 @@ def refuse_others(options: ReadOptions, reader: str, used: Iterable[str]) -> Non
         Naming them.
     """
     allowed = EVERYWHERE | set(used)
-    strange = sorted(options.model_fields_set - allowed)
+    strange = sorted(set(options.model_dump(exclude_defaults=True)) - allowed)
     if strange:
         raise ConfigError(
             f"The {reader} reader has no use for: {', '.join(strange)}.",
@@ -170,7 +170,7 @@ def trial_times(path: Path, view: View, options: ReadOptions) -> tuple[np.ndarra
         raise DataError(
             "trial_gap: too short to keep trials apart.",
             f"Found {options.trial_gap:g} s; one frame lasts {1 / fs:g} s.",
-            f"Give at least one frame: trial_gap={1 / fs:g}",
+            f"Give at least one frame: --set source.trial_gap={1 / fs:g}",
         )
     begins = np.arange(view.trials or 0) * (view.frames / fs + options.trial_gap)
     return (begins[:, None] + within).ravel(), begins

@@ -49,7 +49,7 @@ def calcium(activity: np.ndarray, rate_hz: float, rise: float, decay: float) -> 
     poles = [1.0, -(d + r), d * r]
     impulse = np.zeros(1 + int(np.ceil(5 * decay * rate_hz)))
     impulse[0] = 1.0
-    return lfilter([1.0], poles, activity, axis=0) / lfilter([1.0], poles, impulse).max()
+    return np.asarray(lfilter([1.0], poles, activity, axis=0)) / np.max(lfilter([1.0], poles, impulse))
 
 
 def pink(frames: int, count: int, rng: np.random.Generator, exponent: float = 1.0) -> np.ndarray:

@@ -140,9 +140,9 @@ def _activity(
 def _tissue(p: TwoPhotonParams, rng: np.random.Generator) -> Arrays:
     """Return baseline and clean neuropil in counts, both shape (time, roi)."""
     level = p.baseline * np.exp(0.3 * rng.standard_normal(p.cells))
-    drift = np.clip(p.drift * pink(p.frames, p.cells, rng, exponent=3.0).real, -0.8, None)
+    drift = np.clip(p.drift * np.real(pink(p.frames, p.cells, rng, exponent=3.0)), -0.8, None)
     private = 0.0 if p.movie else 0.5  # a movie has one neuropil course on a map of its own
-    shared = pink(p.frames, 1, rng).real + private * pink(p.frames, p.cells, rng).real
+    shared = np.real(pink(p.frames, 1, rng) + private * pink(p.frames, p.cells, rng))
     return {"baseline": level * (1 + drift), "neuropil": p.neuropil * np.maximum(0.0, 1 + 0.1 * shared)}
 
 

@@ -179,7 +179,7 @@ def _waves(p: WidefieldParams, brain: np.ndarray, rng: np.random.Generator) -> F
         phase = 2 * np.pi / length[k] * (np.cos(angle[k]) * y + np.sin(angle[k]) * x)
         envelope = blob(p.shape, tuple(rng.uniform(0.25, 0.75, 2)), 0.3) * brain
         maps += [envelope * np.cos(phase), envelope * np.sin(phase)]
-    activity = np.stack([signal.real, signal.imag], axis=2).reshape(p.frames, -1)
+    activity = np.stack([np.real(signal), np.imag(signal)], axis=2).reshape(p.frames, -1)
     courses = calcium(activity, p.rate_hz, p.rise, p.decay)
     return Factors(courses - courses.mean(axis=0), np.stack(maps)).scaled(p.spontaneous, brain)
 
@@ -189,7 +189,7 @@ def _hemodynamics(
 ) -> Factors:
     kernel_time = np.arange(0, 6, 1 / p.rate_hz)
     kernel = (kernel_time / 0.6) ** 2 * np.exp(-kernel_time / 0.6)  # peak 1.2 s after the activity
-    coupled = lfilter(kernel / kernel.sum(), [1.0], -neural.courses, axis=0)
+    coupled = np.asarray(lfilter(kernel / kernel.sum(), [1.0], -neural.courses, axis=0))
     blurred = np.stack([gaussian_filter(m, 0.04 * max(p.shape)) for m in neural.maps]) * brain
     flow = Factors(coupled - coupled.mean(axis=0), blurred).scaled(0.7, brain)
     drift = np.cumsum(rng.standard_normal((time.size, 2)), axis=0) * np.sqrt(np.array([0.002, 0.05]) / p.rate_hz)
