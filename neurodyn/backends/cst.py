@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -56,7 +56,7 @@ class CSTConfig(Params):
     sobolev_power: float = Field(2.0, ge=1, description="exponent of the derivative penalty")
 
     @model_validator(mode="after")
-    def _consistent(self) -> Self:
+    def _consistent(self) -> CSTConfig:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         if min(self.patch) < 1 or min(self.sobolev) < 0:

@@ -40,7 +40,8 @@ def interpolate(
     span = stop - start
     weight = (at[..., None] - start) / torch.where(span > 0, span, 1.0)
     out = torch.where(span > 0, low + weight * (high - low), low)
-    return out.where(visible.any(1, keepdim=True), 0.0).unflatten(2, shape[2:]) if len(shape) > 2 else out[..., 0]
+    out = out.where(visible.any(1, keepdim=True), 0.0)
+    return out.reshape(*out.shape[:2], *shape[2:])
 
 
 def _neighbours(

@@ -1,0 +1,187 @@
+"""Every back-end keeps the contract."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from neurodyn.backends import BACKENDS
+from neurodyn.backends.base import CAPABILITIES, Backend, Batch, Layout
+
+FRAMES = 10
+SPACES = {"traces": (6,), "movie": (11, 9)}
+SMALL = {"cst": {"patch": (4, 4), "width": 16, "heads": 2, "layers": 2, "sobolev": (1e-3, 1e-4, 1e-5), "dummies": 3}}
+
+
+def brain(space: tuple[int, ...]) -> np.ndarray:
+    mask = np.ones(space, dtype=bool)
+    if len(space) == 2:
+        mask[:4, :4] = False
+        mask[-1] = False
+    return mask
+
+
+def windows(space: tuple[int, ...], count: int = 8, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    t = np.arange(FRAMES) / FRAMES
+    phase = rng.uniform(0, 6.28, (count, 1, 1))
+    waves = np.sin(2 * np.pi * t[None, :, None] * rng.uniform(0.5, 1.5, (count, 1, 1)) + phase)
+    pattern = rng.normal(size=int(np.prod(space)))
+    noise = 0.05 * rng.normal(size=(count, FRAMES, pattern.size))
+    return (2 + waves * pattern + noise).reshape(count, FRAMES, *space).astype(np.float32)
+
+
+def make_batch(space: tuple[int, ...], count: int = 8, seed: int = 0) -> Batch:
+    x = torch.from_numpy(windows(space, count, seed))
+    valid = torch.from_numpy(brain(space)).expand(x.shape).clone()
+    valid[0, 3, ..., 2] = False
+    t = (torch.arange(FRAMES) / 10.0).expand(count, -1)
+    return Batch(x.where(valid, 0.0), t, valid.clone(), valid, torch.zeros(count, dtype=torch.long))
+
+
+def build(name: str, space: tuple[int, ...], seed: int = 0) -> Backend:
+    kind = BACKENDS.get(name)
+    torch.manual_seed(seed)
+    backend = kind(kind.Config(**SMALL.get(name, {})), Layout(FRAMES, space, 10.0, brain(space)))
+    data = windows(space, 40, seed=1)
+    data[:, :, ~brain(space)] = np.nan
+    backend.prepare([data[:15], data[15:]])
+    return backend
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(3)
+
+
+def step(backend: Backend, batch: Batch, steps: int, lr: float = 3e-3) -> list[float]:
+    optimizer, losses = torch.optim.Adam(backend.parameters(), lr=lr), []
+    for _ in range(steps):
+        loss = torch.stack(list(backend.loss(batch, generator()).values())).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def trained(name: str, space: tuple[int, ...]) -> Backend:
+    """A back-end away from its special initial weights."""
+    backend = build(name, space)
+    if backend.stages():
+        step(backend, make_batch(space), 3)
+    return backend.eval()
+
+
+@pytest.fixture(params=[(name, kind) for name in BACKENDS.names() for kind in SPACES], ids=lambda p: "-".join(p))
+def case(request) -> tuple[str, tuple[int, ...]]:
+    return request.param[0], SPACES[request.param[1]]
+
+
+def test_declared_capabilities_and_citation(case):
+    kind = BACKENDS.get(case[0])
+    assert kind.capabilities <= CAPABILITIES
+    assert kind.citation
+    assert all(field.description for field in kind.Config.model_fields.values())
+
+
+def test_prediction_has_the_shapes_and_what_was_promised(case):
+    name, space = case
+    backend, batch = trained(name, space), make_batch(space)
+    prediction = backend(batch, attention="attention" in backend.capabilities)
+    assert prediction.mean.shape == batch.x.shape
+    assert torch.isfinite(prediction.mean).all()
+    for field, capability in {"latents": "latents", "spikes": "spikes", "inputs": "inputs", "logits": "classify"}.items():
+        assert (getattr(prediction, field) is not None) == (capability in backend.capabilities)
+    if prediction.latents is not None:
+        assert prediction.latents.shape[:2] == (8, FRAMES)
+        assert torch.isfinite(prediction.latents).all()
+    if "attention" in backend.capabilities:
+        keys = backend.attention_grid[0] * backend.attention_grid[1]
+        assert prediction.attention.shape == (8, keys, FRAMES, keys)
+    else:
+        assert prediction.attention is None
+
+
+def test_loss_parts_are_finite_scalars(case):
+    name, space = case
+    parts = build(name, space).loss(make_batch(space), generator())
+    assert parts
+    for value in parts.values():
+        assert value.shape == ()
+        assert torch.isfinite(value)
+        assert value >= 0
+
+
+def test_the_same_draws_give_the_same_loss(case):
+    name, space = case
+    backend, batch = trained(name, space), make_batch(space)
+    first, again = (backend.loss(batch, generator()) for _ in range(2))
+    assert {k: v.item() for k, v in first.items()} == {k: v.item() for k, v in again.items()}
+
+
+def test_a_gradient_reaches_every_trainable_parameter(case):
+    name, space = case
+    backend = build(name, space)
+    if not backend.stages():
+        assert not list(backend.parameters())
+        return
+    step(backend, make_batch(space), 2)
+    backend.zero_grad()
+    torch.stack(list(backend.loss(make_batch(space), generator()).values())).sum().backward()
+    for parameter_name, parameter in backend.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.abs().max() > 0, parameter_name
+
+
+def test_invalid_entries_change_neither_loss_nor_prediction(case):
+    name, space = case
+    backend, batch = trained(name, space), make_batch(space)
+    spoiled = replace(batch, x=batch.x.where(batch.valid, 1e6 * torch.randn(batch.x.shape, generator=generator())))
+    torch.testing.assert_close(backend(spoiled).mean, backend(batch).mean, rtol=0, atol=0)
+    for part, value in backend.loss(batch, generator()).items():
+        assert backend.loss(spoiled, generator())[part].item() == value.item()
+
+
+def test_hidden_entries_do_not_change_the_prediction(case):
+    name, space = case
+    backend, batch = trained(name, space), make_batch(space)
+    visible = batch.visible.clone()
+    visible[:, 4:6] = False
+    visible[1, 2, ..., 1] = False
+    hidden = replace(batch, visible=visible)
+    spoiled = replace(hidden, x=batch.x.where(visible, -1e6))
+    torch.testing.assert_close(backend(spoiled).mean, backend(hidden).mean, rtol=0, atol=0)
+    assert not torch.allclose(backend(hidden).mean, backend(batch).mean)
+
+
+def test_the_order_of_windows_does_not_matter(case):
+    name, space = case
+    backend, batch = trained(name, space), make_batch(space)
+    order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
+    shuffled = Batch(*(getattr(batch, f)[order] for f in ("x", "t", "visible", "valid", "session")))
+    torch.testing.assert_close(backend(shuffled).mean, backend(batch).mean[order], rtol=1e-5, atol=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights(case):
+    name, space = case
+    first, again = (build(name, space).state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_it_overfits_eight_windows(case):
+    name, space = case
+    backend = build(name, space)
+    if backend.stages():
+        losses = step(backend, make_batch(space), 120)
+        assert losses[-1] < 0.3 * losses[0]
+
+
+def test_the_state_survives_safetensors(case, tmp_path):
+    name, space = case
+    backend, batch = trained(name, space), make_batch(space)
+    safetensors.torch.save_file(backend.state_dict(), tmp_path / "model.safetensors")
+    fresh = type(backend)(backend.config, backend.layout)
+    fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
+    torch.testing.assert_close(fresh.eval()(batch).mean, backend(batch).mean, rtol=0, atol=0)
