@@ -11,6 +11,7 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.provenance import version
 from neurodyn.data.scores import Score, write_scores
+from neurodyn.decode import DECODERS
 from neurodyn.decode.features import build_features, feature_names, is_model
 from neurodyn.decode.protocol import Labels, evaluate
 from neurodyn.decode.settings import DecodeConfig, Protocol
@@ -45,6 +46,8 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Pa
     ConfigError
         If decoder, task and windows do not fit together.
     """
+    if config.decoder is not None:
+        DECODERS.get(config.decoder)  # an unknown name ends here, before anything is read
     opened = open_source(source, config)
     config = with_target(config, opened.recording)
     folder = out or (source if opened.prediction is not None else source.with_suffix(".decode"))

@@ -81,7 +81,11 @@ def open_source(path: Path, config: DecodeConfig) -> Source:
 
 
 def _open_recording(path: Path, config: DecodeConfig) -> Source:
-    windows = Windows.cut([Recording.open(path)], config.windows)
+    recording = Recording.open(path)
+    asked = [name.partition(":")[0] for name in config.features]
+    named = [name for name in asked if name in recording.variables]  # --features fluorescence names the signal, too
+    update = {"variable": named[0]} if named else {}
+    windows = Windows.cut([recording], config.windows.model_copy(update=update))
     if config.on == "test":
         parts = windows.split()
         return Source(parts["test"], parts["train"])

@@ -78,6 +78,7 @@ def fit(
     """
     devices = choose_devices(gpu)
     opened = [_opened(recording) for recording in recordings]
+    parts = Windows.cut(opened, config.windows).split()  # before the folder is touched: bad input leaves nothing
     wanted = config.model_dump(mode="json") | {"recordings": _sources(opened)}
     folder = RunFolder(Path(out))
     with locked(folder.path):
@@ -88,7 +89,6 @@ def fit(
         handler = log_to(folder.path / "log.jsonl")
         try:
             _start(folder.path, config, resolved, wanted, resume)
-            parts = Windows.cut(opened, config.windows).split()
             with reproducible(config.training.threads, devices):
                 _train(folder.path, config, parts, devices, progress)
         finally:
