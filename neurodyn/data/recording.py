@@ -307,7 +307,11 @@ def _stimulus_table(columns: Mapping[str, Any]) -> xr.Dataset:
 
 
 def _with_time_indexes(tree: xr.DataTree) -> xr.DataTree:
-    groups = {name: node.to_dataset(inherit=False) for name, node in tree.children.items()}
+    groups = {}
+    for name in sorted(tree.children):  # the file system lists in any order
+        dataset = tree[name].to_dataset(inherit=False)
+        variables = {key: dataset.variables[key] for key in sorted(dataset.data_vars, key=str)}
+        groups[name] = xr.Dataset(variables, dataset.coords, dataset.attrs)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=tree.attrs)} | groups)
 
 
@@ -380,13 +384,9 @@ def _validate_time(neural: xr.Dataset, rate_hz: float) -> None:
 
 
 def _validate_stimulus(stimulus: xr.Dataset) -> None:
-    missing = {"start", "stop"} - set(map(str, stimulus.variables))
+    missing = " or ".join(sorted({"start", "stop"} - set(map(str, stimulus.variables))))
     if missing:
-        raise DataError(
-            f"stimulus: no column {' or '.join(sorted(missing))}.",
-            "Every event has start and stop in seconds.",
-            "Add the column.",
-        )
+        raise DataError(f"stimulus: no column {missing}.", "Every event has both, in seconds.", "Add the column.")
     start, stop = stimulus["start"].values, stimulus["stop"].values
     wrong = ~(stop >= start) | ~np.isfinite(start)
     if wrong.any():

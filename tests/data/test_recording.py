@@ -86,6 +86,16 @@ def test_the_disk_keeps_everything(tmp_path):
     assert again.history[0]["params"] == {"seed": 1}
 
 
+def test_names_come_in_one_order_whatever_the_file_system_says(tmp_path):
+    neural = dict.fromkeys(("spikes", "dff", "neuropil", "fluorescence"), TRACES)
+    path = Recording.from_arrays(neural, rate_hz=10.0, stimulus=EVENTS | {"b": [1, 2], "a": [1, 2]}).save(
+        tmp_path / "a"
+    )
+    again = Recording.open(path)
+    assert again.variables == ["dff", "fluorescence", "neuropil", "spikes"]
+    assert list(again.stimulus.data_vars) == ["a", "b", "start", "stop"]
+
+
 def test_saving_twice_gives_the_same_bytes_also_through_the_disk(tmp_path):
     recording = whole()
     first = recording.save(tmp_path / "a.zarr")
