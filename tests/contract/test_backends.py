@@ -92,7 +92,12 @@ def test_prediction_has_the_shapes_and_what_was_promised(case):
     prediction = backend(batch, attention="attention" in backend.capabilities)
     assert prediction.mean.shape == batch.x.shape
     assert torch.isfinite(prediction.mean).all()
-    for field, capability in {"latents": "latents", "spikes": "spikes", "inputs": "inputs", "logits": "classify"}.items():
+    for field, capability in {
+        "latents": "latents",
+        "spikes": "spikes",
+        "inputs": "inputs",
+        "logits": "classify",
+    }.items():
         assert (getattr(prediction, field) is not None) == (capability in backend.capabilities)
     if prediction.latents is not None:
         assert prediction.latents.shape[:2] == (8, FRAMES)

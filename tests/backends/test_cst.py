@@ -1,0 +1,197 @@
+"""What makes CST CST: the interpolation residual, isolated queries, derivatives, masks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.cst import CST, CSTConfig
+from neurodyn.core.errors import ConfigError
+from neurodyn.metrics.interpolation import linear_interpolation
+
+SPACE = (9, 7)
+
+
+def brain() -> np.ndarray:
+    mask = np.ones(SPACE, dtype=bool)
+    mask[:3, :3] = False
+    return mask
+
+
+def make(config: dict | None = None, *, frames: int = 8, perturb: bool = True) -> CST:
+    torch.manual_seed(0)
+    settings = {"patch": (3, 3), "width": 16, "heads": 2, "layers": 2} | (config or {})
+    model = CST(CSTConfig(**settings), Layout(frames, SPACE, 10.0, brain()))
+    data = np.random.default_rng(0).normal(3, 2, (20, frames, *SPACE)).astype(np.float32)
+    data[:, :, ~brain()] = np.nan
+    model.prepare([data])
+    if perturb:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += 0.2 * torch.randn(parameter.shape)
+    return model.eval()
+
+
+def make_batch(frames: int = 8, hide: tuple[int, ...] = (), irregular: bool = True, count: int = 4) -> Batch:
+    rng = torch.Generator().manual_seed(1)
+    x = 3 + 2 * torch.randn(count, frames, *SPACE, generator=rng)
+    valid = torch.from_numpy(brain()).expand(x.shape).clone()
+    visible = valid.clone()
+    visible[:, list(hide)] = False
+    t = (torch.arange(frames) / 10.0).expand(count, -1)
+    if irregular:
+        t = t + 0.04 * torch.rand(t.shape, generator=rng)
+    return Batch(x.where(valid, 0.0), t, visible, valid, torch.zeros(count, dtype=torch.long))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_it_starts_at_linear_interpolation_with_every_samples_own_times(official):
+    model, batch = make({"official": official}, perturb=False), make_batch(hide=(2, 3, 6))
+    batch.visible[1, 4, 5, 5] = False
+    mean = model(batch).mean.detach()
+    for b in range(4):
+        one = slice(b, b + 1)
+        expected = linear_interpolation(batch.x[one].numpy(), batch.t[b].numpy(), batch.visible[one].numpy())
+        np.testing.assert_allclose(mean[one].numpy()[:, :, brain()], expected[:, :, brain()], atol=1e-4)
+    assert (mean[:, :, ~torch.from_numpy(brain())] == 0).all()
+
+
+def test_it_holds_the_nearest_frame_beyond_the_ends():
+    model, batch = make(perturb=False), make_batch(hide=(0, 7))
+    asked = torch.stack([batch.t[:, 0] - 1, batch.t[:, 7] + 1], 1)
+    inside = torch.from_numpy(brain())
+    torch.testing.assert_close(model.at(batch, asked)[..., inside], batch.x[:, [1, 6]][..., inside])
+
+
+def test_isolated_queries_do_not_depend_on_each_other_and_joint_ones_do():
+    batch = make_batch(hide=(3,))
+    asked = torch.tensor([[0.05, 0.33, 0.61]]).expand(4, -1)
+    isolated, joint = make(), make({"query": "joint"})
+    together, alone = isolated.at(batch, asked), isolated.at(batch, asked[:, 1:2])
+    torch.testing.assert_close(together[:, 1:2], alone, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(joint.at(batch, asked)[:, 1:2], joint.at(batch, asked[:, 1:2]), atol=1e-3)
+
+
+def test_asking_for_many_times_in_chunks_equals_asking_at_once(monkeypatch):
+    model, batch = make(), make_batch()
+    asked = torch.linspace(0, 0.7, 21).expand(4, -1)
+    chunked = model.at(batch, asked)
+    monkeypatch.setattr(CST, "QUERY_CHUNK", 100)
+    torch.testing.assert_close(chunked, model.at(batch, asked), rtol=1e-5, atol=1e-5)
+
+
+def test_a_hidden_frame_and_a_query_at_its_time_agree():
+    model, batch = make(), make_batch(hide=(3,))
+    torch.testing.assert_close(model.at(batch, batch.t[:, 3:4])[:, 0], model(batch).mean[:, 3], rtol=1e-4, atol=1e-4)
+
+
+def test_attention_rows_sum_to_one_where_there_is_brain():
+    model = make()
+    attention = model(make_batch(hide=(3,)), attention=True).attention
+    assert attention.shape == (4, 9, 8, 9)
+    rows = attention.sum((2, 3))
+    torch.testing.assert_close(rows[:, 1:], torch.ones(4, 8))
+    assert (rows[:, 0] == 0).all()
+    assert (attention[..., 0] == 0).all()
+    assert (attention[:, :, 3] == 0).all()  # nobody looks at a hidden frame
+    assert model.attention_grid == (3, 3)
+
+
+def test_pixels_outside_the_brain_are_neither_read_nor_scored():
+    model, batch = make(), make_batch()
+    outside = ~torch.from_numpy(brain())
+    x = batch.x.clone()
+    x[..., outside] = 1e5
+    spoiled = replace(batch, x=x)
+    assert torch.equal(model(spoiled).mean, model(batch).mean)
+    for name, value in model.loss(batch, generator()).items():
+        assert model.loss(spoiled, generator())[name] == value
+
+
+def test_loss_by_hand_at_the_start():
+    model, batch = make({"hide": 2, "visible_weight": 0.5}, perturb=False), make_batch()
+    parts = model.loss(batch, generator(4))
+    from neurodyn.nn.masking import hide_inner_frames
+
+    hidden = hide_inner_frames(4, 8, 2, generator(4))
+    squares = []
+    for b in range(4):
+        seen = batch.visible[b : b + 1] & ~hidden[b][None, :, None, None]
+        linear = linear_interpolation(batch.x[b : b + 1].numpy(), batch.t[b].numpy(), seen.numpy())
+        std = model.patches.join(model.std[None, None])[0, 0].numpy()[brain()]
+        error = (linear - batch.x[b : b + 1].numpy())[:, hidden[b].numpy()][:, :, brain()] / std
+        squares.append(error.ravel() ** 2)
+    assert parts["hidden"].item() == pytest.approx(np.concatenate(squares).mean(), rel=1e-4)
+    assert parts["visible"].item() == pytest.approx(0, abs=1e-10)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_every_order_of_the_regulariser_has_its_own_part_and_gradient(order):
+    weights = [0.0, 0.0, 0.0]
+    weights[order - 1] = 1e-3
+    model = make({"sobolev": tuple(weights), "dummies": 3})
+    parts = model.loss(make_batch(), generator())
+    assert set(parts) == {"hidden", "visible", f"sobolev_{order}"}
+    parts[f"sobolev_{order}"].backward()
+    gradients = [p.grad.abs().max() for p in model.parameters() if p.grad is not None]
+    assert max(gradients) > 1e-6
+
+
+def test_the_regulariser_of_a_linear_signal_is_its_slope():
+    weights = (1.0, 1.0, 1.0)
+    model = make({"sobolev": weights, "dummies": 4, "hide": 1}, perturb=False)
+    batch = make_batch(irregular=False)
+    ramp = torch.linspace(-1, 1, 8)[None, :, None, None].expand(batch.x.shape)
+    std = model.patches.join(model.std[None, None])[0, 0]
+    parts = model.loss(replace(batch, x=(ramp * std).where(batch.valid, 0.0)), generator())
+    assert parts["sobolev_1"].item() == pytest.approx(4.0, rel=1e-3)  # from -1 to 1 over the unit window
+    assert parts["sobolev_2"].item() == pytest.approx(0.0, abs=1e-3)
+
+
+def test_noise_and_hiding_come_from_the_generator_alone():
+    model, batch = make({"noise": 0.3}).train(), make_batch()
+    first, second, other = (model.loss(batch, generator(seed))["hidden"].item() for seed in (1, 1, 2))
+    assert first == second != other
+    quiet = make({"noise": 0.0}).train()
+    assert model.eval().loss(batch, generator(1))["hidden"] == quiet.loss(batch, generator(1))["hidden"]
+
+
+def test_global_and_entry_normalisation():
+    data = np.random.default_rng(0).normal([1, 5], [1, 3], (50, 4, 2)).astype(np.float32)
+    for kind, mean, std in (
+        ("entry", data.mean((0, 1)), data.std((0, 1))),
+        ("global", [data.mean()] * 2, [data.std()] * 2),
+    ):
+        model = CST(CSTConfig(normalise=kind), Layout(4, (2,), 10.0, np.ones(2, bool)))
+        model.prepare([data[:20], data[20:]])
+        np.testing.assert_allclose(model.mean[0], mean, rtol=1e-5)
+        np.testing.assert_allclose(model.std[0], std, rtol=1e-5)
+
+
+def test_a_constant_entry_and_an_empty_window_stay_finite():
+    model = CST(CSTConfig(), Layout(4, (3,), 10.0, np.ones(3, bool)))
+    data = np.ones((5, 4, 3), np.float32)
+    data[..., 2] = np.nan
+    model.prepare([data])
+    nothing = torch.zeros(1, 4, 3, dtype=torch.bool)
+    batch = Batch(
+        torch.zeros(1, 4, 3), torch.arange(4)[None] / 10.0, nothing, nothing, torch.zeros(1, dtype=torch.long)
+    )
+    assert torch.isfinite(model(batch).mean).all()
+    assert all(torch.isfinite(value) for value in model.loss(batch, generator()).values())
+
+
+def test_bad_configurations_are_refused():
+    with pytest.raises(ValidationError, match="divide"):
+        CSTConfig(width=10, heads=4)
+    with pytest.raises(ValidationError, match="negative"):
+        CSTConfig(sobolev=(0, -1, 0))
+    with pytest.raises(ConfigError, match="3 frames"):
+        CST(CSTConfig(), Layout(2, (3,), 10.0, np.ones(3, bool)))

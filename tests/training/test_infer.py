@@ -1,0 +1,111 @@
+"""Inference: what is in prediction.zarr, and whether the scores are right."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.files import sha256
+from neurodyn.data.scores import read_scores
+from neurodyn.training.config import load_run_config
+from neurodyn.training.fit import fit
+from neurodyn.training.infer import infer
+from neurodyn.training.run import load_run
+
+
+@pytest.fixture(scope="module")
+def finished(config, movie, tmp_path_factory) -> Path:
+    return fit(config, None, [movie], tmp_path_factory.mktemp("runs") / "run", gpu="none")
+
+
+@pytest.fixture(scope="module")
+def prediction(finished) -> xr.Dataset:
+    path = infer(finished, gpu="none", batch=5, at=[0.05, 0.31])
+    return xr.open_zarr(path, consolidated=False).load()
+
+
+def test_predictions_are_labelled_and_belong_to_the_test_windows(prediction, finished):
+    run = load_run(finished)
+    test = run.windows["test"]
+    np.testing.assert_allclose(prediction["start"], test.start)
+    assert set(prediction["part"].values.tolist()) == {"test"}
+    values, mask = test.values()
+    np.testing.assert_array_equal(np.nan_to_num(prediction["observed"]), values)
+    assert prediction["mean"].dims == ("window", "time", "y", "x")
+    assert prediction["latents"].shape == (len(test), 8, 16)
+    assert prediction["attention"].shape == (len(test), 8, 4)
+    np.testing.assert_allclose(prediction["attention"].sum(("time", "key")), 1, atol=2e-2)
+    assert prediction["at"].shape == (len(test), 2, 8, 8)
+    np.testing.assert_allclose(prediction["query"], [0.05, 0.31])
+    assert prediction.attrs["attention_grid"] == [2, 2]
+
+
+def test_hidden_frames_are_inner_and_linear_interpolation_fills_them(prediction):
+    hidden = prediction["hidden"].values.astype(bool)
+    assert hidden.any(1).all()
+    assert not hidden[:, [0, -1]].any()
+    t, observed = prediction["time"].values, prediction["observed"].values
+    for window in range(0, len(hidden), 4):
+        keep = ~hidden[window]
+        expected = np.interp(t, t[keep], observed[window, keep, 7, 7])
+        np.testing.assert_allclose(prediction["linear"].values[window, :, 7, 7], expected, atol=1e-5)
+
+
+def test_scores_are_r2_on_hidden_valid_entries(prediction, finished):
+    scores = {(s.split, s.model, s.metric): s for s in read_scores(finished / "reconstruction.csv")}
+    observed, hidden = prediction["observed"].values, prediction["hidden"].values.astype(bool)
+    mean = np.nanmean(observed.reshape(-1, 64)[:, np.isfinite(observed).any((0, 1)).ravel()], 0)
+    brain = np.isfinite(observed).any((0, 1))
+    x = observed[hidden][:, brain]
+    total = np.nansum((x - mean) ** 2)
+    for model, name in (("cst-tiny", "hidden_mean"), ("linear interpolation", "linear")):
+        error = np.nansum((x - prediction[name].values[hidden][:, brain]) ** 2)
+        score = scores["blocked:test", model, "hidden_frame_r2"]
+        assert score.value == pytest.approx(1 - error / total, abs=1e-4)
+        assert score.ci_low < score.value < score.ci_high
+        assert score.n == len(observed)
+    gain = scores["blocked:test", "cst-tiny", "hidden_frame_r2_gain"].value
+    both = [scores["blocked:test", m, "hidden_frame_r2"].value for m in ("cst-tiny", "linear interpolation")]
+    assert gain == pytest.approx(both[0] - both[1])
+    assert {split for split, _, _ in scores} == {"blocked:train", "blocked:valid", "blocked:test"}
+
+
+def test_inference_is_repeatable_whatever_the_batch_and_up_to_date_afterwards(finished, prediction):
+    target = finished / "prediction.zarr"
+    again = xr.open_zarr(infer(finished, gpu="none", batch=3), consolidated=False).load()
+    np.testing.assert_array_equal(again["hidden"], prediction["hidden"])
+    np.testing.assert_allclose(again["hidden_mean"], prediction["hidden_mean"], atol=1e-5)
+    stamp, digest = target.stat().st_mtime_ns, sha256(target)
+    assert infer(finished, gpu="none", batch=3) == target
+    assert target.stat().st_mtime_ns == stamp
+    infer(finished, gpu="none", batch=3, parts=("train", "test"))
+    assert sha256(target) != digest
+    infer(finished, gpu="none", batch=3)
+    assert sha256(target) == digest
+
+
+def test_other_recordings_and_wrong_requests(finished, movie, traces, tmp_path):
+    other = xr.open_zarr(infer(finished, [movie], gpu="none", attention=False), consolidated=False)
+    assert set(other["part"].values.tolist()) == {"all"}
+    assert "attention" not in other
+    with pytest.raises(DataError, match="does not fit"):
+        infer(finished, [traces], gpu="none")
+    with pytest.raises(ConfigError, match="no part"):
+        infer(finished, parts=("tset",), gpu="none")
+    with pytest.raises(DataError, match="not a finished run"):
+        load_run(tmp_path)
+    linear = fit(load_run_config("pca")[0], None, [traces], tmp_path / "pca", gpu="none")
+    with pytest.raises(ConfigError, match="between frames"):
+        infer(linear, gpu="none", at=[0.1])
+    assert "attention" not in xr.open_zarr(infer(linear, gpu="none"), consolidated=False)
+
+
+def test_training_beats_linear_interpolation_on_noisy_waves(movie, tmp_path):
+    settings = ["model.patch=[4,4]", "windows.duration=0.8", "windows.stride=0.4", "training.steps_per_epoch=60"]
+    config, _ = load_run_config("cst-tiny", None, [*settings, "training.lr=5e-3", "training.epochs=3"])
+    out = fit(config, None, [movie], tmp_path / "run", gpu="none")
+    infer(out, gpu="none")
+    scores = {(s.split, s.model, s.metric): s for s in read_scores(out / "reconstruction.csv")}
+    assert scores["blocked:test", "cst-tiny", "hidden_frame_r2_gain"].ci_low > 0.1
