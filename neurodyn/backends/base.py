@@ -157,6 +157,21 @@ class Backend(nn.Module, ABC):
             Chunks of training windows, float32, shape (window, time, *space); NaN where not valid. Each window once.
         """
 
+    def at(self, batch: Batch, times: Tensor) -> Tensor:
+        """Predict frames at any times; only back-ends with the capability `continuous_time` can.
+
+        Parameters
+        ----------
+        times
+            Seconds on the clock of `batch.t`, shape (batch, query).
+
+        Returns
+        -------
+        Tensor
+            In the units of Batch.x, shape (batch, query, *space).
+        """
+        raise NotImplementedError
+
     @property
     def attention_grid(self) -> tuple[int, int] | None:
         """Rows and columns that an attention map's keys fill, row by row; None without attention."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -99,6 +99,8 @@ class CST(Backend):
     capabilities = frozenset({"reconstruct", "latents", "continuous_time", "attention"})
     citation = "Fonseca A.H. et al. (2023). Continuous Spatiotemporal Transformers. ICML, PMLR 202:10343-10365."
     config: CSTConfig
+    mean: Tensor
+    std: Tensor
     QUERY_CHUNK: ClassVar[int] = 16
 
     def __init__(self, config: CSTConfig, layout: Layout) -> None:
@@ -228,7 +230,7 @@ class CST(Backend):
         mask = isolating_mask(tokens.real.flatten(1)) if self.config.query == "isolated" else None
         last = torch.arange((time - 1) * site, time * site, device=state.device)
         weights = state.new_zeros(batch, site, time * site) if attention else None
-        for block in self.blocks:
+        for block in cast("list[TransformerBlock]", list(self.blocks)):
             if weights is not None:
                 weights = weights + block.attention_weights(state, last, mask) / len(self.blocks)
             state = block(state, mask)

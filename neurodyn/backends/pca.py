@@ -39,6 +39,9 @@ class PCA(Backend):
     capabilities = frozenset({"reconstruct", "latents"})
     citation = "Pearson K. (1901). On lines and planes of closest fit to systems of points in space. Phil. Mag. 2:559."
     config: PCAConfig
+    brain: Tensor
+    mean: Tensor
+    components: Tensor
 
     def __init__(self, config: PCAConfig, layout: Layout) -> None:
         super().__init__(config, layout)

@@ -28,6 +28,12 @@ class Patches(nn.Module):
         If a patch is larger than the frame, or no entry is data.
     """
 
+    sites: Tensor
+    index: Tensor
+    inside: Tensor
+    home: Tensor
+    centres: Tensor
+
     def __init__(self, brain: np.ndarray, patch: tuple[int, int]) -> None:
         super().__init__()
         frame = np.atleast_2d(brain)

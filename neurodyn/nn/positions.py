@@ -21,6 +21,8 @@ class FourierFeatures(nn.Module):
         Highest frequency of each coordinate, in cycles per unit interval; 0 leaves the linear term alone.
     """
 
+    frequencies: Tensor
+
     def __init__(self, bands: tuple[float, ...]) -> None:
         super().__init__()
         self.counts = [int(2 * band) for band in bands]

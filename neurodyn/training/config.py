@@ -56,8 +56,12 @@ class RunConfig(Params):
     description: str = Field("", description="what the preset is for")
     backend: str = Field(description="model back-end")
     model: dict[str, Any] = Field(default_factory=dict, description="parameters of the back-end")
-    windows: WindowConfig = Field(default_factory=WindowConfig, description="which windows, and their split")
-    training: TrainingConfig = Field(default_factory=TrainingConfig, description="how it is trained")
+    windows: WindowConfig = Field(
+        default_factory=lambda: WindowConfig.model_validate({}), description="which windows, and their split"
+    )
+    training: TrainingConfig = Field(
+        default_factory=lambda: TrainingConfig.model_validate({}), description="how it is trained"
+    )
 
     def backend_config(self) -> Params:
         """Return `model` as the back-end's own configuration."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -236,5 +236,5 @@ def _store(root: zarr.Group, arrays: Arrays, offset: int, total: int, windows: W
                 dimension_names=("window", *trailing.get(name, ("time", *space))),
                 fill_value=0,
             )
-        target = root[name]
+        target = cast("zarr.Array", root[name])
         target[offset : offset + len(values)] = values

@@ -108,7 +108,8 @@ class TrainingModule(pl.LightningModule):
         step = self.global_step
         keep = min(self.settings.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.average.parameters()), list(self.backend.parameters()), 1 - keep)
+            for kept, current in zip(self.average.parameters(), self.backend.parameters(), strict=True):
+                kept.lerp_(current, 1 - keep)
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add up the loss parts of one validation batch; its draws are the same in every epoch."""

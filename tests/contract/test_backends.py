@@ -109,6 +109,20 @@ def test_prediction_has_the_shapes_and_what_was_promised(case):
         assert prediction.attention is None
 
 
+def test_models_of_continuous_time_answer_between_frames(case):
+    name, space = case
+    backend, batch = trained(name, space), make_batch(space)
+    if "continuous_time" not in backend.capabilities:
+        return
+    inner = batch.t[:, :-1] + 0.03
+    asked = backend.at(batch, inner)
+    assert asked.shape == (8, FRAMES - 1, *space)
+    assert torch.isfinite(asked).all()
+    again = backend.at(batch, inner[:, [4]])
+    if getattr(backend.config, "query", None) != "joint":
+        torch.testing.assert_close(again, asked[:, [4]], rtol=1e-4, atol=1e-4)
+
+
 def test_loss_parts_are_finite_scalars(case):
     name, space = case
     parts = build(name, space).loss(make_batch(space), generator())
