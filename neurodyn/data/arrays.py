@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -38,20 +39,25 @@ class Hdf5Array:
     """One HDF5 dataset; the file is open only while a slice is read."""
 
     def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
-        self.path, self.name = path, dataset.name
+        self.path, self.name = path, str(dataset.name)
         self.shape, self.dtype = dataset.shape, dataset.dtype
 
     def __getitem__(self, key: Any) -> np.ndarray:
         try:
             with h5py.File(self.path, "r") as file:
-                return np.asarray(file[self.name][key])
+                return np.asarray(_dataset(file, self.name)[key])
         except BROKEN as error:
             raise _broken(self.path, error) from error
 
     def text(self) -> np.ndarray:
         """Return a dataset of strings."""
         with h5py.File(self.path, "r") as file:
-            return np.asarray(file[self.name].asstr()[()], dtype=str)
+            return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
+
+
+def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset; `name` is known to be one."""
+    return cast(h5py.Dataset, file[name])
 
 
 class NpzArray:
@@ -63,16 +69,17 @@ class NpzArray:
             version = np.lib.format.read_magic(member)
             header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
             self.shape, _, self.dtype = header(member)
-        self._values: np.ndarray | None = None
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        if self._values is None:
-            try:
-                with np.load(self.path, allow_pickle=False) as archive:
-                    self._values = archive[self.name]
-            except BROKEN as error:
-                raise _broken(self.path, error) from error
         return self._values[key]
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                return archive[self.name]
+        except BROKEN as error:
+            raise _broken(self.path, error) from error
 
 
 class Hdf5Reader(Reader):

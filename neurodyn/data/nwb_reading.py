@@ -1,3 +1,5 @@
+# pynwb makes its attributes at run time, so that a type checker cannot see them.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportCallIssue=false
 """From an NWB file to a Recording."""
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -55,7 +57,7 @@ def opened(path: Path) -> Iterator[NWBFile]:
         warnings.simplefilter("always")
         try:
             with NWBHDF5IO(path=path, mode="r") as io:
-                yield io.read()
+                yield cast(NWBFile, io.read())
         except DataError:
             raise
         except Exception as error:  # hdmf answers a damaged file with whatever comes up
@@ -133,7 +135,7 @@ def _select(path: Path, found: dict[str, TimeSeries], options: ReadOptions, own:
         return {name: _named(path, found, name, place) for name, place in options.variables.items()}
     chosen: dict[str, TimeSeries] = {}
     for key, item in found.items():
-        name = item.name if own else _variable_name(key, item)
+        name = str(item.name) if own else _variable_name(key, item)
         if name in chosen:
             raise _choose(path, found, f"has several series that could be {name}")
         chosen[name] = item

@@ -1,3 +1,5 @@
+# pynwb makes its attributes at run time, so that a type checker cannot see them.
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportCallIssue=false
 """From a Recording to an NWB file."""
 
 from __future__ import annotations

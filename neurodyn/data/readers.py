@@ -30,39 +30,43 @@ READERS = Registry(
 class Channel(Params):
     """Where one neural variable lies in the source."""
 
-    key: str | None = Field(None, description="dataset name inside an HDF5 or npz file (default: the only one)")
-    axes: str = Field("", description="axes in order, of trial, time, roi, y, x (default: by number of axes)")
-    first: int = Field(0, ge=0, description="first frame of this channel")
-    every: int = Field(1, ge=1, description="distance between frames of this channel")
+    key: str | None = Field(default=None, description="dataset name inside an HDF5 or npz file (default: the only one)")
+    axes: str = Field(default="", description="axes in order, of trial, time, roi, y, x (default: by number of axes)")
+    first: int = Field(default=0, ge=0, description="first frame of this channel")
+    every: int = Field(default=1, ge=1, description="distance between frames of this channel")
 
 
 class ReadOptions(Params):
     """What a file cannot say about itself."""
 
-    fs: float | None = Field(None, gt=0, description="frames per second and channel, Hz")
-    channels: tuple[str, ...] = Field((), description="names of interleaved channels, in their order in the file")
+    fs: float | None = Field(default=None, gt=0, description="frames per second and channel, Hz")
+    channels: tuple[str, ...] = Field(
+        default=(), description="names of interleaved channels, in their order in the file"
+    )
     variables: dict[str, Channel] = Field(
         default_factory=dict, description="variable name -> where it lies; excludes channels"
     )
-    axes: str = Field("", description="axes in order, of trial, time, roi, y, x")
-    key: str | None = Field(None, description="dataset name inside an HDF5 or npz file")
-    times: str | None = Field(None, description="dataset with frame times, s, of all frames in the file")
-    indicator: str = Field("unknown", description="calcium indicator")
-    session: str | None = Field(None, description="name of the session (default: the file's stem)")
+    axes: str = Field(default="", description="axes in order, of trial, time, roi, y, x")
+    key: str | None = Field(default=None, description="dataset name inside an HDF5 or npz file")
+    times: str | None = Field(default=None, description="dataset with frame times, s, of all frames in the file")
+    indicator: str = Field(default="unknown", description="calcium indicator")
+    session: str | None = Field(default=None, description="name of the session (default: the file's stem)")
     units: dict[str, str] = Field(default_factory=dict, description="variable name -> unit")
     trial_onset: float = Field(
-        0.0, ge=0, description="stimulus onset within each trial, s from the trial's first frame"
+        default=0.0, ge=0, description="stimulus onset within each trial, s from the trial's first frame"
     )
     trial_stop: float | None = Field(
-        None, ge=0, description="stimulus end within each trial, s (default: the trial's end)"
+        default=None, ge=0, description="stimulus end within each trial, s (default: the trial's end)"
     )
-    trial_gap: float = Field(1.0, gt=0, description="gap put between trials whose spacing the file does not give, s")
+    trial_gap: float = Field(
+        default=1.0, gt=0, description="gap put between trials whose spacing the file does not give, s"
+    )
     trial_columns: dict[str, str] = Field(
         default_factory=dict, description="stimulus column -> dataset with one value per trial"
     )
-    brain: str | None = Field(None, description="dataset or image file with the brain mask, non-zero inside")
+    brain: str | None = Field(default=None, description="dataset or image file with the brain mask, non-zero inside")
     pickle: bool = Field(
-        False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
+        default=False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
     )
 
     @model_validator(mode="after")

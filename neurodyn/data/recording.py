@@ -196,7 +196,7 @@ class Recording:
 
     def table(self, group: str) -> xr.Dataset | None:
         """Return an optional group (stimulus, behavior, rois, truth), or None when the recording has none."""
-        return self.tree[group].to_dataset(inherit=False) if group in self.tree.children else None
+        return self.tree.children[group].to_dataset(inherit=False) if group in self.tree.children else None
 
     @property
     def stimulus(self) -> xr.Dataset:
@@ -309,7 +309,7 @@ def _stimulus_table(columns: Mapping[str, Any]) -> xr.Dataset:
 def _with_time_indexes(tree: xr.DataTree) -> xr.DataTree:
     groups = {}
     for name in sorted(tree.children):  # the file system lists in any order
-        dataset = tree[name].to_dataset(inherit=False)
+        dataset = tree.children[name].to_dataset(inherit=False)
         variables = {key: dataset.variables[key] for key in sorted(dataset.data_vars, key=str)}
         groups[name] = xr.Dataset(variables, dataset.coords, dataset.attrs)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=tree.attrs)} | groups)

@@ -64,7 +64,9 @@ def write_tree(tree: xr.DataTree, folder: Path) -> zarr.Group:
     zarr.Group
         The open root group, for more variables.
     """
-    root = zarr.open_group(folder, mode="w", zarr_format=3, attributes=dict(tree.attrs))
+    root = zarr.open_group(
+        folder, mode="w", zarr_format=3, attributes={str(key): value for key, value in tree.attrs.items()}
+    )
     for name, node in tree.children.items():
         dataset = node.to_dataset(inherit=False)
         small = dataset.drop_vars(list(dataset.data_vars)) if name == "neural" else dataset

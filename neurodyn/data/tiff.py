@@ -7,7 +7,7 @@ import re
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import tifffile
@@ -205,15 +205,15 @@ def _inspect_one(path: Path) -> tuple[int, tuple[tuple[int, int], str], bool]:
     check_whole(path)
     try:
         with tifffile.TiffFile(path, is_ome=False) as tif:
-            page, last, count = tif.pages[0], tif.pages[-1], len(tif.pages)
-            if page.samplesperpixel != 1 or len(page.shape) != 2 or page.dtype.kind not in "uif":
+            page, last, count = cast(tifffile.TiffPage, tif.pages[0]), tif.pages[-1], len(tif.pages)
+            if page.samplesperpixel != 1 or len(page.shape) != 2 or np.dtype(page.dtype).kind not in "uif":
                 raise _not_a_stack(path, f"pages of shape {page.shape}, {page.dtype}")
             if last.shape != page.shape:
                 raise _not_a_stack(path, f"pages of shapes {page.shape} and {last.shape}")
             end = max((a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)), default=0)
             if end > path.stat().st_size:
                 raise _truncated(path, f"its last frame ends at byte {end} of {path.stat().st_size}")
-            return count, (page.shape, page.dtype.str), page.compression != 1
+            return count, (page.shape, np.dtype(page.dtype).str), page.compression != 1
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
 

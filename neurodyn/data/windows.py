@@ -22,20 +22,26 @@ PARTS = ("train", "valid", "test")
 class WindowConfig(Params):
     """Which windows are cut from a recording, and how they are split."""
 
-    variable: str = Field("dff", description="neural variable")
-    duration: float = Field(1.0, gt=0, description="window length, s")
-    stride: float | None = Field(None, gt=0, description="distance between window starts, s (default: the duration)")
+    variable: str = Field(default="dff", description="neural variable")
+    duration: float = Field(default=1.0, gt=0, description="window length, s")
+    stride: float | None = Field(
+        default=None, gt=0, description="distance between window starts, s (default: the duration)"
+    )
     align: Literal["stream", "events"] = Field(
-        "stream", description="cut along the whole recording, or one window per stimulus event"
+        default="stream", description="cut along the whole recording, or one window per stimulus event"
     )
-    offset: float = Field(0.0, description="start of the window relative to the event, s (align: events)")
+    offset: float = Field(default=0.0, description="start of the window relative to the event, s (align: events)")
     split: Literal["blocked", "trial", "condition", "random"] = Field(
-        "blocked", description="what never crosses train, valid and test"
+        default="blocked", description="what never crosses train, valid and test"
     )
-    fractions: tuple[float, float, float] = Field((0.6, 0.1, 0.3), description="shares of train, valid and test")
-    gap: float | None = Field(None, ge=0, description="guard gap between blocks, s (default: one window)")
-    condition: str | None = Field(None, description="stimulus column whose values are held out (split: condition)")
-    seed: int = Field(0, ge=0, description="seed of the trial, condition and random splits")
+    fractions: tuple[float, float, float] = Field(
+        default=(0.6, 0.1, 0.3), description="shares of train, valid and test"
+    )
+    gap: float | None = Field(default=None, ge=0, description="guard gap between blocks, s (default: one window)")
+    condition: str | None = Field(
+        default=None, description="stimulus column whose values are held out (split: condition)"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the trial, condition and random splits")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -181,7 +187,7 @@ class Windows:
         columns = [stimulus_column(recording, name) for recording in self.recordings]
         return np.array([columns[s][k] for s, k in zip(self.session, self.trial, strict=True)])
 
-    def split(self) -> dict[str, Windows]:
+    def split(self) -> dict[str, Self]:
         """Split into train, valid and test as configured; windows on a border belong to none.
 
         Raises

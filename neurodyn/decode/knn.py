@@ -29,10 +29,12 @@ class KNN(Decoder):
     class Params(config.Params):
         """Settings of the nearest-neighbour decoder."""
 
-        k: int = Field(3, ge=1, description="neighbours")
-        metric: Literal["euclidean", "cosine", "correlation"] = Field("euclidean", description="distance")
-        standardise: bool = Field(False, description="z-score each feature on the training samples")
-        grid: tuple[int, ...] = Field((), description="values of k that nested tuning compares (default: k alone)")
+        k: int = Field(default=3, ge=1, description="neighbours")
+        metric: Literal["euclidean", "cosine", "correlation"] = Field(default="euclidean", description="distance")
+        standardise: bool = Field(default=False, description="z-score each feature on the training samples")
+        grid: tuple[int, ...] = Field(
+            default=(), description="values of k that nested tuning compares (default: k alone)"
+        )
 
     tasks = frozenset({"regress", "classify"})
     citation = "Cover & Hart (1967), IEEE Trans Inf Theory 13:21-27, doi:10.1109/TIT.1967.1053964"

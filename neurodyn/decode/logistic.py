@@ -28,9 +28,9 @@ class Logistic(Decoder):
     class Params(config.Params):
         """Settings of the logistic decoder."""
 
-        strength: float = Field(0.1, gt=0, description="C, inverse of the penalty, when nothing is tuned")
-        standardise: bool = Field(True, description="z-score each feature on the training samples")
-        grid: tuple[float, ...] = Field(STRENGTHS, description="values of C that nested tuning compares")
+        strength: float = Field(default=0.1, gt=0, description="C, inverse of the penalty, when nothing is tuned")
+        standardise: bool = Field(default=True, description="z-score each feature on the training samples")
+        grid: tuple[float, ...] = Field(default=STRENGTHS, description="values of C that nested tuning compares")
 
     tasks = frozenset({"classify"})
     citation = "Cox (1958), J R Stat Soc B 20:215-242, doi:10.1111/j.2517-6161.1958.tb00292.x"

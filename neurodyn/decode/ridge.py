@@ -30,9 +30,9 @@ class Ridge(Decoder):
     class Params(config.Params):
         """Settings of the ridge decoder."""
 
-        penalty: float = Field(1e2, gt=0, description="λ, when nothing is tuned")
-        standardise: bool = Field(True, description="z-score each feature on the training samples")
-        grid: tuple[float, ...] = Field(PENALTIES, description="values of λ that nested tuning compares")
+        penalty: float = Field(default=1e2, gt=0, description="λ, when nothing is tuned")
+        standardise: bool = Field(default=True, description="z-score each feature on the training samples")
+        grid: tuple[float, ...] = Field(default=PENALTIES, description="values of λ that nested tuning compares")
 
     tasks = frozenset({"regress"})
     citation = "Hoerl & Kennard (1970), Technometrics 12:55-67, doi:10.1080/00401706.1970.10488634"

@@ -14,22 +14,33 @@ class Protocol(Params):
     """Cross-validation, tuning, null and reduction, the same for every decoder."""
 
     split: Literal["trial", "blocked", "random"] = Field(
-        "blocked", description="what never crosses training and test: whole trials, blocks of time, or nothing"
+        default="blocked", description="what never crosses training and test: whole trials, blocks of time, or nothing"
     )
-    folds: int = Field(5, ge=2, description="folds")
+    folds: int = Field(default=5, ge=2, description="folds")
     test_fraction: float | None = Field(
-        None, gt=0, lt=1, description="test share of each repeat, instead of folds (blocked: one stretch of trials)"
+        default=None,
+        gt=0,
+        lt=1,
+        description="test share of each repeat, instead of folds (blocked: one stretch of trials)",
     )
-    repeats: int = Field(1, ge=1, description="repeats with another division")
-    gap: int = Field(1, ge=0, description="trials dropped from training on each side of a test block (split: blocked)")
-    shuffles: int = Field(200, ge=0, description="label shuffles for the null")
-    bootstraps: int = Field(2000, ge=100, description="bootstrap samples of trials for the interval")
-    tune: bool = Field(True, description="choose the decoder's settings inside each training fold, grouped by trial")
-    inner_folds: int = Field(4, ge=2, description="folds of that tuning")
-    pca: int | None = Field(None, ge=1, description="components fitted inside each training fold, for every feature")
-    wide: int = Field(256, ge=1, description="features wider than this are always reduced inside the training fold")
-    wide_pca: int = Field(50, ge=1, description="components kept of wide features when `pca` is not given")
-    seed: int = Field(0, ge=0, description="seed of divisions, shuffles and bootstraps")
+    repeats: int = Field(default=1, ge=1, description="repeats with another division")
+    gap: int = Field(
+        default=1, ge=0, description="trials dropped from training on each side of a test block (split: blocked)"
+    )
+    shuffles: int = Field(default=200, ge=0, description="label shuffles for the null")
+    bootstraps: int = Field(default=2000, ge=100, description="bootstrap samples of trials for the interval")
+    tune: bool = Field(
+        default=True, description="choose the decoder's settings inside each training fold, grouped by trial"
+    )
+    inner_folds: int = Field(default=4, ge=2, description="folds of that tuning")
+    pca: int | None = Field(
+        default=None, ge=1, description="components fitted inside each training fold, for every feature"
+    )
+    wide: int = Field(
+        default=256, ge=1, description="features wider than this are always reduced inside the training fold"
+    )
+    wide_pca: int = Field(default=50, ge=1, description="components kept of wide features when `pca` is not given")
+    seed: int = Field(default=0, ge=0, description="seed of divisions, shuffles and bootstraps")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -51,43 +62,50 @@ class DecodeConfig(Params):
     """One decoding: what, from what, with what, how it is scored."""
 
     target: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="stimulus or behaviour column; direction%180 takes the rest (default: the only stimulus column)",
     )
     transform: Literal["none", "sqrt"] | None = Field(
-        None, description="sqrt: 2 sqrt(value / largest) - 1, from -1 to 1 (default: sqrt in the paper protocol)"
+        default=None,
+        description="sqrt: 2 sqrt(value / largest) - 1, from -1 to 1 (default: sqrt in the paper protocol)",
     )
     blank: Literal["zero", "drop"] | None = Field(
-        None, description="windows that end outside any stimulus: value 0, or left out (default: 0 when regressing)"
+        default=None,
+        description="windows that end outside any stimulus: value 0, or left out (default: 0 when regressing)",
     )
     features: tuple[str, ...] = Field(
-        (), description="VARIABLE, latents, reconstruction, attention or pca, with :REDUCTION; raw rows always come too"
+        default=(),
+        description="VARIABLE, latents, reconstruction, attention or pca, with :REDUCTION; raw rows always come too",
     )
-    decoder: str | None = Field(None, description="decoder (default: ridge for numbers, lda for classes)")
+    decoder: str | None = Field(default=None, description="decoder (default: ridge for numbers, lda for classes)")
     params: dict[str, Any] = Field(default_factory=dict, description="the decoder's own settings")
     task: Literal["regress", "classify"] | None = Field(
-        None, description="default: what the decoder can do; classes for % targets and names, else numbers"
+        default=None, description="default: what the decoder can do; classes for % targets and names, else numbers"
     )
     protocol: Literal["default", "paper"] = Field(
-        "default", description="paper: PCA-10 and 3 nearest neighbours, 70/30 ten times, random and blocked"
+        default="default", description="paper: PCA-10 and 3 nearest neighbours, 70/30 ten times, random and blocked"
     )
     splits: tuple[Literal["trial", "blocked", "random"], ...] = Field(
-        ("blocked",), min_length=1, description="kinds of division; each is a row of its own"
+        default=("blocked",), min_length=1, description="kinds of division; each is a row of its own"
     )
-    folds: int = Field(5, ge=2, description="cross-validation folds")
-    shuffles: int = Field(200, ge=0, description="label shuffles for the null")
-    tune: bool = Field(True, description="tune the decoder inside each training fold")
-    pca: int | None = Field(None, ge=1, description="components fitted inside each training fold, for every feature")
-    gap: int = Field(1, ge=0, description="trials dropped beside a test block")
-    components: int = Field(20, ge=1, description="components of `pca`, fitted on the run's training frames")
-    grid: tuple[int, int] = Field((5, 5), description="rows and columns of `patches`")
-    windows: WindowConfig = Field(WindowConfig(), description="windows, when the source is a bare recording")
+    folds: int = Field(default=5, ge=2, description="cross-validation folds")
+    shuffles: int = Field(default=200, ge=0, description="label shuffles for the null")
+    tune: bool = Field(default=True, description="tune the decoder inside each training fold")
+    pca: int | None = Field(
+        default=None, ge=1, description="components fitted inside each training fold, for every feature"
+    )
+    gap: int = Field(default=1, ge=0, description="trials dropped beside a test block")
+    components: int = Field(default=20, ge=1, description="components of `pca`, fitted on the run's training frames")
+    grid: tuple[int, int] = Field(default=(5, 5), description="rows and columns of `patches`")
+    windows: WindowConfig = Field(default=WindowConfig(), description="windows, when the source is a bare recording")
     on: Literal["test", "all"] | None = Field(
-        None, description="windows of a bare recording: its test part or all (default: all)"
+        default=None, description="windows of a bare recording: its test part or all (default: all)"
     )
-    name: str = Field("scores", pattern=r"^[A-Za-z0-9_.-]+$", description="file stem suffix, to keep several decodings")
-    seed: int = Field(0, ge=0, description="seed of folds, shuffles and bootstraps")
+    name: str = Field(
+        default="scores", pattern=r"^[A-Za-z0-9_.-]+$", description="file stem suffix, to keep several decodings"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of folds, shuffles and bootstraps")
 
     def protocols(self) -> tuple[Protocol, ...]:
         """Return one protocol per division."""

@@ -28,7 +28,7 @@ Progress = Callable[[str, float], None]
 class ChainFile(Params):
     """What a chain file may hold."""
 
-    description: str = Field("", description="what the chain is for, in one line")
+    description: str = Field(default="", description="what the chain is for, in one line")
     steps: dict[str, dict[str, Any]] = Field(description="the steps in order, each a name and its parameters")
 
 

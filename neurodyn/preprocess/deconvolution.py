@@ -28,23 +28,26 @@ DECAY = {"gcamp6f": 0.7, "gcamp6m": 1.0, "gcamp6s": 1.25, "jrgeco1a": 0.7}
 class DeconvolutionParams(Params):
     """Settings of the spike inference."""
 
-    input: str = Field("dff", description="variable to deconvolve")
-    output: str = Field("spikes", description="variable to make")
+    input: str = Field(default="dff", description="variable to deconvolve")
+    output: str = Field(default="spikes", description="variable to make")
     tau: Annotated[float, Field(gt=0)] | Literal["indicator", "estimate"] = Field(
-        "indicator",
+        default="indicator",
         description="decay time constant, s; 'indicator' looks it up, 'estimate' pools the ROIs' autocovariances",
     )
     penalty: Literal["nnls", "l1", "l0"] = Field(
-        "nnls", description="nnls: spikes only non-negative; l1, l0: as sparse as the noise allows, baseline fitted"
+        default="nnls",
+        description="nnls: spikes only non-negative; l1, l0: as sparse as the noise allows, baseline fitted",
     )
     baseline: float | None = Field(
-        None,
+        default=None,
         ge=0,
         le=100,
         description="percentile of each trace taken as its baseline (penalty: nnls); none is right after maximin ΔF/F",
     )
-    nan: NanPolicy = Field("error", description="NaN frames: refuse them, or leave them NaN and infer around them")
-    jobs: int = Field(1, ge=1, description="processes that share the ROIs")
+    nan: NanPolicy = Field(
+        default="error", description="NaN frames: refuse them, or leave them NaN and infer around them"
+    )
+    jobs: int = Field(default=1, ge=1, description="processes that share the ROIs")
 
 
 class Deconvolution(Step):

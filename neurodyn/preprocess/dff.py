@@ -26,34 +26,43 @@ TRUNCATE = 4.0
 class DffParams(Params):
     """Settings of ΔF/F."""
 
-    input: str = Field("fluorescence", description="variable to take ΔF of")
-    output: str = Field("dff", description="variable to make")
+    input: str = Field(default="fluorescence", description="variable to take ΔF of")
+    output: str = Field(default="dff", description="variable to make")
     method: Literal["percentile", "maximin"] = Field(
-        "percentile",
+        default="percentile",
         description="baseline: rolling percentile, or rolling maximum of the rolling minimum when smoothed",
     )
-    window: float = Field(60.0, gt=0, description="length of the rolling window, s")
-    percentile: float = Field(8.0, ge=0, le=100, description="percentile taken as baseline (method: percentile)")
+    window: float = Field(default=60.0, gt=0, description="length of the rolling window, s")
+    percentile: float = Field(
+        default=8.0, ge=0, le=100, description="percentile taken as baseline (method: percentile)"
+    )
     sigma: float = Field(
-        1.0,
+        default=1.0,
         gt=0,
         description="smoothing before the minimum, s (method: maximin); 1 s is suite2p's 10 frames at its 10 Hz",
     )
     decimate: int = Field(
-        1,
+        default=1,
         ge=1,
         description="take the percentile over every k-th frame and interpolate: 1 is exact, 10 about 3x faster",
     )
-    edge: Edge = Field("reflect", description="how the trace continues beyond its ends")
+    edge: Edge = Field(default="reflect", description="how the trace continues beyond its ends")
     f0_from: str | None = Field(
-        None,
+        default=None,
         description="variable whose baseline divides, e.g. fluorescence before neuropil subtraction (default: input)",
     )
     floor: float = Field(
-        0.01, ge=0, lt=1, description="smallest F0 that may divide, as a share of the mean absolute fluorescence"
+        default=0.01,
+        ge=0,
+        lt=1,
+        description="smallest F0 that may divide, as a share of the mean absolute fluorescence",
     )
-    guard: Literal["error", "nan"] = Field("error", description="what to do where F0 is below the floor or negative")
-    nan: NanPolicy = Field("error", description="what to do with ROIs or pixels that have NaN frames: refuse, or NaN")
+    guard: Literal["error", "nan"] = Field(
+        default="error", description="what to do where F0 is below the floor or negative"
+    )
+    nan: NanPolicy = Field(
+        default="error", description="what to do with ROIs or pixels that have NaN frames: refuse, or NaN"
+    )
 
 
 def rolling_percentile(traces: np.ndarray, frames: int, percentile: float, edge: Edge = "reflect") -> np.ndarray:

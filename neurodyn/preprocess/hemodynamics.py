@@ -22,11 +22,13 @@ ORDER = 2
 class HemodynamicsParams(Params):
     """Settings of the hemodynamic correction."""
 
-    input: str = Field("fluorescence", description="calcium-dependent channel")
-    reference: str = Field("reference", description="calcium-independent channel, at the same frame times")
-    output: str = Field("corrected", description="variable to make")
+    input: str = Field(default="fluorescence", description="calcium-dependent channel")
+    reference: str = Field(default="reference", description="calcium-independent channel, at the same frame times")
+    output: str = Field(default="corrected", description="variable to make")
     highpass: float | None = Field(
-        None, gt=0, description="cut-off of a Butterworth high-pass used for estimating β only, Hz (default: none)"
+        default=None,
+        gt=0,
+        description="cut-off of a Butterworth high-pass used for estimating β only, Hz (default: none)",
     )
 
 

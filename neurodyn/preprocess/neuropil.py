@@ -13,12 +13,14 @@ from neurodyn.preprocess.tiles import pieces, same_shape, scan
 class NeuropilParams(Params):
     """Settings of the neuropil correction."""
 
-    fluorescence: str = Field("fluorescence", description="variable with the ROI's fluorescence")
-    neuropil: str = Field("neuropil", description="variable with the surround's fluorescence")
-    output: str = Field("corrected", description="variable to make")
-    coefficient: float = Field(0.7, ge=0, le=2, description="r, share of the surround's signal found in the ROI")
+    fluorescence: str = Field(default="fluorescence", description="variable with the ROI's fluorescence")
+    neuropil: str = Field(default="neuropil", description="variable with the surround's fluorescence")
+    output: str = Field(default="corrected", description="variable to make")
+    coefficient: float = Field(
+        default=0.7, ge=0, le=2, description="r, share of the surround's signal found in the ROI"
+    )
     keep_mean: bool = Field(
-        False, description="subtract only the surround's change about its mean, so that the ROI keeps its mean"
+        default=False, description="subtract only the surround's change about its mean, so that the ROI keeps its mean"
     )
 
 

@@ -18,10 +18,13 @@ LOGGER = logging.getLogger(__name__)
 class ZScoreParams(Params):
     """Settings of the z-score."""
 
-    input: str = Field("dff", description="variable to standardise")
-    output: str = Field("zscore", description="variable to make")
+    input: str = Field(default="dff", description="variable to standardise")
+    output: str = Field(default="zscore", description="variable to make")
     fit_until: float = Field(
-        1.0, gt=0, le=1, description="leading share of the frames that mean and standard deviation are taken from"
+        default=1.0,
+        gt=0,
+        le=1,
+        description="leading share of the frames that mean and standard deviation are taken from",
     )
 
 

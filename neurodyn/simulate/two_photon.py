@@ -19,31 +19,37 @@ Arrays = dict[str, np.ndarray]
 class TwoPhotonParams(Params):
     """What is imaged, shown and planted."""
 
-    cells: int = Field(50, ge=1, description="number of cells")
-    directions: int = Field(8, ge=1, description="drift directions, evenly spaced over 360 degrees")
-    repeats: int = Field(8, ge=1, description="presentations of each direction")
-    on: float = Field(2.0, gt=0, description="duration of a grating, s")
-    off: float = Field(2.0, gt=0, description="blank before each grating, s")
-    rate_hz: float = Field(30.0, gt=0, description="frames per second, Hz")
-    untuned: float = Field(0.2, ge=0, le=1, description="share of cells that ignore the gratings")
-    spontaneous_rate: float = Field(0.3, ge=0, description="spontaneous firing, spikes/s")
-    evoked_rate: float = Field(6.0, ge=0, description="mean extra firing at the preferred direction, spikes/s")
-    concentration: float = Field(3.0, ge=0, description="von Mises concentration of the tuning curve")
-    opposite: float = Field(0.4, ge=0, le=1, description="response to the opposite direction, share of the preferred")
-    indicator: str = Field("GCaMP6f (simulated)", description="name written into the recording")
-    rise: float = Field(0.05, ge=0, description="rise time constant, s; 0 gives an AR(1) response")
-    decay: float = Field(0.4, gt=0, description="decay time constant, s")
-    amplitude: float = Field(0.2, gt=0, description="peak of the response to one spike, ΔF/F")
-    noise: float = Field(0.05, ge=0, description="standard deviation of noise in a cell's trace, fraction of F0")
-    baseline: float = Field(500.0, gt=0, description="median baseline fluorescence, counts")
-    drift: float = Field(0.1, ge=0, lt=0.5, description="standard deviation of slow baseline drift, fraction of F0")
-    neuropil: float = Field(300.0, ge=0, description="mean neuropil fluorescence, counts")
-    contamination: float = Field(0.7, ge=0, description="share r of the neuropil that enters a cell's trace")
-    movie: bool = Field(False, description="make a movie instead of traces")
-    height: int = Field(64, ge=16, description="frame height, pixels (movie)")
-    width: int = Field(64, ge=16, description="frame width, pixels (movie)")
-    radius: float = Field(2.5, gt=0, description="standard deviation of a cell's Gaussian disk, pixels (movie)")
-    seed: int = Field(0, ge=0, description="seed of every draw")
+    cells: int = Field(default=50, ge=1, description="number of cells")
+    directions: int = Field(default=8, ge=1, description="drift directions, evenly spaced over 360 degrees")
+    repeats: int = Field(default=8, ge=1, description="presentations of each direction")
+    on: float = Field(default=2.0, gt=0, description="duration of a grating, s")
+    off: float = Field(default=2.0, gt=0, description="blank before each grating, s")
+    rate_hz: float = Field(default=30.0, gt=0, description="frames per second, Hz")
+    untuned: float = Field(default=0.2, ge=0, le=1, description="share of cells that ignore the gratings")
+    spontaneous_rate: float = Field(default=0.3, ge=0, description="spontaneous firing, spikes/s")
+    evoked_rate: float = Field(default=6.0, ge=0, description="mean extra firing at the preferred direction, spikes/s")
+    concentration: float = Field(default=3.0, ge=0, description="von Mises concentration of the tuning curve")
+    opposite: float = Field(
+        default=0.4, ge=0, le=1, description="response to the opposite direction, share of the preferred"
+    )
+    indicator: str = Field(default="GCaMP6f (simulated)", description="name written into the recording")
+    rise: float = Field(default=0.05, ge=0, description="rise time constant, s; 0 gives an AR(1) response")
+    decay: float = Field(default=0.4, gt=0, description="decay time constant, s")
+    amplitude: float = Field(default=0.2, gt=0, description="peak of the response to one spike, ΔF/F")
+    noise: float = Field(
+        default=0.05, ge=0, description="standard deviation of noise in a cell's trace, fraction of F0"
+    )
+    baseline: float = Field(default=500.0, gt=0, description="median baseline fluorescence, counts")
+    drift: float = Field(
+        default=0.1, ge=0, lt=0.5, description="standard deviation of slow baseline drift, fraction of F0"
+    )
+    neuropil: float = Field(default=300.0, ge=0, description="mean neuropil fluorescence, counts")
+    contamination: float = Field(default=0.7, ge=0, description="share r of the neuropil that enters a cell's trace")
+    movie: bool = Field(default=False, description="make a movie instead of traces")
+    height: int = Field(default=64, ge=16, description="frame height, pixels (movie)")
+    width: int = Field(default=64, ge=16, description="frame width, pixels (movie)")
+    radius: float = Field(default=2.5, gt=0, description="standard deviation of a cell's Gaussian disk, pixels (movie)")
+    seed: int = Field(default=0, ge=0, description="seed of every draw")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -30,31 +30,37 @@ CHUNK = 1000
 class WidefieldParams(Params):
     """What is imaged, shown and planted."""
 
-    trials: int = Field(180, ge=1, description="number of gratings")
-    height: int = Field(40, ge=8, description="frame height, pixels")
-    width: int = Field(40, ge=8, description="frame width, pixels")
-    rate_hz: float = Field(10.0, gt=0, description="frames per second and channel, Hz")
-    on: float = Field(2.0, gt=0, description="duration of a grating, s")
-    off: float = Field(5.0, gt=0, description="blank time per trial, half before and half after the grating, s")
+    trials: int = Field(default=180, ge=1, description="number of gratings")
+    height: int = Field(default=40, ge=8, description="frame height, pixels")
+    width: int = Field(default=40, ge=8, description="frame width, pixels")
+    rate_hz: float = Field(default=10.0, gt=0, description="frames per second and channel, Hz")
+    on: float = Field(default=2.0, gt=0, description="duration of a grating, s")
+    off: float = Field(default=5.0, gt=0, description="blank time per trial, half before and half after the grating, s")
     contrasts: tuple[float, ...] = Field(
-        (0.02, 0.05, 0.1, 0.2, 0.5, 1.0), min_length=1, description="contrasts shown equally often, fraction 0..1"
+        default=(0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
+        min_length=1,
+        description="contrasts shown equally often, fraction 0..1",
     )
-    peak: float = Field(0.10, ge=0, description="saturating V1 response, ΔF/F")
-    c50: float = Field(0.2, gt=0, description="contrast of the half-maximal response, fraction 0..1")
-    exponent: float = Field(1.5, gt=0, description="Naka-Rushton exponent")
-    gain_sd: float = Field(0.25, ge=0, description="standard deviation of the response gain over trials")
-    rise: float = Field(0.1, gt=0, description="rise time constant of the indicator, s")
-    decay: float = Field(0.5, gt=0, description="decay time constant of the indicator, s")
-    spontaneous: float = Field(0.015, ge=0, description="root mean square of spontaneous activity in the brain, ΔF/F")
-    modes: int = Field(10, ge=2, multiple_of=2, description="rank of spontaneous activity")
-    hemodynamics: float = Field(0.02, ge=0, description="root mean square of hemodynamics in the brain, fraction of F")
-    baseline: float = Field(8000.0, gt=0, le=30000, description="mean baseline in the brain, counts above dark")
-    dark: int = Field(100, ge=0, le=1000, description="dark level of the camera, counts")
+    peak: float = Field(default=0.10, ge=0, description="saturating V1 response, ΔF/F")
+    c50: float = Field(default=0.2, gt=0, description="contrast of the half-maximal response, fraction 0..1")
+    exponent: float = Field(default=1.5, gt=0, description="Naka-Rushton exponent")
+    gain_sd: float = Field(default=0.25, ge=0, description="standard deviation of the response gain over trials")
+    rise: float = Field(default=0.1, gt=0, description="rise time constant of the indicator, s")
+    decay: float = Field(default=0.5, gt=0, description="decay time constant of the indicator, s")
+    spontaneous: float = Field(
+        default=0.015, ge=0, description="root mean square of spontaneous activity in the brain, ΔF/F"
+    )
+    modes: int = Field(default=10, ge=2, multiple_of=2, description="rank of spontaneous activity")
+    hemodynamics: float = Field(
+        default=0.02, ge=0, description="root mean square of hemodynamics in the brain, fraction of F"
+    )
+    baseline: float = Field(default=8000.0, gt=0, le=30000, description="mean baseline in the brain, counts above dark")
+    dark: int = Field(default=100, ge=0, le=1000, description="dark level of the camera, counts")
     shot_noise: float = Field(
-        0.03, ge=0, le=0.5, description="shot noise of one mean pixel in one frame, fraction of F"
+        default=0.03, ge=0, le=0.5, description="shot noise of one mean pixel in one frame, fraction of F"
     )
-    bleach: float = Field(0.10, ge=0, lt=1, description="fluorescence lost to bleaching by the end, fraction")
-    seed: int = Field(0, ge=0, description="seed of every draw")
+    bleach: float = Field(default=0.10, ge=0, lt=1, description="fluorescence lost to bleaching by the end, fraction")
+    seed: int = Field(default=0, ge=0, description="seed of every draw")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

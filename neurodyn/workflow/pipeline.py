@@ -31,7 +31,7 @@ class JobSpec(Params):
     set: dict[str, Any] = Field(default_factory=dict, description="configuration keys, given as --set key=value")
     config: dict[str, Any] = Field(default_factory=dict, description="configuration, given as a --config file")
     out: str | None = Field(
-        None,
+        default=None,
         description="product, relative to the output folder (default: the first @job's); given as -o unless in command",
     )
 
@@ -40,7 +40,7 @@ class PipelineSpec(Params):
     """A pipeline as written in YAML."""
 
     description: str = Field(description="what it does, in one line")
-    inputs: tuple[str, ...] = Field((), description="files used when none are given")
+    inputs: tuple[str, ...] = Field(default=(), description="files used when none are given")
     jobs: dict[str, JobSpec] = Field(description="job name -> job, in order")
 
 
