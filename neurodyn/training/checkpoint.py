@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import logging
 import math
 import pickle
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import torch
 
 from neurodyn.core.errors import DataError, WorkError
 from neurodyn.core.files import atomic
-from neurodyn.core.log import LOGGER
+from neurodyn.core.log import LOGGER, log_to
 from neurodyn.training.module import TrainingModule
 
 Row = dict[str, float | int]
@@ -51,6 +52,12 @@ class Keeper(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what an interrupted run had."""
         self.rows, self.best, self.finished = state_dict["rows"], state_dict["best"], state_dict["finished"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Open the log again in a spawned process, which did not inherit it."""
+        if trainer.world_size > 1 and trainer.is_global_zero and not LOGGER.handlers:
+            LOGGER.setLevel(logging.INFO)
+            log_to(self.folder / "log.jsonl")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch."""

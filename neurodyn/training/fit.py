@@ -65,7 +65,7 @@ def fit(
     existing
         What to do with another run in the folder.
     progress
-        Called after every epoch with its row of metrics and `epochs`.
+        Called after every epoch with its row of metrics and `epochs`; not with several GPUs.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def _optimise(
             precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
             max_epochs=training.epochs,
             gradient_clip_val=training.clip,
-            callbacks=[Keeper(path, progress)],
+            callbacks=[Keeper(path, progress if len(devices.gpus) < 2 else None)],  # spawned processes have no console
             plugins=[LightningEnvironment()],  # no reading of SLURM variables: a job may run several trainings
             logger=False,
             enable_checkpointing=False,
