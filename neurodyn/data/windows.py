@@ -37,6 +37,11 @@ class WindowConfig(Params):
     fractions: tuple[float, float, float] = Field(
         default=(0.6, 0.1, 0.3), description="shares of train, valid and test"
     )
+    blocks: int = Field(
+        default=1,
+        ge=1,
+        description="how often train, valid and test follow each other along the recording (split: blocked)",
+    )
     gap: float | None = Field(default=None, ge=0, description="guard gap between blocks, s (default: one window)")
     condition: str | None = Field(
         default=None, description="stimulus column whose values are held out (split: condition)"
@@ -313,20 +318,21 @@ def _random(windows: Windows) -> np.ndarray:
 
 
 def _blocked(windows: Windows) -> np.ndarray:
-    """Cut each session's time into three contiguous blocks, a guard gap between them."""
+    """Cut each session's time into contiguous blocks, train, valid, test in turn, a guard gap between them."""
     config, rate = windows.config, windows.rate_hz
     gap = config.duration if config.gap is None else config.gap
+    shares = np.cumsum([0.0, *np.tile(np.divide(config.fractions, config.blocks), config.blocks)])
     part = np.full(len(windows), -1)
     for index, recording in enumerate(windows.recordings):
         mine = windows.session == index
         first = windows.start[mine]
         last = first + (windows.frames - 1) / rate
         begin, end = recording.time[0], recording.time[-1] + 1 / rate
-        edges = begin + (end - begin) * np.concatenate([[0.0], np.cumsum(config.fractions)])
+        edges = begin + (end - begin) * shares
         owner = np.full(first.size, -1)
-        for k in range(3):
-            low = edges[k] + (gap / 2 if edges[k] > begin else 0)
-            high = edges[k + 1] - (gap / 2 if edges[k + 1] < end - 1e-9 else 0)
-            owner[(first >= low - 1e-9) & (last < high - 1e-9)] = k
+        for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            low += gap / 2 if low > begin else 0
+            high -= gap / 2 if high < end - 1e-9 else 0
+            owner[(first >= low - 1e-9) & (last < high - 1e-9)] = k % len(PARTS)
         part[mine] = owner
     return part

@@ -116,6 +116,17 @@ def test_blocked_parts_are_contiguous_and_a_guard_gap_apart(gap, fractions):
     assert sum(len(frames_of(part)) for part in parts) == len(set().union(*map(frames_of, parts)))
 
 
+def test_repeated_blocks_take_turns_along_the_recording():
+    windows = cut([recording(7000, events=0)], duration=1.0, stride=0.5, gap=2.0, blocks=3)
+    parts = windows.split()
+    assert sum(len(frames_of(part)) for part in parts.values()) == len(set().union(*map(frames_of, parts.values())))
+    spans = [(start, start + 0.9, name) for name, part in parts.items() for start in part.start]
+    turns = [name for name, _ in itertools.groupby(name for _, _, name in sorted(spans))]
+    assert turns == ["train", "valid", "test"] * 3
+    for (_, end, before), (begin, _, after) in itertools.pairwise(sorted(spans)):
+        assert before == after or begin - end >= 2.0 - 1e-6
+
+
 def test_blocked_shares_follow_the_fractions():
     parts = cut(recording(7000, events=0), duration=1.0).split()
     shares = np.array([len(part) for part in parts.values()]) / 700

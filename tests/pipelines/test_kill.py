@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -58,6 +59,13 @@ def kill_after(args: list[str], folder: Path, seconds: float) -> bool:
     return False
 
 
+def fresh(folder: Path) -> Path:
+    """Empty a folder."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    return folder
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("inputs")
@@ -83,14 +91,13 @@ def test_killed_work_is_finished_by_the_same_command(verb: str, recordings: Path
         "train": command("train", "cst-tiny", recordings / "clean.zarr", "-o", "out", "--gpu", "none", "--epochs", 6),
         "run": command("run", recordings / "tiny.yaml", "-o", "out"),
     }[verb]
-    (tmp_path / "undisturbed").mkdir()
-    seconds = finish(arguments, tmp_path / "undisturbed")
-    expected = fingerprint(tmp_path / "undisturbed" / "out")
+    folder = fresh(tmp_path / "work")  # always one path: run folders record where their recordings lie
+    seconds = finish(arguments, folder)
+    expected = fingerprint(folder / "out")
     assert expected
     rng, killed = random.Random(0), 0
     for moment in range(MOMENTS):
-        folder = tmp_path / f"killed{moment}"
-        folder.mkdir()
+        fresh(folder)
         killed += kill_after(arguments, folder, rng.uniform(0.05, 0.98) * seconds)
         finish(arguments, folder)
         assert fingerprint(folder / "out") == expected, f"moment {moment}"
