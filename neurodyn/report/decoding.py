@@ -121,6 +121,7 @@ def _figure(rows: list[Score]) -> Figure:
             axes.set_xlabel(words(metric))
         handles, labels = panels[0].get_legend_handles_labels()
         unique = dict(zip(labels, handles, strict=True))
+        canvas.suptitle(f"{rows[0].target}, {rows[0].session}", fontsize="medium")
         canvas.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=4)
 
     caption = (
@@ -129,7 +130,7 @@ def _figure(rows: list[Score]) -> Figure:
     )
     if RANDOM in splits:
         caption += " The random split lets neighbours of test windows into training; do not read it as generalisation."
-    height = 1.3 + 0.27 * len(names)
+    height = 1.5 + 0.27 * len(names)
     return draw(paint, height=height, alt=f"{words(metric)} of every decoding of {rows[0].target}", caption=caption)
 
 

@@ -204,7 +204,7 @@ def attention_figure(prediction: xr.Dataset, brain: np.ndarray | None) -> Figure
         "1 means as much as if attention were spread evenly. It shows where the model looks, not what causes what."
     )
     alt = "Attention received by patches and frames"
-    return draw(paint, height=2.5, alt=alt, caption=caption, pixels=spatial, width=6.2 if spatial else 4.0)
+    return draw(paint, height=2.5 if spatial else 1.8, alt=alt, caption=caption, pixels=spatial)
 
 
 def _attention_map(canvas: Canvas, axes: Axes, received: np.ndarray, brain: np.ndarray | None) -> None:

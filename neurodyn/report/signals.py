@@ -72,6 +72,10 @@ def shade_events(axes: Axes, recording: Recording, begin: float, end: float) -> 
             axes.axvspan(max(start, begin), min(stop, end), color=SKY, alpha=0.22, lw=0)
 
 
+def _shading(recording: Recording) -> str:
+    return "" if recording.table("stimulus") is None else " Shaded: stimulus on."
+
+
 def _traces(recording: Recording, name: str, frames: slice, values: np.ndarray) -> Figure:
     time, unit = recording.time[frames], recording.neural[name].attrs["units"]
     spread = np.nan_to_num(np.nanstd(values, axis=0))
@@ -88,7 +92,7 @@ def _traces(recording: Recording, name: str, frames: slice, values: np.ndarray) 
         axes.set_ylabel(f"{name} ({unit}), one row = {step:.2g}")
         axes.set_xlim(time[0], time[-1])
 
-    caption = f"{name} of the {shown.size} ROIs that vary most, {time[0]:.0f} to {time[-1]:.0f} s. Shaded: stimulus on."
+    caption = f"{name} of the {shown.size} ROIs that vary most, {time[0]:.0f} to {time[-1]:.0f} s.{_shading(recording)}"
     return draw(paint, height=3.4, alt=f"Traces of {name} over time", caption=caption)
 
 
@@ -109,6 +113,6 @@ def _movie(recording: Recording, name: str, frames: slice, values: np.ndarray) -
 
     caption = (
         f"{name} from {time[0]:.0f} to {time[-1]:.0f} s: each pixel's mean and standard deviation over time, and the "
-        "mean over pixels. Shaded: stimulus on. Pale: outside the brain."
+        f"mean over pixels.{_shading(recording)} Pale: outside the brain."
     )
     return draw(paint, height=2.1, alt=f"Mean and variation of {name}", caption=caption, pixels=True)
