@@ -17,8 +17,8 @@ from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
 
 SCHEMA_VERSION = 1
-GROUPS = ("neural", "stimulus", "behavior", "rois", "truth")
-LAYOUTS = (("time", "roi"), ("time", "y", "x"))
+GROUPS = ("neural", "stimulus", "behavior", "rois", "components", "qc", "truth")
+LAYOUTS = (("time", "roi"), ("time", "y", "x"), ("time", "component"))
 UNITS = {"fluorescence": "counts", "reference": "counts", "neuropil": "counts", "dff": "ΔF/F", "spikes": "events, a.u."}
 RATE_TOLERANCE = 0.02
 
@@ -30,9 +30,10 @@ class Recording:
     Parameters
     ----------
     tree
-        Groups `neural` (variables with dims (time, roi) or (time, y, x), each with `units` and `made_by`; optional
-        coordinate `brain`, bool (y, x)), and optionally `stimulus` (dim event: start, stop in seconds, then columns),
-        `behavior` (own time axes), `rois` (dim roi) and `truth`.
+        Groups `neural` (variables with dims (time, roi), (time, y, x) or (time, component), each with `units` and
+        `made_by`; optional coordinate `brain`, bool (y, x)), and optionally `stimulus` (dim event: start, stop in
+        seconds, then columns), `behavior` (own time axes), `rois` (dim roi), `components` (spatial components, dim
+        component), `qc` (what preprocessing saw: maps, motion, dropped frames) and `truth`.
     path
         Where it was opened from, if anywhere.
 
@@ -195,7 +196,7 @@ class Recording:
         return self.tree["neural"].to_dataset()
 
     def table(self, group: str) -> xr.Dataset | None:
-        """Return an optional group (stimulus, behavior, rois, truth), or None when the recording has none."""
+        """Return an optional group (stimulus, behavior, rois, components, qc, truth), or None when the recording has none."""
         return self.tree.children[group].to_dataset(inherit=False) if group in self.tree.children else None
 
     @property
@@ -340,7 +341,7 @@ def validate(tree: xr.DataTree) -> None:
         if variable.dims not in LAYOUTS:
             raise DataError(
                 f"neural/{name}: wrong dimensions.",
-                f"Found {variable.dims}; expected (time, roi) or (time, y, x).",
+                f"Found {variable.dims}; expected (time, roi), (time, y, x) or (time, component).",
                 "Name the axes: --axes",
             )
         if variable.dtype.kind not in "buif":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
 
+Observer = Callable[[str, int, np.ndarray], None]
 TILE = 64
 FRAMES = 512
 
@@ -56,8 +58,13 @@ def missing_chunks(folder: Path) -> dict[str, int]:
     return {name: count for name, count in lacking.items() if count and name != "brain"}
 
 
-def write_tree(tree: xr.DataTree, folder: Path) -> zarr.Group:
+def write_tree(tree: xr.DataTree, folder: Path, observe: Observer | None = None) -> zarr.Group:
     """Write a Recording's tree into an empty folder; neural variables are streamed in chunks of time.
+
+    Parameters
+    ----------
+    observe
+        Called with each neural variable's name, first frame and values as they pass, so that looking costs no reading.
 
     Returns
     -------
@@ -76,7 +83,10 @@ def write_tree(tree: xr.DataTree, folder: Path) -> zarr.Group:
         dims = tuple(str(dim) for dim in array.dims)
         target = create_variable(root, str(name), array.shape, dims, array.dtype, dict(array.attrs))
         for chunk in aligned_chunks(target):
-            target[chunk] = array.variable[chunk].values
+            values = array.variable[chunk].values
+            if observe is not None:
+                observe(str(name), chunk.start, values)
+            target[chunk] = values
     return root
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -38,6 +38,8 @@ class Workspace:
         Name of the calcium indicator.
     progress
         Called with the share of the step's work that is done, 0 to 1.
+    scans
+        What one look at a variable found, by name, so that every variable is looked at once; see `tiles.scan`.
     """
 
     root: zarr.Group
@@ -46,6 +48,7 @@ class Workspace:
     brain: np.ndarray | None
     indicator: str
     progress: Callable[[float], None] = _silent
+    scans: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> zarr.Array:
         array = self.root[f"neural/{name}"]
@@ -55,10 +58,19 @@ class Workspace:
 
     def create(self, name: str, like: str, units: str, made_by: str, **attrs: Any) -> zarr.Array:
         """Create a float32 output variable with the shape and dims of the variable `like`, to be filled in slices."""
-        source = self[like]
-        dims = ("time", "roi") if source.ndim == 2 else ("time", "y", "x")
-        return create_variable(
-            self.root, name, source.shape, dims, np.float32, {"units": units, "made_by": made_by} | attrs
+        dims = tuple(str(dim) for dim in self[like].metadata.dimension_names or ())  # type: ignore[union-attr]
+        return self.create_shaped(name, self[like].shape, dims, units, made_by, **attrs)
+
+    def create_shaped(
+        self, name: str, shape: tuple[int, ...], dims: tuple[str, ...], units: str, made_by: str, **attrs: Any
+    ) -> zarr.Array:
+        """Create a float32 output variable of another shape, such as (time, component)."""
+        return create_variable(self.root, name, shape, dims, np.float32, {"units": units, "made_by": made_by} | attrs)
+
+    def keep(self, group: str, name: str, dims: tuple[str, ...], values: np.ndarray, units: str, **attrs: Any) -> None:
+        """Put a small array beside the movies: maps and time courses in "qc", spatial components in "components"."""
+        self.root.require_group(group).create_array(
+            name, data=np.ascontiguousarray(values), dimension_names=dims, attributes={"units": units} | attrs
         )
 
 
@@ -74,6 +86,9 @@ class Step(ABC):
     Params: ClassVar[type[Params]]
     kinds: ClassVar[frozenset[str]] = frozenset({"traces", "movie"})
     citation: ClassVar[str] = ""
+
+    passes: ClassVar[int] = 1
+    """How often it reads its variables, beside the one look that checks them."""
 
     def __init__(self, params: Params) -> None:
         self.params = params

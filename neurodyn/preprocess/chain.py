@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import zarr
 from pydantic import Field
 
@@ -21,6 +22,7 @@ from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import write_tree
 from neurodyn.preprocess import STEPS
 from neurodyn.preprocess.base import LAYOUT_KINDS, Step, Workspace
+from neurodyn.preprocess.scan import Scanner
 
 Progress = Callable[[str, float], None]
 
@@ -96,6 +98,7 @@ class Chain:
                 "requires": list(step.requires),
                 "provides": list(step.provides),
                 "kinds": sorted(step.kinds),
+                "passes": step.passes,
                 "citation": step.citation,
             }
             for name, step in self.steps
@@ -132,8 +135,10 @@ class Chain:
             clear_partials(target)
             with atomic(target, folder=True) as folder:
                 report("copy", 0.0)
-                root = write_tree(recording.tree, folder)
+                scanners = _scanners(recording)
+                root = write_tree(recording.tree, folder, lambda name, start, values: scanners[name].add(start, values))
                 workspace = Workspace(root, recording.rate_hz, recording.time, recording.brain, recording.indicator)
+                workspace.scans.update({name: scanner.done() for name, scanner in scanners.items()})
                 for name, step in self.steps:
                     report(name, 0.0)
                     step.apply(dataclasses.replace(workspace, progress=partial(report, name)))
@@ -144,6 +149,16 @@ class Chain:
     def _record(self, root: zarr.Group, recording: Recording) -> None:
         steps = [entry(name, step.params.model_dump(mode="json")) for name, step in self.steps]
         root.attrs["history"] = json.dumps([*recording.history, *steps], ensure_ascii=False)
+
+
+def _scanners(recording: Recording) -> dict[str, Scanner]:
+    """Return a scanner per variable, to look at what is copied while it is in memory."""
+    brain = recording.brain
+    masks = {
+        name: brain if array.ndim == 3 and brain is not None else np.ones(array.shape[1:], dtype=bool)
+        for name, array in recording.neural.data_vars.items()
+    }
+    return {str(n): Scanner(a.shape, a.dtype, masks[n]) for n, a in recording.neural.data_vars.items()}
 
 
 def _refuse_empty(recording: Recording) -> None:

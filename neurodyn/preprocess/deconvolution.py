@@ -16,7 +16,8 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.preprocess.ar1 import LAGS, decay_factor, infer_many, noise_level
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.tiles import NanPolicy, scan, tiles
+from neurodyn.preprocess.scan import NanPolicy, scan
+from neurodyn.preprocess.tiles import tiles
 
 LOGGER = logging.getLogger(__name__)
 

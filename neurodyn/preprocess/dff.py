@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d,
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.tiles import Block, NanPolicy, blocks, inside, noun, same_shape, scan, tiles, warn_gaps
+from neurodyn.preprocess.scan import NanPolicy, scan
+from neurodyn.preprocess.tiles import Block, blocks, inside, noun, same_shape, tiles, warn_gaps
 
 LOGGER = logging.getLogger(__name__)
 

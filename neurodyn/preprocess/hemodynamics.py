@@ -12,7 +12,8 @@ from scipy.signal import butter, sosfilt, sosfilt_zi
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.tiles import inside, noun, pieces, read, same_shape, scan
+from neurodyn.preprocess.scan import scan
+from neurodyn.preprocess.tiles import inside, noun, pieces, read, same_shape
 
 LOGGER = logging.getLogger(__name__)
 

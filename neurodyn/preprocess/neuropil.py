@@ -7,7 +7,8 @@ from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.tiles import pieces, same_shape, scan
+from neurodyn.preprocess.scan import scan
+from neurodyn.preprocess.tiles import pieces, same_shape
 
 
 class NeuropilParams(Params):

@@ -6,7 +6,6 @@ import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import zarr
@@ -15,8 +14,6 @@ from neurodyn.core.errors import DataError
 from neurodyn.preprocess.base import Workspace
 
 LOGGER = logging.getLogger(__name__)
-
-NanPolicy = Literal["error", "nan"]
 
 
 @dataclass(frozen=True)
@@ -98,73 +95,6 @@ def inside(workspace: Workspace, array: zarr.Array) -> np.ndarray:
 def noun(array: zarr.Array) -> str:
     """Return what an entry of a frame is called."""
     return "ROIs" if array.ndim == 2 else "pixels"
-
-
-@dataclass(frozen=True)
-class Scan:
-    """What one reading of a variable found.
-
-    Parameters
-    ----------
-    broken
-        Entries with at least one NaN or infinite frame, bool, shape (*space); outside the brain nothing counts.
-    scale
-        Mean absolute value over the finite frames, in the variable's unit, shape (*space).
-    """
-
-    broken: np.ndarray
-    scale: np.ndarray
-
-
-def scan(workspace: Workspace, name: str, nan: NanPolicy = "error", step: str = "") -> Scan:
-    """Read a variable once and refuse or mark what cannot be computed with.
-
-    Parameters
-    ----------
-    nan
-        "error" refuses NaN and infinity inside the brain; "nan" only marks them.
-    step
-        The step that asks, for the message.
-
-    Raises
-    ------
-    DataError
-        With the number of ROIs or pixels and the first frame, under the policy "error".
-    """
-    array, mask = workspace[name], inside(workspace, workspace[name])
-    broken, total, finite = (np.zeros(array.shape[1:], dtype=kind) for kind in (bool, np.float64, np.int64))
-    saturated = np.zeros(array.shape[0], dtype=bool)
-    first = array.shape[0]
-    ceiling = np.iinfo(array.dtype).max if array.dtype.kind in "iu" else None
-    for tile in tiles(array):
-        for block in blocks(array):
-            values = np.asarray(array[(block.keep, *tile)])
-            good = np.isfinite(values)
-            bad = ~good & mask[tile]
-            if bad.any():
-                broken[tile] |= bad.any(axis=0)
-                first = min(first, block.keep.start + int(np.argmax(bad.reshape(len(bad), -1).any(axis=1))))
-            total[tile] += np.abs(values, where=good, out=np.zeros(values.shape), dtype=np.float64).sum(axis=0)
-            finite[tile] += good.sum(axis=0)
-            if ceiling is not None:
-                saturated[block.keep] |= ((values == ceiling) & mask[tile]).reshape(len(values), -1).any(axis=1)
-    if saturated.any():
-        LOGGER.warning(
-            "%s: %d of %d frames are saturated (value %d), the first is frame %d.",
-            *(name, saturated.sum(), saturated.size, ceiling, int(np.argmax(saturated))),
-        )
-    if broken.any() and nan == "error":
-        raise _not_finite(workspace, name, step, int(broken.sum()), first)
-    return Scan(broken, total / np.maximum(finite, 1))
-
-
-def _not_finite(workspace: Workspace, name: str, step: str, count: int, first: int) -> DataError:
-    array = workspace[name]
-    return DataError(
-        f"{step}: '{name}' is not finite in {count} of {inside(workspace, array).sum()} {noun(array)}.",
-        f"The first NaN or infinity is at frame {first} ({workspace.time[first]:g} s).",
-        f"Mend or drop them, mask them (--brain), or keep them as NaN where the step allows: --set {step}.nan=nan",
-    )
 
 
 def same_shape(workspace: Workspace, first: str, second: str, step: str) -> None:

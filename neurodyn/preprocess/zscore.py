@@ -10,7 +10,8 @@ from pydantic import Field
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.tiles import inside, noun, pieces, read, scan
+from neurodyn.preprocess.scan import scan
+from neurodyn.preprocess.tiles import inside, noun, pieces, read
 
 LOGGER = logging.getLogger(__name__)
 
