@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class Scanner:
         self.finite, self.saturated = (np.zeros(shape[1:], dtype=np.int64) for _ in range(2))
         self.frames = np.zeros(shape[0], dtype=bool)
 
-    def add(self, start: int, values: np.ndarray, tile: tuple[slice, ...] = (...,)) -> None:
+    def add(self, start: int, values: np.ndarray, tile: tuple[Any, ...] = (...,)) -> None:
         """Take in values, shape (time, *tile), that begin at frame `start`."""
         if self.ceiling is not None:
             self._add_whole_numbers(start, values, tile)
@@ -80,7 +80,7 @@ class Scanner:
         self.magnitude[tile] += np.abs(kept).sum(axis=0, dtype=np.float64)
         self.finite[tile] += good.sum(axis=0)
 
-    def _add_whole_numbers(self, start: int, values: np.ndarray, tile: tuple[slice, ...]) -> None:
+    def _add_whole_numbers(self, start: int, values: np.ndarray, tile: tuple[Any, ...]) -> None:
         total = values.sum(axis=0, dtype=np.float64)
         self.total[tile] += total
         unsigned = values.dtype.kind == "u"
