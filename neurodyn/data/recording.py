@@ -62,6 +62,8 @@ class Recording:
         stimulus: Mapping[str, Any] | None = None,
         behavior: xr.Dataset | None = None,
         rois: xr.Dataset | None = None,
+        components: xr.Dataset | None = None,
+        qc: xr.Dataset | None = None,
         truth: xr.Dataset | None = None,
         brain: np.ndarray | None = None,
         history: Sequence[Mapping[str, Any]] = (),
@@ -106,7 +108,8 @@ class Recording:
         groups: dict[str, xr.Dataset] = {"/": xr.Dataset(), "neural": _dataset(variables, coords)}
         if stimulus is not None:
             groups["stimulus"] = _stimulus_table(stimulus)
-        groups |= {k: v for k, v in (("behavior", behavior), ("rois", rois), ("truth", truth)) if v is not None}
+        optional = {"behavior": behavior, "rois": rois, "components": components, "qc": qc, "truth": truth}
+        groups |= {name: dataset for name, dataset in optional.items() if dataset is not None}
         tree = xr.DataTree.from_dict(groups)
         tree.attrs = {
             "schema_version": SCHEMA_VERSION,
