@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -64,7 +64,20 @@ class ReadOptions(Params):
     trial_columns: dict[str, str] = Field(
         default_factory=dict, description="stimulus column -> dataset with one value per trial"
     )
-    brain: str | None = Field(default=None, description="dataset or image file with the brain mask, non-zero inside")
+    brain: str | None = Field(
+        default=None,
+        description="dataset or image file with the brain mask, non-zero inside; 'auto' thresholds the mean image (Otsu)",
+    )
+    demux: Literal["order", "correlation", "table"] = Field(
+        default="order",
+        description="how interleaved frames get their channel: by their order, by correlation with each channel's last "
+        "frame, or from frame_channel; the last two find dropped frames and put every frame in its place",
+    )
+    frame_channel: str | None = Field(
+        default=None,
+        description="demux table: .npy, .csv or dataset with the channel of every frame, from 0 (LED, TTL)",
+    )
+    bin: int = Field(default=1, ge=1, description="pixels binned by their mean, along y and x, while reading")
     pickle: bool = Field(
         default=False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
     )
@@ -73,6 +86,8 @@ class ReadOptions(Params):
     def _one_way(self) -> Self:
         if self.channels and self.variables:
             raise ValueError("give channels or variables, not both")
+        if (self.demux == "table") != (self.frame_channel is not None):
+            raise ValueError("demux 'table' needs frame_channel, and frame_channel needs demux 'table'")
         return self
 
 
@@ -111,15 +126,21 @@ def read(path: Path, options: ReadOptions | None = None, reader: str | None = No
     DataError
         If the source is missing or no reader recognises it.
     """
+    from neurodyn.data.reshape import reshaped
+
     options = options or ReadOptions()
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a recording, a movie or a folder.", "Check the path.")
-    if reader is not None:
-        return READERS.get(reader).read(path, options)
-    for name in READERS.names():
-        candidate = READERS.get(name)
+    return reshaped(path, options, _reader(path, reader))
+
+
+def _reader(path: Path, name: str | None) -> type[Reader]:
+    if name is not None:
+        return READERS.get(name)
+    for known in READERS.names():
+        candidate = READERS.get(known)
         if candidate.recognises(path):
-            return candidate.read(path, options)
+            return candidate
     raise DataError(
         f"{path} is in no format neurodyn reads.",
         f"Readers: {', '.join(READERS.names())}.",
