@@ -3,45 +3,76 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import Field
-from scipy.signal import butter, sosfilt, sosfilt_zi
 
-from neurodyn.core.config import Params
-from neurodyn.core.errors import ConfigError
+from neurodyn.preprocess.bands import Band, BandParams, Piece
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import scan
-from neurodyn.preprocess.tiles import inside, noun, pieces, read, same_shape
+from neurodyn.preprocess.tiles import inside, noun, same_shape
 
 LOGGER = logging.getLogger(__name__)
 
-ORDER = 2
 
-
-class HemodynamicsParams(Params):
+class HemodynamicsParams(BandParams):
     """Settings of the hemodynamic correction."""
 
     input: str = Field(default="fluorescence", description="calcium-dependent channel")
     reference: str = Field(default="reference", description="calcium-independent channel, at the same frame times")
     output: str = Field(default="corrected", description="variable to make")
-    highpass: float | None = Field(
-        default=None,
-        gt=0,
-        description="cut-off of a Butterworth high-pass used for estimating β only, Hz (default: none)",
+    keep_slow: bool = Field(
+        default=True,
+        description="use the band for estimating β only; false: the output stays inside the band, as in wfield",
     )
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over time of products of two zero-mean channels, each shape (*space)."""
+
+    signal: np.ndarray
+    cross: np.ndarray
+    reference: np.ndarray
+
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...]) -> Sums:
+        """Return empty sums."""
+        return cls(*(np.zeros(shape) for _ in range(3)))
+
+    def add(self, tile: tuple[slice, ...], signal: np.ndarray, reference: np.ndarray) -> None:
+        """Take in two channels, each shape (time, *tile)."""
+        for total, a, b in (
+            (self.signal, signal, signal),
+            (self.cross, signal, reference),
+            (self.reference, reference, reference),
+        ):
+            total[tile] += np.einsum("t...,t...->...", a, b)
+
+    def correlation(self, slope: np.ndarray | float = 0.0) -> np.ndarray:
+        """Return the correlation of signal - slope reference with the reference, 0 where one is constant."""
+        cross = self.cross - slope * self.reference
+        power = self.signal - 2 * slope * self.cross + slope**2 * self.reference
+        # what is left of a fully explained signal is rounding
+        scale = np.where(power > 1e-12 * self.signal, power, 0) * self.reference
+        return np.divide(cross, np.sqrt(scale), out=np.zeros(cross.shape), where=scale > 0)
 
 
 class Hemodynamics(Step):
     """Regress the reference channel out of the signal, pixel by pixel.
 
-    With a = F/mean(F) - 1 and b = R/mean(R) - 1, both optionally high-passed, β = Σab / Σb² and
+    With a = F/mean(F) - 1 and b = R/mean(R) - 1, both optionally filtered, β = Σab / Σb² and
     F_corrected = mean(F) (1 + a - β b) = F - β mean(F)/mean(R) (R - mean(R)): β is dimensionless, and the corrected
     signal keeps the counts and the mean of F. The product β mean(F)/mean(R) is the slope Σ(F-mean)(R-mean)/Σ(R-mean)²,
-    which is what is computed, so that channels without a positive mean work as well. The high-pass (order 2, forward
-    in time, equal for both channels, so that their phases stay aligned) touches only the estimate. Where the reference does not vary β is 0.
-    Median and interquartile range of β are attributes of the output.
+    which is what is computed, so that channels without a positive mean work as well. The band touches only the
+    estimate unless `keep_slow` is false: then the output is mean(F) (1 + a_band - β b_band). Where the reference does
+    not vary β is 0. Median and interquartile range of β are attributes of the output; maps of β and of the
+    correlation between the channels before and after are in `qc`.
+
+    Conventions: the chains widefield (no filter), widefield-wfield (zero-phase high-pass of 0.1 Hz, low-pass of 14 Hz
+    on the reference, output high-passed) and widefield-imager (0.1 to 5 Hz).
 
     Source: Saxena et al., PLoS Comput Biol 16, e1007791 (2020); Ma et al., Phil Trans R Soc B 371, 20150360 (2016).
     """
@@ -49,6 +80,7 @@ class Hemodynamics(Step):
     Params = HemodynamicsParams
     params: HemodynamicsParams
     citation = "Ma et al., Phil Trans R Soc B 371, 20150360 (2016), doi:10.1098/rstb.2015.0360"
+    passes = 2
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -61,90 +93,91 @@ class Hemodynamics(Step):
         return (self.params.output,)
 
     def apply(self, workspace: Workspace) -> None:
-        """Take the means, then β, then write, one chunk at a time."""
-        p = self.params
-        same_shape(workspace, p.input, p.reference, "hemodynamics")
-        sections = self._sections(workspace)
-        for name in self.requires:
-            scan(workspace, name, step="hemodynamics")
-        signal, reference = workspace[p.input], workspace[p.reference]
+        """Gather the sums that give β, then write, one chunk at a time; the means are known from the first look."""
+        p, names = self.params, (self.params.input, self.params.reference)
+        same_shape(workspace, *names, "hemodynamics")
+        band = Band(p, workspace.rate_hz, "hemodynamics")
+        mask = inside(workspace, workspace[p.input])
+        means = [np.where(mask, scan(workspace, name, step="hemodynamics").mean, 0) for name in names]
+        plain, banded = Sums.zeros(mask.shape), Sums.zeros(mask.shape)
+        for piece in band.pieces(workspace, names, means, 0, 2):
+            plain.add(piece.key[1:], piece.signal, piece.reference)
+            if not band.open:
+                banded.add(piece.key[1:], piece.signal_band, piece.reference_band)
+            del piece
+        banded = plain if band.open else banded
+        slope = self._slope(workspace, banded, means[1])
+        self._keep(workspace, plain if p.keep_slow else banded, plain, slope, means)
+        self._write(workspace, band, slope, means)
+
+    def _write(self, workspace: Workspace, band: Band, slope: np.ndarray, means: list[np.ndarray]) -> None:
+        p, signal = self.params, workspace[self.params.input]
         mask = inside(workspace, signal)
-        means = [self._mean(workspace, name, part) for part, name in enumerate(self.requires)]
-        slope = self._slope(workspace, means, sections)
         attrs = _summary(slope[mask], means[0][mask], means[1][mask])
         target = workspace.create(p.output, p.input, str(signal.attrs["units"]), "hemodynamics", **attrs)
-        for key in pieces(workspace, signal, 3, 4):
-            change = read(reference, key, mask) - means[1][key[1:]]
-            target[key] = (read(signal, key, mask) - slope[key[1:]] * change).astype(np.float32)
+        writing = Band(BandParams(), workspace.rate_hz, "hemodynamics") if p.keep_slow else band
+        for piece in writing.pieces(workspace, (p.input, p.reference), means, 1, 2):
+            target[piece.key] = _corrected(piece, slope[piece.key[1:]], means[0][piece.key[1:]])
+            del piece
 
-    def _sections(self, workspace: Workspace) -> np.ndarray | None:
-        """Return the high-pass as second-order sections, or None."""
-        cutoff, rate = self.params.highpass, workspace.rate_hz
-        if cutoff is None:
-            return None
-        if cutoff >= rate / 2:
-            raise ConfigError(
-                f"hemodynamics: a high-pass of {cutoff:g} Hz is not possible.",
-                f"The rate is {rate:g} Hz, so it must lie below {rate / 2:g} Hz.",
-                "Lower it: --set hemodynamics.highpass=0.1",
-            )
-        return np.asarray(butter(ORDER, cutoff, "highpass", fs=rate, output="sos"))
-
-    def _mean(self, workspace: Workspace, name: str, part: int) -> np.ndarray:
-        """Return the mean over time, shape (*space), 0 outside the brain."""
-        array = workspace[name]
-        mask = inside(workspace, array)
-        total = np.zeros(mask.shape)
-        for key in pieces(workspace, array, part, 4):
-            total[key[1:]] += read(array, key, mask).sum(axis=0)
-        return total / array.shape[0]
-
-    def _slope(self, workspace: Workspace, means: list[np.ndarray], sections: np.ndarray | None) -> np.ndarray:
-        """Return Σab/Σbb of the zero-mean, optionally high-passed channels, shape (*space)."""
-        signal, reference = (workspace[name] for name in self.requires)
+    def _slope(self, workspace: Workspace, sums: Sums, mean: np.ndarray) -> np.ndarray:
+        """Return Σab/Σbb of the zero-mean, optionally filtered channels, shape (*space)."""
+        signal = workspace[self.params.input]
         mask = inside(workspace, signal)
-        joint, power = np.zeros(mask.shape), np.zeros(mask.shape)
-        state: list[Any] = [None, None]
-        for key in pieces(workspace, signal, 2, 4):
-            if key[0].start == 0:
-                state = [None, None]
-            a = read(signal, key, mask) - means[0][key[1:]]
-            b = read(reference, key, mask) - means[1][key[1:]]
-            if sections is not None:
-                a, state[0] = _highpass(sections, a, state[0])
-                b, state[1] = _highpass(sections, b, state[1])
-            joint[key[1:]] += (a * b).sum(axis=0)
-            power[key[1:]] += (b * b).sum(axis=0)
-        noise = (np.finfo(np.float32).eps * np.abs(means[1])) ** 2 * signal.shape[0]
-        still = mask & (power <= noise)
+        noise = (np.finfo(np.float32).eps * np.abs(mean)) ** 2 * signal.shape[0]
+        still = mask & (sums.reference <= noise)
         if still.any():
             what = (still.sum(), mask.sum(), noun(signal))
             LOGGER.warning("hemodynamics: the reference does not vary in %d of %d %s; they stay uncorrected.", *what)
-        return np.divide(joint, power, out=np.zeros(mask.shape), where=mask & ~still)
+        return np.divide(sums.cross, sums.reference, out=np.zeros(mask.shape), where=mask & ~still)
+
+    def _keep(
+        self, workspace: Workspace, written: Sums, plain: Sums, slope: np.ndarray, means: list[np.ndarray]
+    ) -> None:
+        """Put the maps of β and of the correlation before and after beside the movies."""
+        usable = (means[0] > 0) & (means[1] > 0)
+        beta = np.divide(slope * means[1], means[0], out=slope.copy(), where=usable)
+        maps = {
+            "beta": beta,
+            "correlation_before": plain.correlation(),
+            "correlation_after": written.correlation(slope),
+        }
+        dims = ("roi",) if slope.ndim == 1 else ("y", "x")
+        for what, values in maps.items():
+            name = map_name("hemodynamics", what, self.params.output)
+            workspace.keep("qc", name, dims, values.astype(np.float32), "1")
 
     def methods(self) -> str:
         """Return one sentence for a methods section."""
         p = self.params
-        band = f" (β estimated above {p.highpass:g} Hz)" if p.highpass else ""
         return (
-            f"Hemodynamic signals were removed from '{p.input}' by regression on '{p.reference}' in each pixel{band}."
+            f"Hemodynamic signals were removed from '{p.input}' by regression on '{p.reference}' in each "
+            f"pixel{band_words(p, p.keep_slow)}."
         )
 
 
-def _highpass(sections: np.ndarray, values: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
-    """Filter a block forward in time, going on from the state that the previous block left.
+def _corrected(piece: Piece, slope: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    values = slope * piece.reference_band
+    np.subtract(piece.signal_band, values, out=values)
+    values += mean
+    return values.astype(np.float32)
 
-    Parameters
-    ----------
-    values
-        Shape (time, *space).
-    state
-        None at the first block: the filter starts as if the first frame had lasted forever.
-    """
-    if state is None:
-        start = sosfilt_zi(sections)
-        state = start.reshape(*start.shape, *(1,) * (values.ndim - 1)) * values[:1]
-    return sosfilt(sections, values, axis=0, zi=state)
+
+def map_name(step: str, what: str, output: str, usual: str = "corrected") -> str:
+    """Return the name of a map in `qc`: a second correction in one recording names its output as well."""
+    return f"{step}_{what}" if output == usual else f"{step}_{what}_{output}"
+
+
+def band_words(p: BandParams, keep_slow: bool) -> str:
+    """Return what the band was and what it touched, in brackets, or nothing."""
+    parts = [] if p.highpass is None else [f"high-pass {p.highpass:g} Hz"]
+    if p.lowpass is not None:
+        channels = "" if p.lowpass_both else " of the reference"
+        parts.append(f"low-pass {p.lowpass:g} Hz{channels}")
+    if not parts:
+        return ""
+    used = "for the estimate only" if keep_slow else "kept in the output"
+    return f" (Butterworth {', '.join(parts)}, {p.phase} phase, {used})"
 
 
 def _summary(slope: np.ndarray, mean: np.ndarray, reference: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,209 @@
+"""Butterworth bands over time, applied to two channels tile by tile and block by block."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from pydantic import Field
+from scipy.signal import butter, sosfilt, sosfilt_zi, sosfiltfilt
+
+from neurodyn.core.config import Params
+from neurodyn.core.errors import ConfigError
+from neurodyn.preprocess.base import Workspace
+from neurodyn.preprocess.tiles import Block, blocks, inside, read, tiles
+
+LOGGER = logging.getLogger(__name__)
+
+PADDING = 50
+FADED = 1e-9
+BUDGET = 192 * 2**20
+ROWS = 64
+
+
+class BandParams(Params):
+    """The band that two channels are compared in."""
+
+    highpass: float | None = Field(
+        default=None, gt=0, description="cut-off of a Butterworth high-pass of both channels, Hz (default: none)"
+    )
+    highpass_order: int = Field(default=2, ge=1, le=8, description="order of the high-pass")
+    lowpass: float | None = Field(
+        default=None,
+        gt=0,
+        description="cut-off of a Butterworth low-pass, Hz; none is applied where it is not below half of the rate",
+    )
+    lowpass_order: int = Field(default=2, ge=1, le=8, description="order of the low-pass")
+    lowpass_both: bool = Field(default=False, description="low-pass the signal as well, not the reference alone")
+    phase: Literal["causal", "zero"] = Field(
+        default="causal", description="filter forward in time, or forward and backward so that nothing is delayed"
+    )
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Two channels in one piece of space and time, without their means, each shape (time, *space).
+
+    Parameters
+    ----------
+    key
+        (time, *space) slices.
+    signal, reference
+        As they are.
+    signal_band, reference_band
+        Inside the band; the same arrays where there is no filter.
+    """
+
+    key: tuple[slice, ...]
+    signal: np.ndarray
+    reference: np.ndarray
+    signal_band: np.ndarray
+    reference_band: np.ndarray
+
+
+class Band:
+    """A band for a signal and its reference.
+
+    Parameters
+    ----------
+    params
+        Cut-offs, orders, phase.
+    rate_hz
+        Frames per second.
+    step
+        The step that asks, for messages.
+
+    Raises
+    ------
+    ConfigError
+        If the high-pass does not lie below half of the rate, or not below the low-pass.
+    """
+
+    def __init__(self, params: BandParams, rate_hz: float, step: str) -> None:
+        high, low, nyquist = params.highpass, params.lowpass, rate_hz / 2
+        if high is not None and high >= min(nyquist, low or nyquist):
+            raise ConfigError(
+                f"{step}: a high-pass of {high:g} Hz is not possible.",
+                f"The rate is {rate_hz:g} Hz, so it must lie below {min(nyquist, low or nyquist):g} Hz.",
+                f"Lower it: --set {step}.highpass=0.1",
+            )
+        self.zero_phase = params.phase == "zero"
+        if low is not None and low >= nyquist:
+            LOGGER.info("%s: no low-pass, because %g Hz is not below half of the rate (%g Hz).", step, low, nyquist)
+            low = None
+        upper = [_sections(params.highpass_order, high, "highpass", rate_hz)] if high else []
+        lower = [_sections(params.lowpass_order, low, "lowpass", rate_hz)] if low else []
+        chosen = (upper + lower * params.lowpass_both, upper + lower)
+        self.sections = tuple(np.concatenate(parts) if parts else None for parts in chosen)
+
+    @property
+    def open(self) -> bool:
+        """Nothing is filtered."""
+        return all(sections is None for sections in self.sections)
+
+    @property
+    def halo(self) -> int:
+        """Frames after which a zero-phase filter has forgotten 1 - 10⁻⁹ of an impulse."""
+        poles = [np.abs(np.roots(row[3:])).max() for s in self.sections if s is not None for row in s]
+        return math.ceil(math.log(FADED) / math.log(max(poles))) if poles else 0
+
+    def pieces(
+        self, workspace: Workspace, names: tuple[str, str], means: list[np.ndarray], part: int = 0, parts: int = 1
+    ) -> Iterator[Piece]:
+        """Yield both channels piece by piece, each tile from its first frame to its last, and report progress.
+
+        Parameters
+        ----------
+        names
+            Signal and reference.
+        means
+            Mean over time of each, shape (*space).
+        part, parts
+            Which of how many passes this is.
+        """
+        signal = workspace[names[0]]
+        halo = self.halo if self.zero_phase else 0
+        spaces = _spaces(signal, halo)
+        keys = [(block, tile) for tile in spaces for block in blocks(signal, halo)]
+        state: list[Any] = [None, None]
+        for done, (block, tile) in enumerate(keys, start=1):
+            if block.keep.start == 0:
+                state = [None, None]
+            plain, passed = zip(
+                *(self._channel(workspace, names[k], k, means[k], (block, tile), state) for k in range(2)), strict=True
+            )
+            yield Piece((block.keep, *tile), *plain, *passed)
+            del plain, passed  # so that two pieces are never held at once
+            workspace.progress((part + done / len(keys)) / parts)
+
+    def _channel(
+        self,
+        workspace: Workspace,
+        name: str,
+        which: int,
+        mean: np.ndarray,
+        at: tuple[Block, tuple[slice, ...]],
+        state: list[Any],
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return one channel as it is and inside the band, float64, each shape (time, *tile)."""
+        block, tile = at
+        array, sections = workspace[name], self.sections[which]
+        values = read(array, (block.read, *tile), inside(workspace, array))
+        values -= mean[tile]
+        if sections is None:
+            return values[block.inner], values[block.inner]
+        if self.zero_phase:
+            return values[block.inner], _both_ways(sections, values)[block.inner]
+        passed, state[which] = _forward(sections, values, state[which])
+        return values, passed
+
+
+def _sections(order: int, cutoff: float, kind: str, rate_hz: float) -> np.ndarray:
+    """Return a Butterworth filter as second-order sections, shape (section, 6)."""
+    return np.asarray(butter(order, cutoff, kind, fs=rate_hz, output="sos"))
+
+
+def _spaces(array: zarr.Array, halo: int) -> list[tuple[slice, ...]]:
+    """Cut a frame into the array's tiles, and those into rows where the halo makes the blocks long."""
+    frames = min(array.shape[0], 6 * halo + array.chunks[0])
+    result = []
+    for tile in tiles(array):
+        across = math.prod(s.stop - s.start for s in tile[1:])
+        rows = max(1, BUDGET // (8 * frames * across)) if halo else array.shape[1]
+        first = tile[0]
+        result += [
+            (slice(start, min(start + rows, first.stop)), *tile[1:]) for start in range(first.start, first.stop, rows)
+        ]
+    return result
+
+
+def _forward(sections: np.ndarray, values: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+    """Filter a block forward in time, going on from the state that the previous block left.
+
+    Parameters
+    ----------
+    values
+        Shape (time, *space).
+    state
+        None at the first block: the filter starts as if the first frame had lasted forever.
+    """
+    if state is None:
+        start = sosfilt_zi(sections)
+        state = start.reshape(*start.shape, *(1,) * (values.ndim - 1)) * values[:1]
+    return sosfilt(sections, values, axis=0, zi=state)
+
+
+def _both_ways(sections: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Filter forward and backward, a few traces at a time; the ends are continued by 50 mirrored frames."""
+    flat = values.reshape(values.shape[0], -1)
+    passed = np.empty_like(flat)
+    padding = min(PADDING, values.shape[0] - 1)
+    for start in range(0, flat.shape[1], ROWS):
+        some = slice(start, start + ROWS)
+        passed[:, some] = sosfiltfilt(sections, flat[:, some].T, axis=1, padlen=padding).T
+    return passed.reshape(values.shape)
