@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.cut import Unfolded
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import (
@@ -20,6 +21,7 @@ from neurodyn.data.sources import (
     build,
     check_interleaved,
     parse_axes,
+    picture,
     refuse_others,
     regular_times,
     same_length,
@@ -28,8 +30,9 @@ from neurodyn.data.sources import (
     wanted,
 )
 
+USUAL_KEYS = ("mov", "data", "frames")
 OPTIONS = frozenset(
-    {"fs", "channels", "variables", "axes", "key", "times", "brain"}
+    {"fs", "channels", "variables", "axes", "key", "times", "brain", "split", "frame"}
     | {"trial_onset", "trial_stop", "trial_gap", "trial_columns"}
 )
 BROKEN = (OSError, ValueError, RuntimeError, KeyError, EOFError, zipfile.BadZipFile)
@@ -47,7 +50,7 @@ class Hdf5Array:
             with h5py.File(self.path, "r") as file:
                 return np.asarray(_dataset(file, self.name)[key])
         except BROKEN as error:
-            raise _broken(self.path, error) from error
+            raise broken(self.path, error) from error
 
     def text(self) -> np.ndarray:
         """Return a dataset of strings."""
@@ -79,7 +82,7 @@ class NpzArray:
             with np.load(self.path, allow_pickle=False) as archive:
                 return archive[self.name]
         except BROKEN as error:
-            raise _broken(self.path, error) from error
+            raise broken(self.path, error) from error
 
 
 class Hdf5Reader(Reader):
@@ -96,7 +99,7 @@ class Hdf5Reader(Reader):
     def read(cls, path: Path, options: ReadOptions) -> Recording:
         """Read lazily."""
         refuse_others(options, "hdf5", OPTIONS)
-        return read_arrays("hdf5", path, _hdf5_arrays(path), options)
+        return read_arrays("hdf5", path, hdf5_arrays(path), options)
 
 
 class NumpyReader(Reader):
@@ -113,10 +116,17 @@ class NumpyReader(Reader):
     def read(cls, path: Path, options: ReadOptions) -> Recording:
         """Read lazily."""
         refuse_others(options, "numpy", OPTIONS)
-        return read_arrays("numpy", path, _numpy_arrays(path), options)
+        return read_arrays("numpy", path, numpy_arrays(path), options)
 
 
-def _hdf5_arrays(path: Path) -> dict[str, Any]:
+def hdf5_arrays(path: Path) -> dict[str, Any]:
+    """Return every dataset of an HDF5 file by its path.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
     found: dict[str, Any] = {}
 
     def visit(name: str, item: Any) -> None:
@@ -127,11 +137,18 @@ def _hdf5_arrays(path: Path) -> dict[str, Any]:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
     except BROKEN as error:
-        raise _broken(path, error) from error
+        raise broken(path, error) from error
     return found
 
 
-def _numpy_arrays(path: Path) -> dict[str, Any]:
+def numpy_arrays(path: Path) -> dict[str, Any]:
+    """Return the array of a .npy file, or those of a .npz file by their names.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or holds objects.
+    """
     try:
         if path.suffix.lower() == ".npy":
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
@@ -139,7 +156,7 @@ def _numpy_arrays(path: Path) -> dict[str, Any]:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         return {name: NpzArray(path, name) for name in names}
     except BROKEN as error:
-        raise _broken(path, error) from error
+        raise broken(path, error) from error
 
 
 def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> Recording:
@@ -177,13 +194,27 @@ def _views(path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> dict[
     for name, place in wanted(options).items():
         array = pick(path, arrays, place.key or options.key)
         axes = parse_axes(place.axes or options.axes, len(array.shape), name)
+        array, axes = _unfolded(path, array, axes, options)
         check_interleaved(array.shape[axes.index("time")], options, path)
-        views[name] = View(array, axes, place.first, place.every)
+        views[name] = View(picture(array, axes, name, options), axes, place.first, place.every)
     return views
 
 
+def _unfolded(path: Path, array: Any, axes: tuple[str, ...], options: ReadOptions) -> tuple[Any, tuple[str, ...]]:
+    if options.frame is None:
+        return array, axes
+    axis = axes.index("roi") if len(axes) == 2 and "roi" in axes else 0
+    if "roi" not in axes or len(axes) != 2 or array.shape[axis] != options.frame[0] * options.frame[1]:
+        raise DataError(
+            f"frame: {options.frame[0]} rows of {options.frame[1]} pixels do not make up the frames.",
+            f"The array in {path.name} has shape {tuple(array.shape)}, axes {', '.join(axes)}.",
+            "Give rows and columns whose product is its number of pixels, and --axes roi,time or time,roi",
+        )
+    return Unfolded(array, axis, options.frame), (*axes[:axis], "x", "y", *axes[axis + 1 :])
+
+
 def pick(path: Path, arrays: Mapping[str, Any], key: str | None) -> Any:
-    """Return a numeric array by name, or the only one with two or more axes.
+    """Return a numeric array by name; else the only one with two or more axes, or one of the usual names.
 
     Raises
     ------
@@ -192,7 +223,8 @@ def pick(path: Path, arrays: Mapping[str, Any], key: str | None) -> Any:
     """
     numeric = {name: array for name, array in arrays.items() if np.dtype(array.dtype).kind in "buif"}
     large = [name for name, array in numeric.items() if len(array.shape) > 1]
-    name = key.strip("/") if key else (large[0] if len(large) == 1 else "")
+    usual = [name for name in USUAL_KEYS if name in large]
+    name = key.strip("/") if key else (large[0] if len(large) == 1 else "".join(usual[:1]))
     if name in numeric:
         return numeric[name]
     listed = ", ".join(f"{n} {tuple(a.shape)} {np.dtype(a.dtype)}" for n, a in list(arrays.items())[:12])
@@ -235,7 +267,8 @@ def _check_trial_options(options: ReadOptions, view: View) -> None:
         )
 
 
-def _broken(path: Path, error: Exception) -> DataError:
+def broken(path: Path, error: Exception) -> DataError:
+    """Return what to tell the user of a damaged file."""
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DataError(
         f"{path} cannot be read.", f"{reason}.", "Check that the file is whole and holds plain numeric arrays."

@@ -12,6 +12,8 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.registry import Registry
 from neurodyn.data.recording import Recording
+from neurodyn.data.signals import FrameTimes
+from neurodyn.data.stimulus import StimulusLog
 
 READERS = Registry(
     "reader",
@@ -22,6 +24,7 @@ READERS = Registry(
         "numpy": "neurodyn.data.arrays:NumpyReader",
         "suite2p": "neurodyn.data.suite2p:Suite2pReader",
         "nwb": "neurodyn.data.nwb:NwbReader",
+        "matlab": "neurodyn.data.matlab:MatlabReader",
     },
     "neurodyn.readers",
 )
@@ -77,6 +80,20 @@ class ReadOptions(Params):
         default=None,
         description="demux table: .npy, .csv or dataset with the channel of every frame, from 0 (LED, TTL)",
     )
+    split: Literal["x", "y"] | None = Field(
+        default=None,
+        description="axis along which the channels lie side by side in every frame (two cameras, one file)",
+    )
+    plane: int | None = Field(default=None, ge=0, description="plane of a volumetric recording, from 0")
+    frame: tuple[int, int] | None = Field(
+        default=None, description="rows and columns of frames kept as one column of pixels each, down the columns first"
+    )
+    stimulus: StimulusLog | None = Field(
+        default=None, description="stimulus log beside the recording, and the photodiode that timed it"
+    )
+    frame_times: FrameTimes | None = Field(
+        default=None, description="camera pulses, or list of times, one per frame of the file"
+    )
     bin: int = Field(default=1, ge=1, description="pixels binned by their mean, along y and x, while reading")
     pickle: bool = Field(
         default=False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
@@ -86,6 +103,8 @@ class ReadOptions(Params):
     def _one_way(self) -> Self:
         if self.channels and self.variables:
             raise ValueError("give channels or variables, not both")
+        if self.split and not self.channels:
+            raise ValueError("split needs channels: the names of the pictures that lie side by side")
         if (self.demux == "table") != (self.frame_channel is not None):
             raise ValueError("demux 'table' needs frame_channel, and frame_channel needs demux 'table'")
         return self
@@ -131,7 +150,28 @@ def read(path: Path, options: ReadOptions | None = None, reader: str | None = No
     options = options or ReadOptions()
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a recording, a movie or a folder.", "Check the path.")
-    return reshaped(path, options, _reader(path, reader))
+    if options.frame_times is None and options.stimulus is None:
+        return reshaped(path, options, _reader(path, reader))
+    return _timed(path, options, _reader(path, reader))
+
+
+def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
+    """Read, then put the recording on the camera's clock and bring in the stimulus log."""
+    import numpy as np
+
+    from neurodyn.data.reshape import reshaped
+    from neurodyn.data.signals import read_frame_times
+    from neurodyn.data.sources import wanted
+    from neurodyn.data.stimulus import with_stimulus, with_times
+
+    if options.frame_times is None:
+        recording = reshaped(path, options, reader)
+    else:
+        times, place = read_frame_times(path, options.frame_times), next(iter(wanted(options).values()))
+        rate = options.fs or float(1 / np.median(np.diff(times))) / place.every
+        recording = reshaped(path, options.model_copy(update={"fs": rate}), reader)
+        recording = with_times(recording, times, place.first, place.every, options.fs)
+    return recording if options.stimulus is None else with_stimulus(recording, path, options.stimulus)
 
 
 def _reader(path: Path, name: str | None) -> type[Reader]:

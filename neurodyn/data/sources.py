@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.cut import side_by_side
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Channel, ReadOptions
 from neurodyn.data.recording import Recording, entry
@@ -18,7 +19,7 @@ from neurodyn.data.recording import Recording, entry
 LOGGER = logging.getLogger(__name__)
 AXES = ("trial", "time", "roi", "y", "x")
 DEFAULT_AXES = {1: ("time",), 2: ("time", "roi"), 3: ("time", "y", "x")}
-EVERYWHERE = frozenset({"indicator", "session", "units"})
+EVERYWHERE = frozenset({"indicator", "session", "units", "stimulus", "frame_times"})
 
 
 class View:
@@ -99,9 +100,16 @@ def parse_axes(text: str, ndim: int, name: str) -> tuple[str, ...]:
 def wanted(options: ReadOptions) -> dict[str, Channel]:
     """Return where each variable lies, from `variables`, from `channels`, or one `fluorescence`."""
     if options.channels:
-        count = len(options.channels)
-        return {name: Channel(first=k, every=count) for k, name in enumerate(options.channels)}
+        count = 1 if options.split else len(options.channels)
+        return {name: Channel(first=k % count, every=count) for k, name in enumerate(options.channels)}
     return dict(options.variables) or {"fluorescence": Channel()}
+
+
+def picture(source: Any, axes: tuple[str, ...], name: str, options: ReadOptions) -> Any:
+    """Return the part of every frame that is the named channel's: all of it, unless channels lie side by side."""
+    if options.split is None or options.split not in axes:
+        return source
+    return side_by_side(source, axes, options.split, options.channels.index(name), len(options.channels))
 
 
 def check_interleaved(frames: int, options: ReadOptions, path: Path) -> None:
@@ -112,7 +120,7 @@ def check_interleaved(frames: int, options: ReadOptions, path: Path) -> None:
     DataError
         A dropped or extra frame swaps the channels from there on.
     """
-    count = len(options.channels)
+    count = 0 if options.split else len(options.channels)
     if count and frames % count:
         raise DataError(
             f"{path}: {frames} frames cannot be {count} interleaved channels.",

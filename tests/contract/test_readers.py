@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 import tifffile
 
 from neurodyn.core.errors import DataError, NeurodynError
@@ -55,7 +56,23 @@ def _nwb(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
     return write_nwb(recording, folder / "source.nwb"), ReadOptions(fs=FS), MOVIE
 
 
-MAKERS = {"recording": _recording, "tiff": _tiff, "hdf5": _hdf5, "numpy": _numpy, "suite2p": _suite2p, "nwb": _nwb}
+def _matlab(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    scipy.io.savemat(folder / "source.mat", {"mov": MOVIE})
+    return folder / "source.mat", ReadOptions(fs=FS), MOVIE
+
+
+MAKERS = {
+    "recording": _recording,
+    "tiff": _tiff,
+    "hdf5": _hdf5,
+    "numpy": _numpy,
+    "suite2p": _suite2p,
+    "nwb": _nwb,
+    "matlab": _matlab,
+}
+
+
+TAKE_TRIALS = ("hdf5", "numpy", "matlab")
 
 
 @pytest.fixture(scope="module", params=READERS.names())
@@ -117,7 +134,7 @@ def test_survives_conversion_to_a_recording(source, tmp_path):
 
 def test_options_without_use_are_refused(source):
     name, path, options, _ = source
-    stray = {"trial_onset": 1.0} if name not in ("hdf5", "numpy") else {"pickle": True}
+    stray = {"trial_onset": 1.0} if name not in TAKE_TRIALS else {"pickle": True}
     with pytest.raises(NeurodynError, match=next(iter(stray))):
         read(path, options.model_copy(update=stray))
 
