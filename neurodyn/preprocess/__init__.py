@@ -10,6 +10,8 @@ STEPS = Registry(
         "hemodynamics": "neurodyn.preprocess.hemodynamics:Hemodynamics",
         "deconvolution": "neurodyn.preprocess.deconvolution:Deconvolution",
         "zscore": "neurodyn.preprocess.zscore:ZScore",
+        "register": "neurodyn.preprocess.register:Register",
+        "detrend": "neurodyn.preprocess.detrend:Detrend",
     },
     "neurodyn.steps",
 )

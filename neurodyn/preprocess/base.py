@@ -70,7 +70,11 @@ class Workspace:
     def keep(self, group: str, name: str, dims: tuple[str, ...], values: np.ndarray, units: str, **attrs: Any) -> None:
         """Put a small array beside the movies: maps and time courses in "qc", spatial components in "components"."""
         self.root.require_group(group).create_array(
-            name, data=np.ascontiguousarray(values), dimension_names=dims, attributes={"units": units} | attrs
+            name,
+            data=np.ascontiguousarray(values),
+            dimension_names=dims,
+            attributes={"units": units} | attrs,
+            overwrite=True,
         )
 
 
