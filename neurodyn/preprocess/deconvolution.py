@@ -1,29 +1,32 @@
-"""Spike inference by OASIS with an AR(1) calcium model."""
+"""Spike inference by OASIS with an autoregressive calcium model."""
 
 from __future__ import annotations
 
 import logging
 import math
 import multiprocessing
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from typing import Annotated, Literal
+from contextlib import contextmanager
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import zarr
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
-from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.preprocess.ar1 import LAGS, decay_factor, infer_many, noise_level
+from neurodyn.core.errors import DataError
+from neurodyn.preprocess import events
+from neurodyn.preprocess.ar1 import LEAST_FRAMES, Model, Penalty, decay_factor, infer_many, varies
 from neurodyn.preprocess.base import Step, Workspace
+from neurodyn.preprocess.indicators import kinetics, onset_constant, rise_delay
+from neurodyn.preprocess.nnls import cores, nonnegative_spikes
 from neurodyn.preprocess.scan import NanPolicy, scan
 from neurodyn.preprocess.tiles import tiles
 
 LOGGER = logging.getLogger(__name__)
-
-# Decay time constants, s, as recommended by suite2p: documentation, settings page, "tau" (GCaMP6s: 1.25 to 1.5), and
-# issue 233 for jRGECO1a.
-DECAY = {"gcamp6f": 0.7, "gcamp6m": 1.0, "gcamp6s": 1.25, "jrgeco1a": 0.7}
+POOL_SAMPLES = 2_000_000  # less is done before worker processes have started
+SHARES = 4  # parts per worker, so that none waits long for another
 
 
 class DeconvolutionParams(Params):
@@ -31,32 +34,61 @@ class DeconvolutionParams(Params):
 
     input: str = Field(default="dff", description="variable to deconvolve")
     output: str = Field(default="spikes", description="variable to make")
-    tau: Annotated[float, Field(gt=0)] | Literal["indicator", "estimate"] = Field(
+    tau: Annotated[float, Field(gt=0)] | Literal["indicator", "range", "estimate"] = Field(
         default="indicator",
-        description="decay time constant, s; 'indicator' looks it up, 'estimate' pools the ROIs' autocovariances",
+        description="decay time constant, s; 'indicator' looks it up, 'estimate' takes the median of what the ROIs' "
+        "autocovariances say, 'range' the same, kept between the indicator's single-spike and recommended values",
     )
-    penalty: Literal["nnls", "l1", "l0"] = Field(
+    fit_until: float = Field(
+        default=1.0, gt=0, le=1, description="leading share of the frames that tau and quantum are estimated from"
+    )
+    rise: Annotated[float, Field(ge=0)] | Literal["indicator"] = Field(
+        default=0.0, description="time from spike to peak, s; 'indicator' looks it up, 0 is instantaneous"
+    )
+    order: Literal[1, 2] = Field(
+        default=1,
+        description="1: decay only, and events moved earlier by the mean delay of the rise; 2: rise in the model",
+    )
+    penalty: Penalty = Field(
         default="nnls",
         description="nnls: spikes only non-negative; l1, l0: as sparse as the noise allows, baseline fitted",
     )
-    baseline: float | None = Field(
+    baseline: Annotated[float, Field(ge=0, le=100)] | Literal["maximin"] | None = Field(
         default=None,
-        ge=0,
-        le=100,
-        description="percentile of each trace taken as its baseline (penalty: nnls); none is right after maximin ΔF/F",
+        description="subtracted first: a percentile of each trace, or maximin, as rolling as in suite2p; none is right after maximin ΔF/F",
+    )
+    window: float = Field(default=60.0, gt=0, description="length of the rolling windows, s (baseline: maximin)")
+    sigma: float = Field(default=1.0, gt=0, description="smoothing before the minimum, s (baseline: maximin)")
+    smooth: float = Field(default=0.0, ge=0, description="standard deviation of a Gaussian over the events, s; 0: none")
+    quantum: Annotated[float, Field(gt=0)] | Literal["roi"] | None = Field(
+        default=None,
+        description="size of one spike's event, in the input's unit, to divide by; 'roi': the median of each ROI's isolated events",
     )
     nan: NanPolicy = Field(
         default="error", description="NaN frames: refuse them, or leave them NaN and infer around them"
     )
-    jobs: int = Field(default=1, ge=1, description="processes that share the ROIs")
+    jobs: int = Field(default=0, ge=0, description="threads or processes that share the ROIs; 0: one per core")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.order == 2 and self.rise == 0:
+            raise ValueError("order 2 needs a rise, in seconds or 'indicator'")
+        if self.order == 2 and self.nan == "nan":
+            raise ValueError("order 2 cannot infer around NaN frames; use nan: error")
+        if self.quantum == "roi" and self.penalty == "nnls" and self.order == 2:
+            raise ValueError("quantum 'roi' needs events of the size of their jump in the input: order 1, or a penalty")
+        return self
 
 
 class Deconvolution(Step):
-    """Infer spikes from ΔF/F: OASIS with an AR(1) calcium model of one decay time for all ROIs.
+    """Infer spikes from ΔF/F: OASIS with an autoregressive calcium model of one decay time for all ROIs.
 
-    The decay time is a number in seconds, the indicator's from a table, or the median over ROIs of what the
-    autocovariance says; a random or per-ROI value is never taken. The output's unit is arbitrary: compare it within an
-    ROI. Attributes of the output: `tau` in seconds, `noise` per ROI in the input's unit.
+    c(t) = g c(t-1) + s(t) with s >= 0, g = exp(-1 / (tau rate)), as close to ΔF/F as can be, each stretch between gaps
+    in the frame times by itself. The decay time is a number in seconds, the indicator's from a table, or the median
+    over ROIs of what the autocovariance says; a random or per-ROI value is never taken. A response that rises slowly
+    makes such events late by τ_on τ / (τ_on + τ) on average: that is taken off, or the rise is modelled (order 2).
+    Without a quantum the output's unit is arbitrary: compare it within an ROI. Kept beside it: the noise level of each
+    ROI and, if asked for, its quantum.
 
     Source: Friedrich, Zhou & Paninski, PLoS Comput Biol 13, e1005423 (2017).
     """
@@ -65,6 +97,11 @@ class Deconvolution(Step):
     params: DeconvolutionParams
     kinds = frozenset({"traces"})
     citation = "Friedrich, Zhou & Paninski, PLoS Comput Biol 13, e1005423 (2017), doi:10.1371/journal.pcbi.1005423"
+
+    @property
+    def passes(self) -> int:  # type: ignore[override]
+        """Twice where the decay time is estimated first."""
+        return 2 if self.params.tau in ("range", "estimate") else 1
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -79,67 +116,151 @@ class Deconvolution(Step):
     def apply(self, workspace: Workspace) -> None:
         """Infer one chunk of ROIs after another."""
         p, source = self.params, workspace[self.params.input]
-        if source.shape[0] <= LAGS + 1:
-            raise DataError(
-                f"deconvolution: {source.shape[0]} frames are too few.",
-                f"It needs more than {LAGS + 1}.",
-                "Give a longer recording.",
-            )
+        starts = events.stretch_starts(workspace.time, workspace.rate_hz)
+        self._check_length(source, starts)
         scan(workspace, p.input, p.nan, "deconvolution")
-        levels, factors = self._levels(workspace)
-        tau = self._tau(workspace, factors)
-        noise = [float(level) for level in levels]
-        target = workspace.create(
-            p.output, p.input, "events, a.u. per frame", "deconvolution", tau=tau, tau_unit="s", noise=noise
-        )
-        for done, (tile,) in enumerate(tiles(source), start=1):
-            spikes = self._spikes(_traces(source, tile), levels[tile], tau, workspace.rate_hz)
-            target[:, tile] = spikes.T.astype(np.float32)
-            workspace.progress(done / len(tiles(source)))
-
-    def _levels(self, workspace: Workspace) -> tuple[np.ndarray, np.ndarray]:
-        """Return each ROI's noise level (0: constant or empty) and AR(1) coefficient (NaN: constant), shape (roi,)."""
-        source = workspace[self.params.input]
-        levels, factors = np.zeros(source.shape[1]), np.full(source.shape[1], np.nan)
-        for (tile,) in tiles(source):
-            for roi, trace in enumerate(_traces(source, tile), start=tile.start):
-                finite = trace[np.isfinite(trace)]
-                if finite.size > LAGS + 1 and np.ptp(finite) > np.finfo(np.float32).eps * np.abs(finite).max():
-                    levels[roi], factors[roi] = noise_level(finite), decay_factor(finite)
-        still = int(np.isnan(factors).sum())
+        model, delay = self._model(workspace, starts)
+        units = "events, arbitrary, per frame" if p.quantum is None else "spikes, estimated, per frame"
+        timing = {"tau": model.tau, "rise": model.rise, "delay": delay, "tau_unit": "s", "smooth": p.smooth}
+        target = workspace.create(p.output, p.input, units, "deconvolution", **timing)
+        levels, quantum, still = np.zeros(source.shape[1]), np.full(source.shape[1], np.nan), 0
+        with self._workers(source) as pool:
+            for done, (tile,) in enumerate(tiles(source), start=1):
+                traces = self._prepared(source, tile, workspace.rate_hz, starts)
+                levels[tile] = events.noise_levels(traces, starts, workspace.rate_hz)
+                moving = np.array([varies(trace) for trace in traces])
+                still += int((~moving).sum())
+                traces[~moving] = np.where(np.isfinite(traces[~moving]), 0, np.nan)
+                spikes = self._spikes(traces, model, starts, pool)
+                quantum[tile] = self._quantum(spikes, levels[tile], workspace.rate_hz)
+                target[:, tile] = self._timed(spikes, delay, workspace.rate_hz, starts).T
+                workspace.progress(done / len(tiles(source)))
         if still:
             LOGGER.warning("deconvolution: %d of %d ROIs are constant or empty; no spikes there.", still, levels.size)
-        return levels, factors
+        self._keep(workspace, target, levels, quantum)
 
-    def _tau(self, workspace: Workspace, factors: np.ndarray) -> float:
-        """Return the decay time constant, s."""
-        if isinstance(self.params.tau, float):
-            return self.params.tau
-        if self.params.tau == "indicator":
-            return _indicator_tau(workspace.indicator)
-        usable = factors[(factors > 0) & (factors < 1)]
-        if 2 * usable.size <= np.isfinite(factors).sum() or not usable.size:
+    def _check_length(self, source: zarr.Array, starts: np.ndarray) -> None:
+        longest = int(np.diff(np.r_[starts, source.shape[0]]).max())
+        if longest < LEAST_FRAMES:
+            raise DataError(
+                f"deconvolution: {longest} frames are too few.",
+                f"It needs {LEAST_FRAMES} without a gap; the recording has {source.shape[0]} in {starts.size} stretches.",
+                "Give a longer recording, or check its frame times.",
+            )
+
+    def _model(self, workspace: Workspace, starts: np.ndarray) -> tuple[Model, float]:
+        """Return the calcium model, and by how much its events are late, s."""
+        p, rate = self.params, workspace.rate_hz
+        table = kinetics(workspace.indicator) if "indicator" in (p.tau, p.rise) or p.tau == "range" else None
+        peak = table.peak if p.rise == "indicator" and table else float(p.rise) if p.rise != "indicator" else 0.0
+        if p.tau == "indicator" and table:
+            tau = table.tau
+        else:
+            tau = p.tau if isinstance(p.tau, float) else self._estimate(workspace, starts)
+        single = table.tau_single if p.rise == "indicator" and table else tau
+        if peak >= single:
+            raise DataError(
+                f"deconvolution: the calcium cannot take longer to rise ({peak:g} s) than to fall ({single:.3g} s).",
+                "A decay time constant longer than the time from spike to peak was expected.",
+                "Give both in seconds: --set deconvolution.tau=0.7 --set deconvolution.rise=0.05",
+            )
+        onset = onset_constant(peak, single)
+        if p.order == 1:
+            return Model(tau, 0.0, rate, p.penalty), rise_delay(peak, single)
+        return Model(tau, onset * single / (onset + single), rate, p.penalty), 0.0
+
+    def _estimate(self, workspace: Workspace, starts: np.ndarray) -> float:
+        """Return the median decay time constant over the ROIs, s, from the leading frames."""
+        p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
+        frames = max(1, int(p.fit_until * source.shape[0] + 1e-9))
+        parts = [part for part in events.stretch_slices(starts[starts < frames], frames) if part.stop > part.start]
+        factors: list[float] = []
+        for (tile,) in tiles(source):
+            traces = self._prepared(source, tile, rate, starts[starts < frames], frames)
+            factors += [decay_factor([trace[part] for part in parts], rate) for trace in traces if varies(trace)]
+        found = np.array(factors)
+        usable = found[(found > 0) & (found < 1 if p.tau == "estimate" else np.isfinite(found))]
+        if 2 * usable.size <= np.isfinite(found).sum() or not usable.size:
             raise DataError(
                 "deconvolution: the decay time cannot be estimated from these traces.",
-                f"Only {usable.size} of {factors.size} ROIs have an autocovariance that decays.",
+                f"Only {usable.size} of {source.shape[1]} ROIs have an autocovariance that decays.",
                 "Give it in seconds: --set deconvolution.tau=0.7",
             )
-        tau = -1.0 / (workspace.rate_hz * math.log(float(np.median(usable))))
-        LOGGER.info("deconvolution: decay time %.3g s, the median of %d ROIs.", tau, usable.size)
+        middle = float(np.median(usable))
+        tau = -1.0 / (rate * math.log(middle)) if middle < 1 else math.inf
+        if p.tau == "range":
+            tau = float(np.clip(tau, *kinetics(workspace.indicator).tau_range))
+        LOGGER.info("deconvolution: decay time %.3g s, from the median of %d ROIs.", tau, usable.size)
         return tau
 
-    def _spikes(self, traces: np.ndarray, levels: np.ndarray, tau: float, rate_hz: float) -> np.ndarray:
-        """Return spikes, shape (roi, time), from one process or several."""
+    def _prepared(
+        self, source: zarr.Array, tile: slice, rate_hz: float, starts: np.ndarray, frames: int | None = None
+    ) -> np.ndarray:
+        """Return ROIs as traces without their baseline, float32 (float64 if the source is), shape (roi, time)."""
         p = self.params
-        if p.penalty == "nnls" and p.baseline is not None:
-            rows = levels > 0
-            traces[rows] -= np.nanpercentile(traces[rows], p.baseline, axis=1, keepdims=True)
-        if p.jobs == 1 or len(traces) < p.jobs:
-            return infer_many(traces, levels, tau, rate_hz, p.penalty)
-        shares = np.array_split(np.arange(len(traces)), p.jobs)
-        with ProcessPoolExecutor(p.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-            tasks = [pool.submit(infer_many, traces[i], levels[i], tau, rate_hz, p.penalty) for i in shares]
-            return np.concatenate([task.result() for task in tasks])
+        kind = np.float64 if source.dtype == np.float64 else np.float32
+        traces = np.ascontiguousarray(np.asarray(source[:frames, tile]).T, dtype=kind)
+        if p.baseline is None:
+            return traces
+        if p.baseline == "maximin":
+            stretches = events.stretch_slices(starts, traces.shape[1])
+            return events.subtract_maximin(traces, stretches, p.window, p.sigma, rate_hz)
+        return events.subtract_percentile(traces, float(p.baseline))
+
+    @contextmanager
+    def _workers(self, source: zarr.Array) -> Iterator[ProcessPoolExecutor | None]:
+        """Give worker processes for what cannot run on threads, where there is enough of it."""
+        threads = self.params.penalty == "nnls" and self.params.order == 1
+        jobs = min(self._jobs, source.shape[1])
+        if threads or jobs == 1 or (source.size < POOL_SAMPLES and not self.params.jobs):
+            yield None
+            return
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            yield pool
+
+    @property
+    def _jobs(self) -> int:
+        return self.params.jobs or cores()
+
+    def _spikes(
+        self, traces: np.ndarray, model: Model, starts: np.ndarray, pool: ProcessPoolExecutor | None
+    ) -> np.ndarray:
+        """Return events per frame in the traces' unit, shape (roi, time)."""
+        if model.penalty == "nnls" and model.rise == 0:
+            return nonnegative_spikes(traces, model.tau, model.rate_hz, starts, self._jobs)
+        if pool is None:
+            return infer_many(traces, starts, model)
+        shares = np.array_split(np.arange(len(traces)), min(len(traces), SHARES * self._jobs))
+        tasks = [pool.submit(infer_many, traces[rows], starts, model) for rows in shares]
+        return np.concatenate([task.result() for task in tasks])
+
+    def _timed(self, spikes: np.ndarray, delay: float, rate_hz: float, starts: np.ndarray) -> np.ndarray:
+        """Move events to where their spikes were, then smooth them."""
+        stretches = events.stretch_slices(starts, spikes.shape[1])
+        spikes = events.earlier(spikes, delay, rate_hz, stretches) if delay else spikes
+        spikes = events.smoothed(spikes, self.params.smooth, rate_hz, stretches) if self.params.smooth else spikes
+        return spikes.astype(np.float32, copy=False)
+
+    def _quantum(self, spikes: np.ndarray, levels: np.ndarray, rate_hz: float) -> np.ndarray:
+        """Return the size of one spike's event in each ROI, from the leading frames; NaN where it is not known."""
+        if self.params.quantum != "roi":
+            return np.full(len(spikes), self.params.quantum or np.nan)
+        frames = max(1, int(self.params.fit_until * spikes.shape[1] + 1e-9))
+        return events.quanta(spikes[:, :frames], events.noise_sd_of_level(levels, rate_hz), rate_hz)
+
+    def _keep(self, workspace: Workspace, target: zarr.Array, levels: np.ndarray, quantum: np.ndarray) -> None:
+        """Put noise levels and quanta beside the spikes, and divide by the quanta."""
+        p = self.params
+        prefix = "deconvolution" if p.output == "spikes" else p.output
+        target.attrs.update({"noise_level": levels.tolist(), "noise_level_unit": "%/√Hz, of ΔF/F"})
+        workspace.keep("qc", f"{prefix}_noise_level", ("roi",), levels, "%/√Hz, of ΔF/F", input=p.input)
+        if p.quantum is None:
+            return
+        if p.quantum == "roi":
+            quantum = _filled(quantum)
+        workspace.keep("qc", f"{prefix}_quantum", ("roi",), quantum, str(workspace[p.input].attrs["units"]))
+        for (tile,) in tiles(target):
+            target[:, tile] = np.asarray(target[:, tile]) / quantum[tile].astype(np.float32)
 
     def methods(self) -> str:
         """Return one sentence for a methods section."""
@@ -148,21 +269,32 @@ class Deconvolution(Step):
         tau = {
             "indicator": "that recommended for the indicator",
             "estimate": "the median over ROIs of the autocovariance's decay",
+            "range": "the median over ROIs of the autocovariance's decay, kept within the indicator's published range",
         }.get(str(p.tau), f"{p.tau} s")
-        return f"Spikes were inferred from '{p.input}' by {how} AR(1) deconvolution (OASIS; decay time constant {tau})."
-
-
-def _traces(source: zarr.Array, tile: slice) -> np.ndarray:
-    """Return ROIs as float64 traces, shape (roi, time)."""
-    return np.ascontiguousarray(np.asarray(source[:, tile]).T, dtype=np.float64)
-
-
-def _indicator_tau(indicator: str) -> float:
-    name = indicator.lower().split(" ")[0]
-    if name not in DECAY:
-        raise ConfigError(
-            f"deconvolution: no decay time is on record for the indicator '{indicator}'.",
-            f"On record: {', '.join(f'{key} {value:g} s' for key, value in DECAY.items())}.",
-            "Give it in seconds (--set deconvolution.tau=0.7), or estimate it (--set deconvolution.tau=estimate)",
+        extras = [f"decay time constant {tau}"]
+        if p.rise != 0:
+            peak = "the indicator's" if p.rise == "indicator" else f"{p.rise:g} s"
+            what = "events moved earlier by the mean delay of the rise" if p.order == 1 else "rise modelled"
+            extras.append(f"{what}, time to peak {peak}")
+        extras += [f"Gaussian of {p.smooth:g} s SD"] if p.smooth else []
+        extras += ["in units of the size of one spike's event"] if p.quantum is not None else []
+        return (
+            f"Spikes were inferred from '{p.input}' by {how} AR({p.order}) deconvolution (OASIS; {'; '.join(extras)})."
         )
-    return DECAY[name]
+
+
+def _filled(quantum: np.ndarray) -> np.ndarray:
+    """Give ROIs without enough isolated events the median quantum of the others, and say so."""
+    unknown = ~np.isfinite(quantum)
+    if unknown.all():
+        raise DataError(
+            "deconvolution: the size of one spike's event cannot be estimated.",
+            f"None of {quantum.size} ROIs has {events.LEAST_EVENTS} isolated events above the noise.",
+            "Give it in the input's unit: --set deconvolution.quantum=0.2",
+        )
+    if unknown.any():
+        LOGGER.warning(
+            "deconvolution: %d of %d ROIs have too few isolated events; they take the median quantum of the others.",
+            *(unknown.sum(), quantum.size),
+        )
+    return np.where(unknown, np.median(quantum[~unknown]), quantum)

@@ -11,9 +11,9 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.preprocess.ar1 import decay_factor, noise_level
+from neurodyn.preprocess.ar1 import decay_factor, noise_sd
 from neurodyn.preprocess.deconvolution import Deconvolution, DeconvolutionParams
-from neurodyn.preprocess.dff import maximin
+from neurodyn.preprocess.baselines import maximin
 
 RATE, TAU = 30.0, 0.7
 
@@ -44,7 +44,7 @@ def test_without_noise_the_spikes_come_back_exactly(make_workspace):
     workspace = make_workspace(RATE, dff=dff.astype("f8"))
     np.testing.assert_allclose(run(workspace), spikes, atol=1e-5)
     assert workspace["spikes"].attrs["tau"] == TAU
-    assert workspace["spikes"].attrs["units"] == "events, a.u. per frame"
+    assert workspace["spikes"].attrs["units"] == "events, arbitrary, per frame"
 
 
 @pytest.mark.parametrize("penalty", ["nnls", "l1", "l0"])
@@ -73,9 +73,9 @@ def test_a_baseline_percentile_takes_an_offset_away(make_workspace):
 def test_noise_and_decay_are_measured_from_the_trace():
     rng = np.random.default_rng(3)
     white = 0.3 * rng.normal(size=20_000)
-    assert noise_level(white) == pytest.approx(0.3, rel=0.05)
+    assert noise_sd(white) == pytest.approx(0.3, rel=0.05)
     dff, _ = simulate(rois=1, frames=40_000, noise=0.5, seed=4)
-    assert decay_factor(dff[:, 0].astype("f8")) == pytest.approx(math.exp(-1 / (TAU * RATE)), abs=0.01)
+    assert decay_factor([dff[:, 0].astype("f8")], RATE) == pytest.approx(math.exp(-1 / (TAU * RATE)), abs=0.01)
 
 
 def test_short_traces_warn_about_nothing(make_workspace):

@@ -1,0 +1,176 @@
+"""Traces before and inferred events after deconvolution: stretches, baseline, noise, timing, smoothing, units."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
+from neurodyn.preprocess.baselines import maximin
+
+GAP_FRAMES = 1.5
+TRUNCATE = 4.0
+NORMAL_QUARTILE = 0.6744897501960817
+BURST_SECONDS = 0.1
+ISOLATION_SECONDS = 0.5
+NOISE_FACTOR = 4.0
+LEAST_EVENTS = 5
+
+
+def stretch_starts(time: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Return the first frame of every stretch that no gap of 1.5 frames or more interrupts.
+
+    Parameters
+    ----------
+    time
+        Frame times, s, shape (time,).
+    """
+    return np.r_[0, np.flatnonzero(np.diff(time) * rate_hz > GAP_FRAMES) + 1].astype(np.int64)
+
+
+def stretch_slices(starts: np.ndarray, frames: int) -> list[slice]:
+    """Return the stretches as slices of time."""
+    return [slice(int(a), int(b)) for a, b in zip(starts, np.r_[starts[1:], frames], strict=True)]
+
+
+def subtract_percentile(traces: np.ndarray, percentile: float) -> np.ndarray:
+    """Subtract a percentile of each trace, shape (trace, time); traces without a finite frame stay as they are."""
+    rows = np.isfinite(traces).any(axis=1)
+    out = traces.copy()
+    out[rows] -= np.nanpercentile(traces[rows], percentile, axis=1, keepdims=True)
+    return out
+
+
+def subtract_maximin(
+    traces: np.ndarray, stretches: list[slice], window: float, sigma: float, rate_hz: float
+) -> np.ndarray:
+    """Subtract the rolling maximum of the rolling minimum of each smoothed trace, stretch by stretch.
+
+    Parameters
+    ----------
+    traces
+        ΔF/F, shape (trace, time); NaN frames are bridged linearly for the baseline and stay NaN.
+    window
+        Length of the rolling windows, s; the longest odd number of frames in a stretch where that is shorter.
+    sigma
+        Standard deviation of the Gaussian, s.
+    """
+    out = traces.copy()
+    for part in stretches:
+        frames = min(2 * int(window * rate_hz / 2) + 1, 2 * ((part.stop - part.start - 1) // 2) + 1)
+        for row in range(len(traces)):
+            trace = bridged(traces[row, part])
+            out[row, part] -= maximin(trace[None], frames, sigma * rate_hz)[0].astype(traces.dtype)
+    return out
+
+
+def bridged(trace: np.ndarray) -> np.ndarray:
+    """Return a trace with NaN frames interpolated linearly, shape (time,); all zero where nothing is finite."""
+    finite = np.isfinite(trace)
+    if finite.all():
+        return trace
+    frames = np.arange(trace.size)
+    return np.interp(frames, frames[finite], trace[finite]) if finite.any() else np.zeros_like(trace)
+
+
+def noise_levels(traces: np.ndarray, starts: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Return the standardised noise level ν = 100 median |x(t+1) - x(t)| / √rate of each trace, %/√Hz for ΔF/F.
+
+    Rupprecht et al., Nat Neurosci 24, 1324 (2021): about 1 in very good recordings, above 5 in poor ones; comparable
+    between frame rates.
+
+    Parameters
+    ----------
+    traces
+        ΔF/F, shape (trace, time); NaN frames and steps across gaps are left out.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (trace,); 0 where no step is finite.
+    """
+    steps = np.abs(np.diff(traces, axis=1))
+    if starts.size > 1:
+        steps = np.delete(steps, starts[1:] - 1, axis=1)
+    levels = np.zeros(len(traces))
+    rows = np.isfinite(steps).any(axis=1)
+    whole = np.isfinite(steps).all()
+    levels[rows] = np.median(steps[rows], axis=1) if whole else np.nanmedian(steps[rows], axis=1)
+    return 100 * levels / math.sqrt(rate_hz)
+
+
+def noise_sd_of_level(level: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Return the standard deviation of white noise, ΔF/F, that has the noise level ν: ν √rate / (100 · 0.954)."""
+    return level * math.sqrt(rate_hz) / (100 * math.sqrt(2) * NORMAL_QUARTILE)
+
+
+def earlier(spikes: np.ndarray, delay: float, rate_hz: float, stretches: list[slice]) -> np.ndarray:
+    """Move events earlier in time, split between neighbouring frames; their sum is kept within each stretch.
+
+    Parameters
+    ----------
+    spikes
+        Events per frame, shape (trace, time); NaN frames count as empty and stay NaN.
+    delay
+        By how much, s.
+    """
+    out = np.where(np.isfinite(spikes), 0.0, np.nan).astype(spikes.dtype)
+    whole, part = divmod(delay * rate_hz, 1)
+    for stretch in stretches:
+        values = np.nan_to_num(spikes[:, stretch])
+        for shift, weight in ((int(whole), 1 - part), (int(whole) + 1, part)):
+            shift = min(shift, values.shape[1])
+            out[:, stretch.start : stretch.stop - shift] += weight * values[:, shift:]
+            out[:, stretch.start] += weight * values[:, :shift].sum(axis=1)
+    return out
+
+
+def smoothed(spikes: np.ndarray, sd: float, rate_hz: float, stretches: list[slice]) -> np.ndarray:
+    """Smooth events with a Gaussian, stretch by stretch, mirrored at the ends; NaN frames count as empty and stay NaN.
+
+    Parameters
+    ----------
+    spikes
+        Events per frame, shape (trace, time).
+    sd
+        Standard deviation, s.
+    """
+    out = spikes.copy()
+    for stretch in stretches:
+        values = np.nan_to_num(spikes[:, stretch])
+        soft = gaussian_filter1d(values, sd * rate_hz, axis=1, mode="reflect", truncate=TRUNCATE)
+        out[:, stretch] = np.where(np.isfinite(spikes[:, stretch]), soft, np.nan)
+    return out
+
+
+def quanta(spikes: np.ndarray, noise: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Estimate the size of one spike's event in each trace: the median of its isolated events.
+
+    An event is the sum over 0.1 s about a local maximum; it counts if it exceeds four times the noise and no other such
+    event lies within 0.5 s. In sparsely firing cells most of these are single spikes; in cells that fire in bursts
+    only, the quantum is a burst.
+
+    Parameters
+    ----------
+    spikes
+        Events per frame, shape (trace, time).
+    noise
+        Standard deviation of the trace's noise, in the unit of the events, shape (trace,).
+
+    Returns
+    -------
+    np.ndarray
+        Shape (trace,); NaN where there are fewer than five such events.
+    """
+    half, apart = max(1, round(BURST_SECONDS * rate_hz / 2)), max(1, round(ISOLATION_SECONDS * rate_hz))
+    found = np.full(len(spikes), np.nan)
+    for row, (trace, sd) in enumerate(zip(np.nan_to_num(spikes), noise, strict=True)):
+        total = np.convolve(trace, np.ones(2 * half + 1), "same")
+        peaks = np.flatnonzero((total == maximum_filter1d(total, 2 * half + 1)) & (total > NOISE_FACTOR * sd))
+        peaks = peaks[np.r_[True, np.diff(peaks) > half]] if peaks.size else peaks  # a plateau is one event
+        gaps = np.r_[apart + 1, np.diff(peaks), apart + 1]
+        sizes = total[peaks[(gaps[:-1] > apart) & (gaps[1:] > apart)]]
+        if sizes.size >= LEAST_EVENTS:
+            found[row] = np.median(sizes)
+    return found
