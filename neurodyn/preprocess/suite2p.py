@@ -24,7 +24,7 @@ from neurodyn.core.provenance import version
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import write_tree
-from neurodyn.preprocess.deconvolution import DECAY
+from neurodyn.preprocess.indicators import KINETICS, known
 
 Progress = Callable[[str, float], None]
 
@@ -190,8 +190,8 @@ def _settings(
 ) -> dict[str, Any]:
     """Return suite2p's defaults with ours and the user's changes, merged key by key."""
     chosen = suite2p.default_settings()
-    name = recording.indicator.lower().split(" ")[0]
-    timing = {"fs": recording.rate_hz, "tau": tau or DECAY.get(name, chosen["tau"])}
+    name = known(recording.indicator)
+    timing = {"fs": recording.rate_hz, "tau": tau or (KINETICS[name].tau if name else chosen["tau"])}
     for layer in (ALWAYS, FAST if fast else {}, timing, changes):
         _update(chosen, layer, "")
     return chosen
