@@ -8,7 +8,8 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from neurodyn.core.errors import DataError
-from neurodyn.preprocess.dff import Dff, DffParams, decimated_percentile, maximin, rolling_percentile
+from neurodyn.preprocess.baselines import decimated_percentile, maximin, rolling_percentile
+from neurodyn.preprocess.dff import Dff, DffParams
 
 
 def run(workspace, **params):
