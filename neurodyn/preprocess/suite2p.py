@@ -90,7 +90,7 @@ def extract(
     changes = copy.deepcopy(dict(settings or {}))
     fast, cells_only = changes.pop("fast", fast), changes.pop("cells_only", cells_only)
     _check(recording, variable)
-    suite2p = _import()
+    suite2p = import_suite2p()
     chosen = _settings(suite2p, recording, changes, tau, fast)
     _check_device(device)
     with locked(target):
@@ -158,7 +158,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _import() -> ModuleType:
+def import_suite2p() -> ModuleType:
     """Import suite2p, and remove the empty folder it makes in the home folder.
 
     Raises
