@@ -11,6 +11,7 @@ Lohani, Moberly et al., Nat Neurosci 25, 1706 (2022).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -19,6 +20,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 Output = Literal["denoise", "subtract"]
+Form = Literal["stable", "literal"]
 Noise = tuple[float, float]
 
 EDGE_MARGIN = 1.02
@@ -160,3 +162,74 @@ def literal_estimate(
 def _pseudo_inverse(matrix: np.ndarray) -> np.ndarray:
     """Return the pseudo-inverse with the tolerance d ε that MATLAB's pinv has."""
     return np.linalg.pinv(matrix, rcond=matrix.shape[0] * np.finfo(np.float64).eps, hermitian=True)
+
+
+def varying(joint: np.ndarray) -> np.ndarray:
+    """Return which pixels of a patch vary in both channels, bool, shape (p,)."""
+    return np.asarray(np.diag(joint) > np.finfo(np.float32).eps ** 2).reshape(2, -1).all(axis=0)
+
+
+def estimate(
+    joint: np.ndarray,
+    centres: np.ndarray,
+    frames: float,
+    output: Output = "denoise",
+    noise: Noise | None = None,
+    form: Form = "stable",
+) -> Estimate:
+    """Estimate from the pixels that vary; centre pixels that do not keep their own value.
+
+    Parameters
+    ----------
+    joint
+        Covariance of both channels, shape (2 p, 2 p).
+    centres
+        Pixels to estimate, shape (centre,).
+    noise
+        Noise variances of the channels, or None for the median eigenvalues.
+    form
+        "stable" or "literal".
+    """
+    vary, p = varying(joint), joint.shape[0] // 2
+    if not vary[centres].any():
+        return Estimate(np.eye(p, 2 * p)[centres], (0.0, 0.0), 0, False)
+    kept = np.flatnonzero(np.tile(vary, 2))
+    inner = np.searchsorted(np.flatnonzero(vary), centres[vary[centres]])
+    part = joint[np.ix_(kept, kept)]
+    if form == "literal":
+        found = literal_estimate(part, inner, output, noise)
+    else:
+        found = stable_estimate(part, inner, frames, output, noise)
+    weights = np.eye(p, 2 * p)[centres]
+    weights[np.ix_(vary[centres], kept)] = found.weights
+    return dataclasses.replace(found, weights=weights)
+
+
+def correlations(weights: np.ndarray, joint: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the correlation with the reference of the signal and of the output, 0 where one is constant.
+
+    Parameters
+    ----------
+    weights
+        Shape (centre, 2 p).
+    joint
+        Covariance of both channels, shape (2 p, 2 p).
+
+    Returns
+    -------
+    tuple
+        Before and after, each shape (centre,).
+    """
+    p = joint.shape[0] // 2
+    power = np.diag(joint)
+    made = np.einsum("ci,ij,cj->c", weights, joint, weights, optimize=True)
+    pairs = (
+        (joint[centres, centres + p], power[centres]),
+        ((weights @ joint)[np.arange(centres.size), centres + p], made),
+    )
+    scales = [np.sqrt(np.maximum(own * power[centres + p], 0)) for _, own in pairs]
+    before, after = (
+        np.divide(cross, scale, out=np.zeros(centres.size), where=scale > 0)
+        for (cross, _), scale in zip(pairs, scales, strict=True)
+    )
+    return before, after
