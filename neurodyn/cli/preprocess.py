@@ -64,7 +64,9 @@ def preprocess(
     targets = _targets(inputs, output)
     if common.dry_run:
         lines = [f"{source} -> {target}" for source, target in targets]
-        common.plan([*lines, *(str(step) for step in steps.describe())], steps=steps.describe())
+        reading = "source: read once for its checksum, once to copy and to look at it"
+        reading += ", once to tell the channels apart" if options.demux == "correlation" else ""
+        common.plan([*lines, reading, *steps.plan()], steps=steps.describe())
         return
     if jobs > 1 and len(targets) > 1:
         _in_parallel(targets, jobs)

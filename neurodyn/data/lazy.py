@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,23 @@ class DiskArray(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        return np.asarray(self.source[key])
+        owner = self.source
+        while hasattr(owner, "source"):
+            owner = owner.source
+        if not isinstance(owner, np.memmap):
+            return np.asarray(self.source[key])
+        values = np.array(self.source[key])
+        _forget(owner)
+        return values
+
+
+def _forget(mapped: np.memmap) -> None:
+    """Take a memory map's pages out of this process, so that memory does not grow with what was read."""
+    base: Any = mapped
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def lazy(dims: tuple[str, ...], source: Any) -> xr.Variable:

@@ -104,6 +104,15 @@ class Chain:
             for name, step in self.steps
         ]
 
+    def plan(self) -> list[str]:
+        """Return one line per step: what it reads, how often, and what it makes."""
+        times = {1: "once", 2: "twice"}
+        return [
+            f"{name}: reads {', '.join(step.requires)} {times.get(step.passes, f'{step.passes} times')}, "
+            f"makes {', '.join(step.provides)}"
+            for name, step in self.steps
+        ]
+
     def methods(self) -> str:
         """Return a methods paragraph, one sentence per step."""
         return " ".join(step.methods() for _, step in self.steps)

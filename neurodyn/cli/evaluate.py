@@ -1,0 +1,69 @@
+"""`neurodyn evaluate`: inferred activity against ground truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurodyn.cli.common import Out
+from neurodyn.cli.console import Common, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    command(app, "evaluate")(evaluate)
+
+
+def evaluate(
+    common: Common,
+    sources: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings, with recorded spikes.")],
+    metric: Annotated[str, typer.Option("--metric", help="What to score: spikes.")] = "spikes",
+    features: Annotated[
+        str | None,
+        typer.Option("--features", help="Comma-separated: spikes, spikes_suite2p, dff, …", show_default=False),
+    ] = None,
+    output: Out = None,
+) -> None:
+    """Score inferred spikes against recorded ones, cell by cell, and print where the table is."""
+    from neurodyn.cli.decode import table
+    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.registry import unknown
+    from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
+
+    if metric != "spikes":
+        raise unknown("metric", metric, ["spikes"])
+    layers = [load_yaml(common.config)] if common.config else []
+    layers += [Layer({"features": features.split(",")}, "flags")] if features else []
+    config = validate(SpikeScoreConfig, resolve([*layers, *layer_from_sets(common.sets or [])]))
+    recordings = [path for source in sources for path in recordings_in(source)]
+    folder = output or Path("spike-scores")
+    if common.dry_run:
+        common.plan([f"{path} -> {folder / 'scores.csv'}" for path in recordings], **config.model_dump())
+        return
+    path = score_spikes(recordings, folder, config)
+    common.say(table(path))
+    common.product(path)
+
+
+def recordings_in(source: Path) -> list[Path]:
+    """Return a recording itself, or every recording in a folder, by name.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    from neurodyn.core.errors import DataError
+
+    if (source / "zarr.json").is_file():
+        return [source]
+    found = sorted(source.glob("*.zarr")) if source.is_dir() else []
+    if not found:
+        raise DataError(
+            f"{source} holds no recording.",
+            "Expected a recording (.zarr folder), or a folder of them.",
+            "Make them first: neurodyn preprocess FILE… -o DIR --chain spikes",
+        )
+    return found

@@ -1,0 +1,200 @@
+"""Score inferred activity against recorded spikes: cells of many recordings into one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from neurodyn.core.config import Params
+from neurodyn.core.errors import DataError
+from neurodyn.core.files import clear_partials, locked, write_json
+from neurodyn.core.provenance import version
+from neurodyn.data.recording import Recording
+from neurodyn.data.scores import Score, write_scores
+from neurodyn.metrics.intervals import bootstrap_interval
+from neurodyn.metrics.spike_inference import paired_bins, pearson
+from neurodyn.preprocess.events import stretch_slices, stretch_starts
+
+EVERY = "every dataset"
+
+
+class SpikeScoreConfig(Params):
+    """How inferred activity is compared with recorded spikes."""
+
+    features: tuple[str, ...] = Field(
+        default=(), description="variables to score, the first against each other one (default: spikes*, then dff)"
+    )
+    slow_hz: float = Field(default=7.5, gt=0, description="bins per second of the slow comparison")
+    slow_smooth: float = Field(
+        default=0.2, ge=0, description="standard deviation of the Gaussian on both courses of the slow comparison, s"
+    )
+    fast_hz: float = Field(
+        default=25.0, gt=0, description="bins per second of the fast comparison, which is not smoothed"
+    )
+    bootstraps: int = Field(default=2000, ge=100, description="resamples of cells for the intervals")
+    seed: int = Field(default=0, ge=0, description="seed of the resamples")
+
+    @property
+    def measures(self) -> dict[str, tuple[float, float]]:
+        """Metric name -> bins per second, Gaussian in s."""
+        slow = f"r at {self.slow_hz:g} Hz, {1000 * self.slow_smooth:g} ms"
+        return {slow: (self.slow_hz, self.slow_smooth), f"r at {self.fast_hz:g} Hz": (self.fast_hz, 0.0)}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell's correlations.
+
+    Parameters
+    ----------
+    dataset, name
+        Where it is from.
+    values
+        (feature, metric) -> Pearson's r.
+    """
+
+    dataset: str
+    name: str
+    values: dict[tuple[str, str], float]
+
+
+def score_spikes(paths: Sequence[Path], out: Path, config: SpikeScoreConfig) -> Path:
+    """Correlate every feature of every cell with the cell's recorded spikes.
+
+    A dataset's value is the mean over its cells, its interval a bootstrap over cells; differences between the first
+    feature and the others are paired by cell. Cells without spikes, or with a constant feature, have no correlation
+    and are left out of a mean.
+
+    Parameters
+    ----------
+    paths
+        Recordings with a group `truth`: `spike_time` and `spike_roi`, or `spikes` per frame.
+    out
+        Folder for scores.csv and evaluate.json.
+
+    Returns
+    -------
+    pathlib.Path
+        The table of scores.
+
+    Raises
+    ------
+    DataError
+        If a recording has no recorded spikes or lacks a feature.
+    """
+    recordings = [Recording.open(path) for path in paths]
+    features = config.features or _default_features(recordings[0])
+    cells = [cell for recording in recordings for cell in _cells(recording, features, config)]
+    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
+    groups = {name: [cell for cell in cells if cell.dataset == name] for name in datasets}
+    groups |= {EVERY: cells} if len(datasets) > 1 else {}
+    scores = [row for name, group in groups.items() for row in _rows(name, group, features, config)]
+    table = out / "scores.csv"
+    with locked(table):
+        clear_partials(table)
+        made = {"recordings": [str(path) for path in paths], "version": version(), "features": list(features)}
+        write_json(out / "evaluate.json", made | {"config": config.model_dump(mode="json")})
+        return write_scores(table, scores)
+
+
+def _default_features(recording: Recording) -> tuple[str, ...]:
+    names = sorted(name for name in recording.variables if name.startswith("spikes"))
+    found = (*names, *(name for name in ("dff",) if name in recording.variables))
+    if not found:
+        raise DataError(
+            f"Recording '{recording.session}' has nothing to score.",
+            f"Found: {', '.join(recording.variables)}; expected inferred spikes, or dff.",
+            "Infer them first (neurodyn preprocess --chain spikes), or name them: --features NAME",
+        )
+    return found
+
+
+def _cells(recording: Recording, features: Sequence[str], config: SpikeScoreConfig) -> list[Cell]:
+    dataset = str(recording.tree.attrs.get("dataset", recording.session))
+    signals = {name: recording[name].values for name in features}
+    starts = stretch_starts(recording.time, recording.rate_hz)
+    stretches = [part for part in stretch_slices(starts, recording.time.size) if part.stop - part.start > 1]
+    found = []
+    for roi, spikes in enumerate(_spike_times(recording)):
+        values = {
+            (name, metric): pearson(
+                [
+                    paired_bins(signal[part, roi], recording.time[part], 1 / recording.rate_hz, spikes, *how)
+                    for part in stretches
+                ]
+            )
+            for name, signal in signals.items()
+            for metric, how in config.measures.items()
+        }
+        found.append(Cell(dataset, f"{recording.session}:{roi}", values))
+    return found
+
+
+def _spike_times(recording: Recording) -> list[np.ndarray]:
+    """Return each ROI's recorded spike times, s."""
+    truth = recording.table("truth")
+    rois = int(recording.neural.sizes.get("roi", 0))
+    if truth is not None and {"spike_time", "spike_roi"} <= set(truth.variables):
+        time, roi = truth["spike_time"].values, truth["spike_roi"].values
+        return [time[roi == index] for index in range(rois)]
+    if truth is not None and "spikes" in truth and truth["spikes"].dims == ("time", "roi"):
+        return [np.repeat(recording.time, counts) for counts in _counts(truth["spikes"]).T]
+    raise DataError(
+        f"Recording '{recording.session}' has no recorded spikes.",
+        "Expected spike_time and spike_roi, or spikes, in the group 'truth'.",
+        "Read ground truth (--reader cascade), or simulate: neurodyn simulate two-photon -o FILE",
+    )
+
+
+def _counts(spikes: xr.DataArray) -> np.ndarray:
+    return np.asarray(spikes.values, dtype=np.int64)
+
+
+def _rows(session: str, cells: Sequence[Cell], features: Sequence[str], config: SpikeScoreConfig) -> list[Score]:
+    """Return a dataset's rows: cells one by one, their mean, and the mean of paired differences."""
+    rows = []
+    for metric in config.measures:
+        for name in features:
+            values = np.array([cell.values[name, metric] for cell in cells])
+            if session != EVERY:
+                rows += [
+                    _row(session, name, metric, cell.name, np.array([value]), config)
+                    for cell, value in zip(cells, values, strict=True)
+                ]
+            rows.append(_row(session, name, metric, "all", values, config))
+        for other in features[1:]:
+            gains = np.array([cell.values[features[0], metric] - cell.values[other, metric] for cell in cells])
+            rows.append(_row(session, f"{features[0]} minus {other}", metric, "all", gains, config))
+    return rows
+
+
+def _row(session: str, feature: str, metric: str, fold: str, values: np.ndarray, config: SpikeScoreConfig) -> Score:
+    finite = values[np.isfinite(values)]
+    mean = float(finite.mean()) if finite.size else float("nan")
+    low, high = bootstrap_interval(
+        lambda index: float(finite[index].mean()), finite.size, resamples=config.bootstraps, seed=config.seed
+    )
+    lost = values.size - finite.size
+    return Score(
+        session=session,
+        model="none",
+        seed=config.seed,
+        split="recorded",
+        target="spikes",
+        metric=metric,
+        fold=fold,
+        value=mean,
+        ci_low=low,
+        ci_high=high,
+        null_mean=float("nan"),
+        p=float("nan"),
+        n=int(finite.size),
+        unit="cells",
+        features=feature,
+        note=f"{lost} cells have no correlation" if lost else "",
+    )
