@@ -92,8 +92,10 @@ class Hdf5Reader(Reader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of an HDF5 file."""
-        return path.is_file() and path.suffix.lower() in cls.suffixes
+        """Say whether the name is that of an HDF5 file; CaImAn's results have a reader of their own."""
+        from neurodyn.data.caiman import is_caiman
+
+        return path.is_file() and path.suffix.lower() in cls.suffixes and not is_caiman(path)
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -8,6 +8,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
 from neurodyn.data.sources import refuse_others
+from neurodyn.data.zarr_arrays import is_foreign
 
 
 class ZarrReader(Reader):
@@ -17,8 +18,8 @@ class ZarrReader(Reader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the path is a Zarr folder."""
-        return path.is_dir() and (path.suffix == ".zarr" or (path / "zarr.json").is_file())
+        """Say whether the path is a Zarr folder, and not another program's."""
+        return path.is_dir() and (path.suffix == ".zarr" or (path / "zarr.json").is_file()) and not is_foreign(path)
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

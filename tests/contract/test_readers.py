@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import scipy.io
 import tifffile
+import zarr
 
 from neurodyn.core.errors import DataError, NeurodynError
 from neurodyn.data.nwb import write_nwb
 from neurodyn.data.readers import READERS, ReadOptions, read
 from neurodyn.data.recording import Recording
+from tests.data import makers
 
 FS = 20.0
 FRAMES = 512
@@ -61,6 +63,41 @@ def _matlab(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
     return folder / "source.mat", ReadOptions(fs=FS), MOVIE
 
 
+def _wfield(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    MOVIE.tofile(folder / "source_1_48_64_uint16.dat")
+    return folder / "source_1_48_64_uint16.dat", ReadOptions(fs=FS, session="source"), MOVIE
+
+
+def _wfield_results(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    (folder / "source").mkdir()
+    np.save(folder / "source" / "U.npy", np.ones((48, 64, TRACES.shape[1]), np.float32))
+    np.save(folder / "source" / "SVTcorr.npy", TRACES.T)
+    return folder / "source", ReadOptions(fs=FS), TRACES
+
+
+def _zarr(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    array = zarr.create_array(folder / "source.zarr", shape=MOVIE.shape, dtype=MOVIE.dtype, chunks=(64, 48, 64))
+    array[:] = MOVIE
+    return folder / "source.zarr", ReadOptions(fs=FS), MOVIE
+
+
+def _caiman(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    return makers.caiman(folder / "source.hdf5", TRACES.T, YrA=np.zeros_like(TRACES.T)), ReadOptions(), TRACES
+
+
+def _sbx(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    return makers.scanbox(folder / "source.sbx", MOVIE), ReadOptions(), MOVIE
+
+
+def _nd2(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    return makers.nd2(folder / "source.nd2", MOVIE[..., None], 1000 / FS), ReadOptions(), MOVIE
+
+
+def _video(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    grey = (MOVIE >> 4).astype(np.uint8)
+    return makers.video(folder / "source.avi", grey, fps=FS), ReadOptions(), grey
+
+
 MAKERS = {
     "recording": _recording,
     "tiff": _tiff,
@@ -69,10 +106,20 @@ MAKERS = {
     "suite2p": _suite2p,
     "nwb": _nwb,
     "matlab": _matlab,
+    "wfield": _wfield,
+    "wfield-results": _wfield_results,
+    "zarr": _zarr,
+    "caiman": _caiman,
+    "sbx": _sbx,
+    "nd2": _nd2,
+    "video": _video,
 }
+SAY_THEIR_RATE = ("recording", "nwb", "caiman", "sbx", "nd2", "video")
+NAMES = {"wfield-results": "svd"}  # of the variable, where it is not fluorescence
+UNITS = {"wfield-results": "ΔF/F of components", "caiman": "a.u."}
 
 
-TAKE_TRIALS = ("hdf5", "numpy", "matlab")
+TAKE_TRIALS = ("hdf5", "numpy", "matlab", "zarr")
 
 
 @pytest.fixture(scope="module", params=READERS.names())
@@ -87,26 +134,26 @@ def test_is_found_by_looking_at_the_source(source):
 
 
 def test_values_shape_units_time_and_session(source):
-    _, path, options, expected = source
+    name, path, options, expected = source
     recording = read(path, options)
-    fluorescence = recording["fluorescence"]
+    fluorescence = recording[NAMES.get(name, "fluorescence")]
     assert fluorescence.shape == expected.shape
     assert fluorescence.dtype == expected.dtype
-    assert fluorescence.attrs["units"] == "counts"
+    assert fluorescence.attrs["units"] == UNITS.get(name, "counts")
     np.testing.assert_array_equal(fluorescence.values, expected)
     np.testing.assert_allclose(recording.time, np.arange(len(expected)) / FS)
     assert (recording.session, recording.rate_hz) == ("source", FS)
 
 
 def test_any_slice_is_the_slice_of_the_whole(source):
-    _, path, options, expected = source
-    fluorescence = read(path, options)["fluorescence"]
+    name, path, options, expected = source
+    fluorescence = read(path, options)[NAMES.get(name, "fluorescence")]
     for key in (np.s_[5:300:7], np.s_[17], np.s_[10:20, 3:9], np.s_[-4:, ::2], np.s_[[4, 2, 40]], np.s_[100:100]):
         np.testing.assert_array_equal(fluorescence[key].values, expected[key])
 
 
 def test_reading_does_not_load_the_data(source):
-    _, path, options, expected = source
+    name, path, options, expected = source
     read(path, options)  # imports happen here
     tracemalloc.start()
     try:
@@ -114,7 +161,7 @@ def test_reading_does_not_load_the_data(source):
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert not recording["fluorescence"].variable._in_memory
+    assert not recording[NAMES.get(name, "fluorescence")].variable._in_memory
     assert peak < expected.nbytes / 2
 
 
@@ -127,9 +174,9 @@ def test_history_names_the_origin(source):
 
 
 def test_survives_conversion_to_a_recording(source, tmp_path):
-    _, path, options, expected = source
+    name, path, options, expected = source
     saved = read(path, options).save(tmp_path / "converted.zarr")
-    np.testing.assert_array_equal(Recording.open(saved)["fluorescence"].values, expected)
+    np.testing.assert_array_equal(Recording.open(saved)[NAMES.get(name, "fluorescence")].values, expected)
 
 
 def test_options_without_use_are_refused(source):
@@ -176,7 +223,7 @@ def test_garbage_is_a_data_error(source, tmp_path):
 
 def test_missing_rate_is_asked_for(source):
     name, path, options, _ = source
-    if name in ("recording", "nwb"):
+    if name in SAY_THEIR_RATE:
         assert read(path).rate_hz == FS
         return
     with pytest.raises(DataError, match="--fs"):

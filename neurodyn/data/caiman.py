@@ -1,0 +1,140 @@
+"""CaImAn results: the estimates of an .hdf5 file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import xarray as xr
+from scipy import sparse
+
+from neurodyn.core.errors import DataError
+from neurodyn.data.arrays import BROKEN, Hdf5Array, broken
+from neurodyn.data.lazy import lazy
+from neurodyn.data.readers import Reader, ReadOptions
+from neurodyn.data.recording import Recording
+from neurodyn.data.sources import View, build, refuse_others, regular_times
+from neurodyn.data.stacks import Stack, rate
+
+TRACES = {"dff": "F_dff", "denoised": "C", "spikes": "S"}
+UNITS = {"fluorescence": "a.u.", "denoised": "a.u."}
+QUALITY = {"SNR_comp": "snr", "r_values": "spatial_correlation", "cnn_preds": "probability"}
+
+
+class CaimanReader(Reader):
+    """Reads the components CaImAn accepted: denoised and raw activity, ΔF/F, spikes and where they lie."""
+
+    suffixes = (".hdf5", ".h5")
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Say whether the file is HDF5 with CaImAn's estimates in it."""
+        return path.is_file() and path.suffix.lower() in cls.suffixes and is_caiman(path)
+
+    @classmethod
+    def read(cls, path: Path, options: ReadOptions) -> Recording:
+        """Read lazily; `fluorescence` is C + YrA, in the arbitrary unit of CaImAn's normalised footprints.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged or its parts do not belong together.
+        """
+        refuse_others(options, "caiman", {"fs"})
+        try:
+            with h5py.File(path, "r") as file:
+                estimates: Any = file["estimates"]
+                kept = _accepted(path, estimates)
+                arrays = _traces(path, estimates)
+                rois = _rois(estimates, file, kept)
+                said = _scalar(file, "params/data/fr")
+        except BROKEN as error:
+            raise broken(path, error) from error
+        count, frames = arrays["denoised"].shape
+        odd = {name: array.shape for name, array in arrays.items() if array.shape != (count, frames)}
+        if odd:
+            raise DataError(
+                f"{path}: the traces differ in shape.", f"C has {(count, frames)}; found {odd}.", "Run CaImAn again."
+            )
+        axes = ("roi", "time")
+        neural = {name: lazy(("time", "roi"), View(array, axes))[:, kept] for name, array in arrays.items()}
+        fs = rate(path, Stack(lambda *_: None, rate_hz=said), options)
+        time = regular_times(path, frames, fs)
+        units = options.model_copy(update={"units": UNITS | options.units})
+        return build("caiman", path, neural, time, units, rate_hz=fs, rois=rois)
+
+
+def is_caiman(path: Path) -> bool:
+    """Say whether an HDF5 file holds CaImAn's estimates."""
+    try:
+        with h5py.File(path, "r") as file:
+            return "estimates/C" in file and "estimates/A" in file
+    except (OSError, RuntimeError):
+        return False
+
+
+class Sum:
+    """Two arrays on disk, added when read."""
+
+    def __init__(self, one: Any, other: Any) -> None:
+        self.one, self.other, self.shape, self.dtype = one, other, one.shape, np.result_type(one.dtype, other.dtype)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self.one[key] + self.other[key])
+
+
+def _is_table(item: Any) -> bool:
+    """Say whether an entry holds numbers; CaImAn writes what is missing as the text NoneType."""
+    return isinstance(item, h5py.Dataset) and item.dtype.kind in "buif" and item.ndim > 0
+
+
+def _traces(path: Path, estimates: Any) -> dict[str, Any]:
+    arrays: dict[str, Any] = {
+        name: Hdf5Array(path, estimates[key]) for name, key in TRACES.items() if _is_table(estimates.get(key))
+    }
+    if "denoised" not in arrays or len(arrays["denoised"].shape) != 2:
+        raise ValueError("estimates/C is no table of components over time")
+    if _is_table(estimates.get("YrA")) and estimates["YrA"].shape == arrays["denoised"].shape:
+        arrays = {"fluorescence": Sum(arrays["denoised"], Hdf5Array(path, estimates["YrA"]))} | arrays
+    return arrays
+
+
+def _accepted(path: Path, estimates: Any) -> np.ndarray:
+    if not _is_table(estimates.get("idx_components")):
+        return np.arange(estimates["C"].shape[0])
+    kept = np.asarray(estimates["idx_components"][()], dtype=np.int64)
+    if not kept.size:
+        raise DataError(
+            f"{path}: CaImAn accepted no component.", "idx_components is empty.", "Lower its thresholds, or remove it."
+        )
+    return kept
+
+
+def _scalar(file: Any, name: str) -> float | None:
+    item = file.get(name)
+    return float(item[()]) if isinstance(item, h5py.Dataset) and item.dtype.kind in "uif" and item.size == 1 else None
+
+
+def _rois(estimates: Any, file: Any, kept: np.ndarray) -> xr.Dataset:
+    """Return number, centre of mass (pixels) and quality of the components; footprints lie in MATLAB order."""
+    count = estimates["C"].shape[0]
+    columns: dict[str, Any] = {"caiman_component": ("roi", kept)}
+    for key, name in QUALITY.items():
+        if _is_table(estimates.get(key)) and estimates[key].shape == (count,):
+            columns[name] = ("roi", np.asarray(estimates[key][()])[kept])
+    place, dims = (
+        estimates["A"],
+        next((group["dims"] for group in (estimates, file) if _is_table(group.get("dims"))), None),
+    )
+    if place is not None and "indptr" in place and dims is not None and dims.shape == (2,):
+        parts = tuple(np.asarray(place[name][()]) for name in ("data", "indices", "indptr"))
+        footprints = sparse.csc_matrix(parts, shape=tuple(int(n) for n in place["shape"][()]))[:, kept]
+        rows = int(dims[0])
+        pixel = np.arange(footprints.shape[0])
+        mass = np.maximum(np.asarray(footprints.sum(axis=0)).ravel(), np.finfo(float).tiny)
+        columns["y"] = ("roi", footprints.T @ (pixel % rows) / mass, {"units": "pixel"})
+        columns["x"] = ("roi", footprints.T @ (pixel // rows) / mass, {"units": "pixel"})
+        columns["npix"] = ("roi", np.diff(footprints.indptr), {"units": "pixel"})
+    return xr.Dataset(columns)

@@ -1,0 +1,128 @@
+"""Zarr arrays of other programs: plain arrays, groups of arrays, and OME-Zarr images."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from neurodyn.core.errors import DataError
+from neurodyn.data.arrays import OPTIONS, broken, read_arrays
+from neurodyn.data.readers import Reader, ReadOptions
+from neurodyn.data.recording import Recording
+from neurodyn.data.sources import refuse_others
+from neurodyn.data.stacks import OPTIONS as STACK_OPTIONS
+from neurodyn.data.stacks import of_array, read_stack
+
+MARKS = ("zarr.json", ".zarray", ".zgroup")
+OME_AXES = {"t": "time", "c": "channel", "z": "plane", "y": "y", "x": "x"}
+SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0}
+DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, zlib.error)
+
+
+class ZarrArraysReader(Reader):
+    """Reads arrays of a foreign Zarr folder, version 2 or 3; OME-Zarr images say their axes and rate themselves."""
+
+    suffixes = (".zarr",)
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Say whether the folder is a Zarr store that no neurodyn wrote."""
+        return path.is_dir() and is_foreign(path)
+
+    @classmethod
+    def read(cls, path: Path, options: ReadOptions) -> Recording:
+        """Read lazily.
+
+        Raises
+        ------
+        DataError
+            If the store is damaged or holds no array that fits.
+        """
+        try:
+            node = zarr.open(path, mode="r")
+            arrays = {name: ZarrArray(path, array) for name, array in _arrays(path, node)}
+            image = None if isinstance(node, zarr.Array) else _multiscale(node)
+        except DAMAGED as error:
+            raise broken(path, error) from error
+        if image is None:
+            refuse_others(options, "zarr", OPTIONS)
+            return read_arrays("zarr", path, arrays, options)
+        refuse_others(options, "zarr", STACK_OPTIONS)
+        return _read_ome(path, arrays, image, options)
+
+
+def is_foreign(path: Path) -> bool:
+    """Say whether a folder is a Zarr store other than a neurodyn recording."""
+    mark = next((path / name for name in MARKS if (path / name).is_file()), None)
+    if mark is None or mark.name != "zarr.json":
+        return mark is not None
+    try:
+        root = json.loads(mark.read_text(encoding="utf-8"))
+    except ValueError:
+        return False  # a damaged recording, as likely as not; its reader says what is wrong
+    own = root.get("attributes", {}).keys() & {"schema_version", "history"}
+    return root.get("node_type") == "array" or not (own or (path / "neural").is_dir())
+
+
+class ZarrArray:
+    """One Zarr array; what its codecs cannot decode is told as damage of the file."""
+
+    def __init__(self, path: Path, array: zarr.Array) -> None:
+        self.path, self.array = path, array
+        self.shape, self.dtype = array.shape, np.dtype(array.dtype)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        try:
+            return np.asarray(self.array[key])
+        except DAMAGED as error:
+            raise broken(self.path, error) from error
+
+
+def _arrays(path: Path, node: Any, prefix: str = "") -> Iterator[tuple[str, zarr.Array]]:
+    if isinstance(node, zarr.Array):
+        yield prefix or path.stem, node
+        return
+    for name, child in sorted(node.members()):
+        yield from _arrays(path, child, f"{prefix}/{name}".strip("/"))
+
+
+def _multiscale(group: zarr.Group) -> dict[str, Any] | None:
+    attrs: dict[str, Any] = dict(group.attrs)
+    ome: Any = attrs.get("ome", attrs)
+    images = ome.get("multiscales") if isinstance(ome, dict) else None
+    return images[0] if images else None
+
+
+def _read_ome(path: Path, arrays: dict[str, ZarrArray], image: dict[str, Any], options: ReadOptions) -> Recording:
+    """Read the finest picture of an OME-Zarr image, version 0.3 to 0.5."""
+    try:
+        finest = image["datasets"][0]
+        array = arrays[finest["path"]]
+        axes = [axis if isinstance(axis, str) else axis["name"] for axis in image["axes"]]
+        named = tuple(OME_AXES[axis] for axis in axes)
+        if len(named) != len(array.shape) or not {"time", "y", "x"} <= set(named):
+            raise ValueError(f"axes {', '.join(axes)} of shape {array.shape}")
+        rate = _ome_rate(image, finest, axes)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path} is no OME-Zarr movie.",
+            f"{type(error).__name__}: {error}; expected axes t, y, x and perhaps c and z.",
+            "Check its multiscales attribute.",
+        ) from error
+    return read_stack("zarr", path, of_array(array, named, rate), options)
+
+
+def _ome_rate(image: dict[str, Any], dataset: dict[str, Any], axes: list[str]) -> float | None:
+    described = [axis for axis in image["axes"] if isinstance(axis, dict) and axis["name"] == "t"]
+    second = SECONDS.get(described[0].get("unit", "")) if described else None
+    period = 1.0
+    for transform in (*dataset.get("coordinateTransformations", ()), *image.get("coordinateTransformations", ())):
+        if transform["type"] == "scale":
+            period *= float(transform["scale"][axes.index("t")])
+    return 1 / (period * second) if second and period > 0 else None
