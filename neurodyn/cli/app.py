@@ -17,6 +17,7 @@ VERBS = (
     "train",
     "infer",
     "decode",
+    "evaluate",
     "report",
     "run",
     "simulate",

@@ -9,6 +9,7 @@ STEPS = Registry(
         "dff": "neurodyn.preprocess.dff:Dff",
         "hemodynamics": "neurodyn.preprocess.hemodynamics:Hemodynamics",
         "deconvolution": "neurodyn.preprocess.deconvolution:Deconvolution",
+        "suite2p_spikes": "neurodyn.preprocess.suite2p_spikes:Suite2pSpikes",
         "zscore": "neurodyn.preprocess.zscore:ZScore",
         "register": "neurodyn.preprocess.register:Register",
         "detrend": "neurodyn.preprocess.detrend:Detrend",
