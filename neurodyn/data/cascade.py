@@ -122,11 +122,13 @@ def _unpack(item: Any) -> list[Stretch]:
 
 
 def _clean(time: np.ndarray, dff: np.ndarray, ticks: np.ndarray) -> Stretch | None:
-    """Drop frames without time or signal, and spikes without time; None where fewer than 2 frames are left."""
+    """Drop frames without signal or increasing time, and spikes without time; None where fewer than 2 frames are left."""
     length = min(time.size, dff.size)
-    good = np.isfinite(time[:length]) & np.isfinite(dff[:length])
+    latest = np.r_[-np.inf, np.fmax.accumulate(time[:length])[:-1]]
+    good = np.isfinite(dff[:length]) & (time[:length] > latest)
     if time.size != dff.size or not good.all():
-        LOGGER.warning("cascade: %d frames have no time or no signal and are left out.", time.size - int(good.sum()))
+        lost = max(time.size, dff.size) - int(good.sum())
+        LOGGER.warning("cascade: %d frames have no signal, or no time after the one before, and are left out.", lost)
     spikes = ticks[np.isfinite(ticks)] / TICKS_PER_SECOND
     return Stretch(time[:length][good], dff[:length][good], np.sort(spikes)) if good.sum() > 1 else None
 
