@@ -166,7 +166,8 @@ def _pseudo_inverse(matrix: np.ndarray) -> np.ndarray:
 
 def varying(joint: np.ndarray) -> np.ndarray:
     """Return which pixels of a patch vary in both channels, bool, shape (p,)."""
-    return np.asarray(np.diag(joint) > np.finfo(np.float32).eps ** 2).reshape(2, -1).all(axis=0)
+    power = np.diag(joint).reshape(2, -1)
+    return np.all(power > np.finfo(np.float32).eps ** 2, axis=0)
 
 
 def estimate(

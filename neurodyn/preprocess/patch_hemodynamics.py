@@ -227,15 +227,26 @@ class _Work:
     spread: Callable[[Callable[[int], None], int], None]
     place: tuple[int, int]
 
-    def pieces(self, part: int) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield frames and both channels without their means, the signal's pixels first, shape (2 pixel, time)."""
+    def pieces(self, part: int, dtype: type[np.floating]) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield frames and both channels without their means, the signal's pixels first, shape (2 pixel, time).
+
+        The array is overwritten by the next piece.
+        """
         arrays = [self.workspace[name] for name in (self.params.input, self.params.reference)]
-        frames = [block.keep for block in blocks(arrays[0])]
+        frames, strips, count = [block.keep for block in blocks(arrays[0])], self.region.strips(), self.region.count
+        buffer = np.empty((2 * count, max(some.stop - some.start for some in frames)), dtype=dtype)
         for done, some in enumerate(frames, start=1):
-            channels = zip(arrays, self.levels.mean, self.levels.level, strict=True)
-            yield some, np.concatenate([self.region.rows(array, some, mean, level) for array, mean, level in channels])
+            values = buffer[:, : some.stop - some.start]
+            for channel, array in enumerate(arrays):
+                movie = np.asarray(array[(some, *self.region.read)])
+                self._lay(movie, channel, strips, values[channel * count :][:count])
+            yield some, values
             share = (part + done / len(frames)) / 2
             self.workspace.progress((self.place[0] + share) / self.place[1])
+
+    def _lay(self, movie: np.ndarray, channel: int, strips: list[slice], rows: np.ndarray) -> None:
+        mean, level = self.levels.mean[channel], self.levels.level[channel]
+        self.spread(lambda k: self.region.lay_rows(movie, strips[k], mean, level, rows), len(strips))
 
     def both(self, patch: Patch) -> np.ndarray:
         """Return the rows of a patch in both channels, shape (2 p,)."""
@@ -266,7 +277,7 @@ class _Work:
         sums = [np.zeros((row.size, row.size)) for row in rows]
         squares, tail = np.zeros(2 * (self.region.count)), None
         temporal = self.params.noise == "temporal" or min(row.size for row in rows) < 2 * FEW_PIXELS
-        for _, values in self.pieces(0):
+        for _, values in self.pieces(0, np.float64):
 
             def add(k: int, values: np.ndarray = values) -> None:
                 some = values[rows[k]]
@@ -276,27 +287,34 @@ class _Work:
             if temporal:
                 longer = values if tail is None else np.hstack([tail, values])
                 squares += (np.diff(longer, 2, axis=1) ** 2).sum(axis=1)
-                tail = longer[:, -2:].copy()
+                tail = longer[:, -2:].copy()  # the buffer is used again
         frames = self.workspace.time.size
         for one in sums:
             one /= frames
         return sums, squares / (6 * max(1, frames - 2))
 
     def write(self, target: zarr.Array, found: Found) -> None:
-        """Apply the weights, piece by piece of time."""
-        patches, part = self.region.patches, self.region
-        offset, factor = (values[0][part.read][part.mask][:, None] for values in (self.levels.mean, self.levels.level))
-        rows = [self.both(patch) for patch in patches]
-        for frames, values in self.pieces(1):
-            made = np.zeros((offset.size, values.shape[1]))
+        """Apply the weights, piece by piece of time, in float32 as the output is."""
+        part, patches, strips = self.region, self.region.patches, self.region.strips()
+        offset, factor = (
+            values[0][part.read][part.mask][:, None].astype(np.float32)
+            for values in (self.levels.mean, self.levels.level)
+        )
+        rows, weights = [self.both(patch) for patch in patches], [one.weights.astype(np.float32) for one, _ in found]
+        for frames, values in self.pieces(1, np.float32):
+            made = np.zeros((part.count, values.shape[1]), dtype=np.float32)
+            movie = np.zeros((values.shape[1], *part.shape), dtype=np.float32)
 
             def use(k: int, values: np.ndarray = values, made: np.ndarray = made) -> None:
-                made[patches[k].rows] = found[k][0].weights @ values[rows[k]]
+                own = patches[k].rows
+                made[own] = weights[k] @ values[rows[k]] * factor[own] + offset[own]
+
+            def lay(k: int, made: np.ndarray = made, movie: np.ndarray = movie) -> None:
+                part.lay_frames(made, strips[k], movie)
 
             self.spread(use, len(patches))
-            made *= factor
-            made += offset
-            target[(frames, *self.region.write)] = self.region.frames(made)
+            self.spread(lay, len(strips))
+            target[(frames, *part.write)] = movie
 
     def fill(self, maps: dict[str, np.ndarray], found: Found) -> int:
         """Fill in the maps of the region; return how many pixels do not vary."""
@@ -307,7 +325,7 @@ class _Work:
             for what, value in zip(MAPS, (before, after, one.rank), strict=True):
                 values[what][patch.rows] = value
         for what, rows in values.items():
-            maps[what][self.region.write] = self.region.frames(rows[:, None])[0]
+            self.region.lay_frames(rows[:, None], slice(None), maps[what][None, *self.region.write])
         return still
 
 

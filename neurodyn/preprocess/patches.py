@@ -13,6 +13,7 @@ import zarr
 
 MOVIE_BYTES = 160 * 2**20
 COVARIANCE_BYTES = 256 * 2**20
+STRIP = 512
 Span = tuple[slice, slice]
 
 
@@ -71,30 +72,43 @@ class Region:
         return int(self.mask.sum())
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of `write`."""
+        return self.write[0].stop - self.write[0].start, self.write[1].stop - self.write[1].start
+
+    @property
     def inner(self) -> Span:
         """`write` counted from the corner of `read`."""
         y, x = (slice(w.start - r.start, w.stop - r.start) for w, r in zip(self.write, self.read, strict=True))
         return y, x
 
-    def rows(self, array: zarr.Array, frames: slice, mean: np.ndarray, level: np.ndarray) -> np.ndarray:
-        """Read (F - mean) / level of the data pixels, float64, shape (pixel, time).
+    def strips(self) -> list[slice]:
+        """Cut the rows into strips that fit into a processor's cache."""
+        return [slice(start, min(start + STRIP, self.count)) for start in range(0, self.count, STRIP)]
+
+    def lay_rows(self, movie: np.ndarray, strip: slice, mean: np.ndarray, level: np.ndarray, into: np.ndarray) -> None:
+        """Put (F - mean) / level of some data pixels into rows, shape (pixel, time).
 
         Parameters
         ----------
+        movie
+            Shape (time, y, x) of `read`.
         mean, level
             Shape (y, x) of the frame.
         """
-        values = np.asarray(array[(frames, *self.read)])[:, self.mask].T.astype(np.float64, order="C")
-        values -= mean[self.read][self.mask][:, None]
-        values /= level[self.read][self.mask][:, None]
-        return values
+        chosen = np.flatnonzero(self.mask)[strip]
+        inverse = 1.0 / level[self.read].ravel()[chosen]
+        rows = into[strip]
+        rows[:] = movie.reshape(movie.shape[0], -1).take(chosen, axis=1).T
+        rows -= mean[self.read].ravel()[chosen, None].astype(into.dtype)
+        rows *= inverse[:, None].astype(into.dtype)
 
-    def frames(self, rows: np.ndarray) -> np.ndarray:
-        """Lay rows, shape (pixel, time), out as frames of `write`, shape (time, y, x), 0 where there is no data."""
-        mask, index = self.mask[self.inner], self.index[self.inner]
-        frames = np.zeros((rows.shape[1], *mask.shape), dtype=np.float32)
-        frames[:, mask] = rows[index[mask]].T
-        return frames
+    def lay_frames(self, rows: np.ndarray, strip: slice, into: np.ndarray) -> None:
+        """Put rows, shape (pixel, time), of `strip` into frames of `write`, shape (time, y, x)."""
+        y, x = (place[strip] for place in np.nonzero(self.mask))
+        inner = self.inner
+        written = (y >= inner[0].start) & (y < inner[0].stop) & (x >= inner[1].start) & (x < inner[1].stop)
+        into[:, y[written] - inner[0].start, x[written] - inner[1].start] = rows[strip][written].T
 
 
 def regions(array: zarr.Array, mask: np.ndarray, side: int, block: int) -> Iterator[Region]:
