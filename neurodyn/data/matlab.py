@@ -31,8 +31,11 @@ class MatlabReader(Reader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of a MATLAB file, and it does not describe a Scanbox movie beside it."""
-        return path.is_file() and path.suffix.lower() == ".mat" and not path.with_suffix(".sbx").is_file()
+        """Say whether it is a MATLAB file that no other reader knows, and not the description of a Scanbox movie."""
+        from neurodyn.data.cascade import CascadeReader
+
+        mine = path.is_file() and path.suffix.lower() == ".mat" and not path.with_suffix(".sbx").is_file()
+        return mine and not CascadeReader.recognises(path)
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import weakref
 from dataclasses import dataclass
@@ -14,23 +13,22 @@ import tifffile
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.readers import Reader, ReadOptions
-from neurodyn.data.recording import RATE_TOLERANCE, Recording
-from neurodyn.data.sources import (
-    View,
-    brain_mask,
-    build,
-    check_interleaved,
-    refuse_others,
-    regular_times,
-    same_length,
-    wanted,
+from neurodyn.data.recording import Recording
+from neurodyn.data.sources import refuse_others
+from neurodyn.data.stacks import OPTIONS, Stack, read_stack
+from neurodyn.data.tiff_layout import (
+    Layout,
+    interval_rate,
+    not_a_stack,
+    of_scanimage,
+    of_series,
+    prairie_channels,
+    prairie_rate,
 )
 
-LOGGER = logging.getLogger(__name__)
 SUFFIXES = (".tif", ".tiff", ".btf")
 UNREADABLE = (tifffile.TiffFileError, OSError, ValueError)
 TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # others take 1
-TO_SECONDS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "min": 60.0, "sec": 1.0}
 
 
 class TiffReader(Reader):
@@ -47,19 +45,34 @@ class TiffReader(Reader):
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:
-        """Read lazily; frame i belongs to channel i modulo the number of channels."""
-        refuse_others(options, "tiff", {"fs", "channels", "variables", "brain"})
+        """Read lazily; channels and planes as the file says, else frame i belongs to channel i modulo their number."""
+        refuse_others(options, "tiff", OPTIONS | {"variables"})
         files = tiff_files(path)
-        stack = Pages(files) if path.is_dir() else open_stack(files[0], len(options.channels))
-        check_interleaved(stack.shape[0], options, path)
-        axes = ("time", "y", "x")
-        views = {name: View(stack, axes, place.first, place.every) for name, place in wanted(options).items()}
-        neural = same_length(views, path)
-        frames = next(iter(neural.values())).shape[0]
-        fs = _rate(files[0], options)
-        time = regular_times(path, frames, fs)
-        brain = brain_mask(path, None, options, stack.shape[1:])
-        return build("tiff", path, neural, time, options, rate_hz=fs, brain=brain)
+        groups = prairie_channels(files)
+        if len(groups) > 1:
+            channels = [Pages(group) for group in groups]
+            stack = Stack(lambda channel, _: channels[channel], len(groups), rate_hz=prairie_rate(path))
+        elif path.is_dir():
+            stack = _of_folder(path, files)
+        else:
+            stack = open_stack(path)
+        if options.variables:  # places in the file as it lies there
+            stack = _flat(path, files)
+        return read_stack("tiff", path, stack, options)
+
+
+def _of_folder(path: Path, files: list[Path]) -> Stack:
+    pages = Pages(files)
+    with tifffile.TiffFile(files[0], is_ome=False) as tif:
+        layout = of_scanimage(tif, pages.shape[0])
+    with tifffile.TiffFile(files[0]) as tif:
+        said = interval_rate(tif) or prairie_rate(path)
+    return (layout or Layout({"T": pages.shape[0]}, 1, said)).stack(pages)
+
+
+def _flat(path: Path, files: list[Path]) -> Stack:
+    frames = Pages(files) if path.is_dir() else _frames(path)[0]
+    return Layout({"T": frames.shape[0]}).stack(frames)
 
 
 def tiff_files(path: Path) -> list[Path]:
@@ -87,49 +100,43 @@ def read_image(path: Path) -> np.ndarray:
     return np.asarray(image)
 
 
-def open_stack(path: Path, channels: int = 0) -> Any:
-    """Open one file as frames, shape (time, y, x): a memory map where the frames lie in one piece, else page by page.
-
-    Parameters
-    ----------
-    channels
-        Number of interleaved channels asked for; a file with a channel axis of that length inside time is flattened.
+def open_stack(path: Path) -> Stack:
+    """Open one file: a memory map where the frames lie in one piece, else page by page.
 
     Raises
     ------
     DataError
-        If the file is truncated, in colour, or has more axes.
+        If the file is truncated, in colour, or has axes that are none of a movie's.
     """
+    frames, layout = _frames(path)
+    return layout.stack(frames)
+
+
+def _frames(path: Path) -> tuple[Any, Layout]:
+    """Return all frames of a file in their order, shape (frame, y, x), and what they are."""
     check_whole(path)
     try:
         with tifffile.TiffFile(path) as tif:
+            if tif.is_scanimage:
+                pages = Pages([path])
+                return pages, of_scanimage(tif, pages.shape[0]) or Layout({"T": pages.shape[0]})
             if len(tif.series) != 1:
                 shapes = ", ".join(str(series.shape) for series in tif.series[:4])
-                raise _not_a_stack(path, f"{len(tif.series)} image series of shapes {shapes}")
+                raise not_a_stack(path, f"{len(tif.series)} image series of shapes {shapes}")
             series, pages = tif.series[0], len(tif.pages)
-            _check_layout(path, series, channels)
+            layout = of_series(path, series, interval_rate(tif))
             if tif.is_ome and series.dataoffset is None and len(series.pages) != pages:
-                raise _not_a_stack(path, "an OME file whose frames lie in other files")
+                raise not_a_stack(path, "an OME file whose frames lie in other files; give their folder")
             if series.dataoffset is None:
-                return Pages([path])
+                return Pages([path]), layout
             end, size = series.dataoffset + series.nbytes, path.stat().st_size
             if end > size:
                 raise _truncated(path, f"its frames end at byte {end} of {size}")
             dtype = np.dtype(tif.byteorder + series.dtype.char)
-            frames = int(np.prod(series.shape[:-2], dtype=np.int64))
-            return np.memmap(path, dtype, "r", series.dataoffset, (frames, *series.shape[-2:]))
+            count = int(np.prod(series.shape[:-2], dtype=np.int64))
+            return np.memmap(path, dtype, "r", series.dataoffset, (count, *series.shape[-2:])), layout
     except UNREADABLE as error:
         raise _unreadable(path, error) from error
-
-
-def _check_layout(path: Path, series: Any, channels: int) -> None:
-    axes = series.axes
-    leading = [(axis, size) for axis, size in zip(axes[:-2], series.shape[:-2], strict=True) if size > 1]
-    interleaved = len(leading) == 2 and leading[-1] == ("C", channels)
-    if not axes.endswith("YX") or (len(leading) > 1 and not interleaved) or series.dtype.kind not in "uif":
-        raise _not_a_stack(path, f"axes {axes} of shape {series.shape}, {series.dtype}")
-    if len(leading) == 1 and leading[0][0] == "C" and channels != leading[0][1]:
-        raise _not_a_stack(path, f"{leading[0][1]} channels and one frame")
 
 
 class Pages:
@@ -207,9 +214,9 @@ def _inspect_one(path: Path) -> tuple[int, tuple[tuple[int, int], str], bool]:
         with tifffile.TiffFile(path, is_ome=False) as tif:
             page, last, count = cast(tifffile.TiffPage, tif.pages[0]), tif.pages[-1], len(tif.pages)
             if page.samplesperpixel != 1 or len(page.shape) != 2 or np.dtype(page.dtype).kind not in "uif":
-                raise _not_a_stack(path, f"pages of shape {page.shape}, {page.dtype}")
+                raise not_a_stack(path, f"pages of shape {page.shape}, {page.dtype}")
             if last.shape != page.shape:
-                raise _not_a_stack(path, f"pages of shapes {page.shape} and {last.shape}")
+                raise not_a_stack(path, f"pages of shapes {page.shape} and {last.shape}")
             end = max((a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)), default=0)
             if end > path.stat().st_size:
                 raise _truncated(path, f"its last frame ends at byte {end} of {path.stat().st_size}")
@@ -282,29 +289,6 @@ def _page(file: BinaryIO, dialect: Dialect, path: Path, offset: int, page: int, 
     return rest[:length], dialect.number(rest[length:])
 
 
-def _rate(path: Path, options: ReadOptions) -> float | None:
-    """Return frames per second and channel: as given, else where an OME or ImageJ file clearly says it."""
-    with tifffile.TiffFile(path) as tif:
-        interval = _interval(tif)
-    said = 1 / interval if interval and len(options.channels) < 2 and not options.variables else None
-    if options.fs and said and abs(options.fs / said - 1) > RATE_TOLERANCE:
-        LOGGER.warning("%s says %g Hz; the given %g Hz is used.", path, said, options.fs)
-    return options.fs or said
-
-
-def _interval(tif: tifffile.TiffFile) -> float | None:
-    if tif.is_imagej and tif.imagej_metadata:
-        value = tif.imagej_metadata.get("finterval")
-        unit = TO_SECONDS.get(str(tif.imagej_metadata.get("tunit", "s")))
-        return float(value) * unit if value and unit else None
-    if tif.is_ome and tif.ome_metadata:
-        value = re.search(r'TimeIncrement="([0-9.eE+-]+)"', tif.ome_metadata)
-        unit = re.search(r'TimeIncrementUnit="([^"]+)"', tif.ome_metadata)
-        factor = TO_SECONDS.get(unit.group(1) if unit else "s")
-        return float(value.group(1)) * factor if value and factor else None
-    return None
-
-
 def _unreadable(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DataError(f"{path} cannot be read as TIFF.", f"{reason}.", "Check that the file is whole; copy it again.")
@@ -312,11 +296,3 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _truncated(path: Path, found: str) -> DataError:
     return DataError(f"{path} is truncated.", f"Found: {found}.", "Copy or write the file again.")
-
-
-def _not_a_stack(path: Path, found: str) -> DataError:
-    return DataError(
-        f"{path} is not a stack of grey frames.",
-        f"Found {found}; expected (time, y, x).",
-        "Export one plane as a grey stack; name interleaved channels: --channels a,b",
-    )
