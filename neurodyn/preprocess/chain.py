@@ -78,7 +78,7 @@ class Chain:
                         f"The recording or an earlier step already has it: {', '.join(kinds)}.",
                         f"Name the output: --set steps.{index}.output={made}_2",
                     )
-                kinds[made] = kinds[step.requires[0]]
+                kinds[made] = step.makes or kinds[step.requires[0]]
 
     def _missing(self, index: int, needed: str, kinds: dict[str, str], recording: Recording) -> DataError:
         name, step = self.steps[index]
@@ -148,6 +148,7 @@ class Chain:
                 root = write_tree(recording.tree, folder, lambda name, start, values: scanners[name].add(start, values))
                 workspace = Workspace(root, recording.rate_hz, recording.time, recording.brain, recording.indicator)
                 workspace.scans.update({name: scanner.done() for name, scanner in scanners.items()})
+                _keep_quality(workspace)
                 for name, step in self.steps:
                     report(name, 0.0)
                     step.apply(dataclasses.replace(workspace, progress=partial(report, name)))
@@ -168,6 +169,18 @@ def _scanners(recording: Recording) -> dict[str, Scanner]:
         for name, array in recording.neural.data_vars.items()
     }
     return {str(n): Scanner(a.shape, a.dtype, masks[n]) for n, a in recording.neural.data_vars.items()}
+
+
+def _keep_quality(workspace: Workspace) -> None:
+    """Put what the look at the source variables found into "qc"."""
+    for name, found in workspace.scans.items():
+        units = str(workspace[name].attrs["units"])
+        workspace.keep("qc", f"{name}_course", ("time_qc",), found.course.astype(np.float32), units)
+        if found.mean.ndim == 2:
+            workspace.keep("qc", f"{name}_mean", ("y", "x"), found.mean.astype(np.float32), units)
+        if found.saturated.any():
+            dims = ("y", "x") if found.mean.ndim == 2 else ("roi",)
+            workspace.keep("qc", f"{name}_saturated", dims, found.saturated.astype(np.float32), "frames")
 
 
 def _refuse_empty(recording: Recording) -> None:

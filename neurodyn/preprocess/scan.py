@@ -33,6 +33,8 @@ class Scan:
         Frames in which each entry has the largest value of its integer type, shape (*space).
     saturated_frames
         Frames in which any entry has, bool, shape (time,).
+    course
+        Mean over the finite entries of each frame inside the brain, shape (time,).
     """
 
     broken: np.ndarray
@@ -41,6 +43,7 @@ class Scan:
     scale: np.ndarray
     saturated: np.ndarray
     saturated_frames: np.ndarray
+    course: np.ndarray
 
 
 class Scanner:
@@ -61,9 +64,11 @@ class Scanner:
         self.total, self.magnitude = np.zeros(shape[1:]), np.zeros(shape[1:])
         self.finite, self.saturated = (np.zeros(shape[1:], dtype=np.int64) for _ in range(2))
         self.frames = np.zeros(shape[0], dtype=bool)
+        self.sums, self.counts = np.zeros(shape[0]), np.zeros(shape[0])
 
     def add(self, start: int, values: np.ndarray, tile: tuple[Any, ...] = (...,)) -> None:
         """Take in values, shape (time, *tile), that begin at frame `start`."""
+        self._add_course(start, values, self.mask[tile])
         if self.ceiling is not None:
             self._add_whole_numbers(start, values, tile)
             return
@@ -80,6 +85,17 @@ class Scanner:
         self.magnitude[tile] += np.abs(kept).sum(axis=0, dtype=np.float64)
         self.finite[tile] += good.sum(axis=0)
 
+    def _add_course(self, start: int, values: np.ndarray, mask: np.ndarray) -> None:
+        frames = slice(start, start + len(values))
+        chosen = values.reshape(len(values), -1) if mask.all() else values[:, mask]
+        sums = chosen.sum(axis=1, dtype=np.float64)
+        counts: Any = chosen.shape[1]
+        if not np.isfinite(sums).all():
+            good = np.isfinite(chosen)
+            sums, counts = np.where(good, chosen, 0).sum(axis=1, dtype=np.float64), good.sum(axis=1)
+        self.sums[frames] += sums
+        self.counts[frames] += counts
+
     def _add_whole_numbers(self, start: int, values: np.ndarray, tile: tuple[Any, ...]) -> None:
         total = values.sum(axis=0, dtype=np.float64)
         self.total[tile] += total
@@ -94,7 +110,10 @@ class Scanner:
     def done(self) -> Scan:
         """Return what was found."""
         count = np.maximum(self.finite, 1)
-        return Scan(self.broken, self.first, self.total / count, self.magnitude / count, self.saturated, self.frames)
+        course = self.sums / np.maximum(self.counts, 1)
+        return Scan(
+            self.broken, self.first, self.total / count, self.magnitude / count, self.saturated, self.frames, course
+        )
 
 
 def scan(workspace: Workspace, name: str, nan: NanPolicy = "error", step: str = "") -> Scan:

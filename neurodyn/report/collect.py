@@ -25,6 +25,7 @@ from neurodyn.report.methods import (
     model_sentences,
 )
 from neurodyn.report.model import attention_figure, curves_figure, prediction_figure, read_curves, reconstruction_table
+from neurodyn.report.quality import quality_section
 from neurodyn.report.signals import data_table, signals_section
 
 
@@ -108,10 +109,21 @@ def _recording_part(recording: Recording) -> Part:
         title=recording.session,
         subtitle="Recording",
         summary=[_recording_sentence(recording)],
-        sections=[_data_section([recording]), signals_section(recording)],
+        sections=_recorded([recording], None),
         methods=history_sentences(recording),
         references=history_references([recording]),
     )
+
+
+def _recorded(recordings: list[Recording], variable: str | None) -> list[Section]:
+    """Return the sections on what was recorded, and whether it can be trusted."""
+    if not recordings:
+        return []
+    sections = [_data_section(recordings)]
+    for recording in recordings:
+        quality = quality_section(recording)
+        sections += [signals_section(recording, variable), *([quality] if quality else [])]
+    return sections
 
 
 def _recording_sentence(recording: Recording) -> str:
@@ -161,7 +173,7 @@ def _run_part(folder: Folder) -> Part:
     if not scores:
         folder.missing.append(f"scores.csv: nothing was decoded. Make it: neurodyn decode {folder.path} --target NAME")
     filled = _reconstruction(folder)
-    sections = [_data_section(recordings), *(signals_section(r, variable) for r in recordings)] if recordings else []
+    sections = _recorded(recordings, variable)
     sections.append(_model_section(folder, prediction, recordings, variable, filled))
     sections += [decoding_section(scores)] if scores else []
     sections += [_config_section(config, provenance), _provenance_section(provenance)]

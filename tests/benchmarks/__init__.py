@@ -1,0 +1,1 @@
+"""Timings against named peers: pytest -m slow -s tests/benchmarks."""
