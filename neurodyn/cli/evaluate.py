@@ -27,7 +27,6 @@ def evaluate(
     output: Out = None,
 ) -> None:
     """Score inferred spikes against recorded ones, cell by cell, and print where the table is."""
-    from neurodyn.cli.decode import table
     from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
     from neurodyn.core.registry import unknown
     from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
@@ -45,6 +44,22 @@ def evaluate(
     path = score_spikes(recordings, folder, config)
     common.say(table(path))
     common.product(path)
+
+
+def table(path: Path) -> str:
+    """Render scores for the terminal: a row per dataset and metric, a column per feature, 95 % intervals in brackets."""
+    from neurodyn.data.scores import read_scores
+
+    scores = [score for score in read_scores(path) if score.fold == "all"]
+    features = list(dict.fromkeys(score.features for score in scores))
+    rows = [["dataset", "metric", "n", *features]]
+    for session, metric in dict.fromkeys((score.session, score.metric) for score in scores):
+        here = {s.features: s for s in scores if (s.session, s.metric) == (session, metric)}
+        cells = [f"{s.value:.3f} [{s.ci_low:.2f}, {s.ci_high:.2f}]" for s in (here[name] for name in features)]
+        first = here[features[0]]
+        rows.append([session, metric, f"{first.n} {first.unit}", *cells])
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def recordings_in(source: Path) -> list[Path]:

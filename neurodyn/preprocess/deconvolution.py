@@ -167,7 +167,8 @@ class Deconvolution(Step):
         onset = onset_constant(peak, single)
         if p.order == 1:
             return Model(tau, 0.0, rate, p.penalty), rise_delay(peak, single)
-        return Model(tau, onset * single / (onset + single), rate, p.penalty), 0.0
+        # AR(2) answers a spike in the spike's own frame; a response that starts from 0 answers a frame later.
+        return Model(tau, onset * single / (onset + single), rate, p.penalty), 1.0 / rate
 
     def _estimate(self, workspace: Workspace, starts: np.ndarray) -> float:
         """Return the median decay time constant over the ROIs, s, from the leading frames."""

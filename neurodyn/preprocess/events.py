@@ -169,7 +169,8 @@ def quanta(spikes: np.ndarray, noise: np.ndarray, rate_hz: float) -> np.ndarray:
         total = np.convolve(trace, np.ones(2 * half + 1), "same")
         peaks = np.flatnonzero((total == maximum_filter1d(total, 2 * half + 1)) & (total > NOISE_FACTOR * sd))
         peaks = peaks[np.r_[True, np.diff(peaks) > half]] if peaks.size else peaks  # a plateau is one event
-        gaps = np.r_[apart + 1, np.diff(peaks), apart + 1]
+        peaks = peaks[np.diff(peaks, prepend=-half - 1) > half]  # a plateau is one event
+        gaps = np.diff(peaks, prepend=-apart - 1, append=trace.size + apart)
         sizes = total[peaks[(gaps[:-1] > apart) & (gaps[1:] > apart)]]
         if sizes.size >= LEAST_EVENTS:
             found[row] = np.median(sizes)

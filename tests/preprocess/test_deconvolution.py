@@ -6,14 +6,13 @@ import warnings
 
 import numpy as np
 import pytest
-from scipy.io import loadmat
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.preprocess.ar1 import decay_factor, noise_sd
 from neurodyn.preprocess.deconvolution import Deconvolution, DeconvolutionParams
-from neurodyn.preprocess.baselines import maximin
+from neurodyn.preprocess.indicators import onset_constant
 
 RATE, TAU = 30.0, 0.7
 
@@ -125,12 +124,6 @@ def test_constant_rois_have_no_spikes_and_are_counted(make_workspace, caplog):
     assert "1 of 3 ROIs are constant" in caplog.text
 
 
-def test_several_processes_find_the_same(make_workspace):
-    dff, _ = simulate(rois=5, frames=500)
-    one, two = (run(make_workspace(RATE, dff=dff), jobs=jobs) for jobs in (1, 2))
-    assert np.array_equal(one, two)
-
-
 def test_tiles_of_rois_change_nothing(make_workspace):
     dff, _ = simulate(rois=300, frames=100)
     found = run(make_workspace(RATE, dff=dff))
@@ -149,29 +142,132 @@ def test_nan_frames_are_refused_or_inferred_around(make_workspace, penalty):
     assert correlations(np.nan_to_num(found), spikes).min() > 0.8
 
 
-def _cells(folder):
-    """Yield (frame times, ΔF/F, spike times), all in s, for every stretch of every cell."""
-    for path in sorted(folder.glob("*.mat")):
-        for item in loadmat(path, squeeze_me=False)["CAttached"].ravel():
-            while item.dtype == object and item.size == 1:
-                item = item.ravel()[0]
-            for row in np.atleast_1d(item.ravel()):
-                time, dff = (np.asarray(row[name], float).ravel() for name in ("fluo_time", "fluo_mean"))
-                spikes = np.asarray(row["events_AP"], float).ravel() / 1e4
-                good = np.isfinite(time) & np.isfinite(dff)
-                yield path.name, time[good], dff[good], spikes[np.isfinite(spikes)]
+def test_stretches_between_gaps_are_inferred_alone(make_workspace):
+    dff, _ = simulate(rois=3, frames=800)
+    time = np.arange(800) / RATE + np.where(np.arange(800) < 500, 0, 3.0)
+    whole = run(make_workspace(RATE, time=time, dff=dff))
+    for part in (slice(0, 500), slice(500, 800)):
+        np.testing.assert_array_equal(whole[part], run(make_workspace(RATE, dff=dff[part])))
 
 
-def test_recorded_spikes_of_gcamp6f_neurons(make_workspace, shared_data):
-    scores = {}
-    for name, time, dff, spikes in _cells(shared_data / "ground_truth" / "DS09-GCaMP6f-m-V1"):
-        rate = 1 / np.median(np.diff(time))
-        flat = (dff - maximin(dff[None], int(15 * rate) * 2 + 1, rate)[0])[:, None]
-        found = run(make_workspace(rate, dff=flat), tau="indicator")[:, 0]
-        edges = np.arange(time[0], time[-1], 1 / 7.5)
-        rates = [np.histogram(time, edges, weights=found)[0], np.histogram(spikes, edges)[0].astype(float)]
-        scores.setdefault(name, []).append([gaussian_filter1d(r, 0.2 * 7.5) for r in rates])
-    assert len(scores) == 2
-    for stretches in scores.values():
-        found, true = np.concatenate(stretches, axis=1)
-        assert np.corrcoef(found, true)[0, 1] > 0.75
+def test_a_rolling_baseline_takes_drift_away(make_workspace):
+    dff, spikes = simulate(rois=4)
+    drift = np.linspace(0, 3, len(dff))[:, None] + 1
+    found = run(make_workspace(RATE, dff=(dff + drift).astype("f4")), baseline="maximin", window=20.0)
+    assert correlations(found, spikes).min() > 0.8
+
+
+def slow_rise(rois=4, frames=12_000, noise=0.03, seed=2, peak=0.179, half_decay=0.55):
+    """A response that takes its time to rise, as GCaMP6s does; spikes at random."""
+    tau = half_decay / math.log(2)
+    onset = onset_constant(peak, tau)
+    rng = np.random.default_rng(seed)
+    spikes = rng.poisson(0.01, (frames, rois)).astype(float)
+    t = np.arange(0, 8, 1 / RATE)
+    kernel = (1 - np.exp(-t / onset)) * np.exp(-t / tau)
+    calcium = np.apply_along_axis(lambda s: np.convolve(s, kernel / kernel.max())[:frames], 0, spikes)
+    return (calcium + noise * rng.normal(size=calcium.shape)).astype("f4"), spikes
+
+
+def centre_of_lag(found, spikes):
+    """Mean lag of events behind spikes, s, from their cross-correlation."""
+    lags = np.arange(-15, 16)
+    centred = spikes - spikes.mean(axis=0)
+    cross = np.array([(np.roll(found, -lag, axis=0) * centred).sum() for lag in lags]).clip(0)
+    return (cross @ lags) / cross.sum() / RATE
+
+
+@pytest.mark.parametrize(("order", "tolerance"), [(1, 0.02), (2, 0.02)])
+def test_a_slow_rise_no_longer_delays_events(make_workspace, order, tolerance):
+    dff, spikes = slow_rise()
+    late, timed = (
+        run(make_workspace(RATE, indicator="GCaMP6s", dff=dff), tau=0.55 / math.log(2), **extra)
+        for extra in ({}, {"rise": "indicator", "order": order})
+    )
+    assert centre_of_lag(late, spikes) > 0.04
+    assert abs(centre_of_lag(timed, spikes)) < tolerance
+    assert correlations(timed, spikes, frames=1).mean() > correlations(late, spikes, frames=1).mean() + 0.1
+
+
+def test_order_two_needs_a_rise():
+    with pytest.raises(ValueError, match="order 2 needs a rise"):
+        DeconvolutionParams(order=2)
+
+
+def test_a_rise_longer_than_the_decay_is_refused(make_workspace):
+    with pytest.raises(DataError, match="longer to rise"):
+        run(make_workspace(RATE, dff=simulate(frames=100)[0]), rise=1.0)
+
+
+@pytest.mark.parametrize(("planted", "kept"), [(0.05, 0.142 / math.log(2)), (0.4, 0.4), (3.0, 0.7)])
+def test_the_estimate_is_kept_within_the_indicators_range(make_workspace, planted, kept):
+    rng = np.random.default_rng(6)
+    spikes = rng.poisson(0.05, (20_000, 3))
+    calcium = lfilter([1.0], [1.0, -math.exp(-1 / (planted * RATE))], spikes, axis=0)
+    workspace = make_workspace(RATE, dff=(calcium + 0.05 * rng.normal(size=calcium.shape)).astype("f4"))
+    run(workspace, tau="range")
+    assert workspace["spikes"].attrs["tau"] == pytest.approx(kept, rel=0.1)
+
+
+@pytest.mark.parametrize("tau", ["estimate", "range"])
+def test_only_the_training_frames_shape_the_estimate(make_workspace, tau):
+    dff, _ = simulate(rois=6, frames=4000)
+    other = dff.copy()
+    other[3000:] = np.random.default_rng(7).normal(size=other[3000:].shape)
+    first, second = (make_workspace(RATE, dff=values) for values in (dff, other))
+    found = [run(w, tau=tau, fit_until=0.75) for w in (first, second)]
+    assert first["spikes"].attrs["tau"] == second["spikes"].attrs["tau"]
+    np.testing.assert_array_equal(found[0][:2000], found[1][:2000])
+
+
+def test_smoothing_is_a_gaussian_over_the_events(make_workspace):
+    dff, _ = simulate(rois=2, frames=1000)
+    plain, soft = (run(make_workspace(RATE, dff=dff), smooth=s) for s in (0.0, 0.1))
+    np.testing.assert_allclose(soft, gaussian_filter1d(plain, 3.0, axis=0, mode="reflect"), atol=1e-6)
+
+
+def test_in_units_of_its_quantum_a_cells_events_count_spikes(make_workspace, caplog):
+    rng = np.random.default_rng(8)
+    spikes = rng.poisson(0.005, (30_000, 4)).astype(float)
+    gain = np.array([0.1, 0.2, 0.4, 0.3])
+    spikes[:, 3] = 0
+    calcium = lfilter([1.0], [1.0, -math.exp(-1 / (TAU * RATE))], spikes, axis=0) * gain
+    workspace = make_workspace(RATE, dff=(calcium + 0.01 * rng.normal(size=calcium.shape)).astype("f4"))
+    with caplog.at_level(logging.WARNING):
+        found = run(workspace, quantum="roi")
+    kept = workspace.root["qc/deconvolution_quantum"][...]
+    np.testing.assert_allclose(kept[:3], gain[:3], rtol=0.15)
+    assert kept[3] == pytest.approx(np.median(kept[:3]))
+    assert "1 of 4 ROIs have too few isolated events" in caplog.text
+    for roi in range(3):
+        counted = found[:, roi][found[:, roi] > 0.5].sum()
+        assert counted == pytest.approx(spikes[:, roi].sum(), rel=0.2)
+    assert workspace["spikes"].attrs["units"] == "spikes, estimated, per frame"
+
+
+def test_a_given_quantum_divides(make_workspace):
+    dff, _ = simulate(rois=2, frames=500)
+    plain, divided = (run(make_workspace(RATE, dff=dff), **extra) for extra in ({}, {"quantum": 0.5}))
+    np.testing.assert_allclose(divided, 2 * plain, rtol=1e-6)
+
+
+def test_without_isolated_events_there_is_no_quantum(make_workspace):
+    dff = np.random.default_rng(9).normal(0, 0.1, (600, 2)).astype("f4")
+    with pytest.raises(DataError, match="cannot be estimated"):
+        run(make_workspace(RATE, dff=dff), quantum="roi")
+
+
+def test_the_noise_level_is_kept_for_every_roi(make_workspace):
+    rng = np.random.default_rng(10)
+    sd = np.array([0.05, 0.1, 0.2])
+    workspace = make_workspace(RATE, dff=(sd * rng.normal(size=(20_000, 3))).astype("f4"))
+    run(workspace)
+    expected = 100 * sd * math.sqrt(2) * 0.6745 / math.sqrt(RATE)
+    np.testing.assert_allclose(workspace.root["qc/deconvolution_noise_level"][...], expected, rtol=0.03)
+    np.testing.assert_allclose(workspace["spikes"].attrs["noise_level"], expected, rtol=0.03)
+
+
+def test_worker_processes_change_nothing(make_workspace):
+    dff, _ = simulate(rois=5, frames=500)
+    one, two = (run(make_workspace(RATE, dff=dff), jobs=jobs, order=2, rise=0.05) for jobs in (1, 2))
+    assert np.array_equal(one, two)
