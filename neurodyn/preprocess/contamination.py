@@ -19,7 +19,8 @@ def contamination_ratio(fluorescence: np.ndarray, neuropil: np.ndarray, smoothne
     In each of 4 contiguous folds F_C minimises |F_C - (F - r F_N)|² + λ |ΔF_C|², so that the residual is
     -λ L F_C with L the second-difference matrix: a linear function of r. Its root mean square over the mean of F (both
     scaled so that F_N runs from 0 to 1), averaged over folds, is minimised on a grid of r from 0 to 2 in steps of 0.1,
-    then twice more about the minimum with a tenth of the step; the grid moves up while its last value is the best.
+    then twice more about the minimum with a tenth of the step; the grid moves up, from the value before its last, while
+    its last value is the best.
     Because of the linearity two banded solutions per fold serve every r.
 
     Source: de Vries et al., Nat Neurosci 23, 138 (2020), Methods.
@@ -79,7 +80,7 @@ def _minimise(error: np.ndarray) -> float:
         if errors[at] < least:
             best, least = float(grid[at]), float(errors[at])
         if at == grid.size - 1:
-            low, high, extended = grid[-1], grid[-1] + max(grid[-1] - grid[0], step), extended + 1
+            low, high, extended = grid[max(at - 1, 0)], grid[at] + max(grid[at] - grid[0], step), extended + 1
         else:
             low, high = grid[max(at - 1, 0)], grid[min(at + 1, grid.size - 1)]
             step, refined = step / 10, refined + 1

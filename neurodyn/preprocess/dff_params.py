@@ -147,8 +147,8 @@ class DffParams(Params):
             Where the FIR filter has half its gain, Hz, when the frame rate is known.
         """
         seconds = f"{self.window_s:g} s"
-        limit = f"{0.907 / self.tap_count:.2g} of the frame rate"
-        reached = f"{achieved_hz:.2g} Hz" if achieved_hz else f"not below {limit}, whatever the cut-off"
+        limit = f"{0.908 / self.tap_count:.2g} of the frame rate"
+        reached = f"{achieved_hz:.2g} Hz" if achieved_hz else f"no less than {limit}, whatever the cut-off"
         interval = (
             "all frames" if self.interval is None else f"the frames from {self.interval[0]:g} to {self.interval[1]:g} s"
         )

@@ -34,7 +34,10 @@ class NeuropilParams(Params):
         default=0.7, ge=0, le=2, description="r, share of the surround's signal found in the ROI (method: fixed)"
     )
     smoothness: float = Field(
-        default=SMOOTHNESS, gt=0, description="λ, penalty on the cell signal's frame to frame change (method: allen)"
+        default=SMOOTHNESS,
+        gt=0,
+        description="λ, penalty on the cell signal's change from frame to frame (method: allen); noise in the surround biases r down, "
+        "less with λ = 10",
     )
     keep_mean: bool = Field(
         default=False, description="subtract only the surround's change about its mean, so that the ROI keeps its mean"
