@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from neurodyn.cli.common import (
     Axes,
     ExistingOption,
     Fs,
+    Gpu,
     Indicator,
     Key,
     ReaderName,
@@ -37,16 +38,28 @@ def extract(
     key: Key = None,
     indicator: Indicator = None,
     reader: ReaderName = None,
+    preset: Annotated[
+        Literal["fast", "default"] | None,
+        typer.Option(
+            "--preset", help="fast: rigid registration, no metrics; default: suite2p's own settings. [default: fast]"
+        ),
+    ] = None,
+    gpu: Gpu = "none",
     existing: ExistingOption = "error",
 ) -> None:
-    """Find ROIs with suite2p and write their fluorescence and neuropil as a recording."""
-    from neurodyn.core.config import layer_from_sets, resolve
+    """Find ROIs with suite2p and write their fluorescence and neuropil as a recording.
+
+    suite2p's settings go into the configuration by their names: --set detection.threshold_scaling=0.8; so do
+    preset and cells_only (true: keep what its classifier calls cells).
+    """
     from neurodyn.core.files import locked
     from neurodyn.core.provenance import version
     from neurodyn.preprocess.suite2p import extract as run_suite2p
+    from neurodyn.training.devices import choose_devices
 
     options = read_options(common, fs=fs, axes=axes, key=key, indicator=indicator)
-    settings = resolve(layer_from_sets(s for s in common.sets or [] if not s.startswith("source."))).values
+    settings = _settings(common, preset)
+    device = str(choose_devices(gpu).first)
     recording = ingest(movie, options, reader)
     request = request_id(
         source=recording.tree.attrs["source_sha256"],
@@ -55,7 +68,7 @@ def extract(
         version=version(),
     )
     if common.dry_run:
-        common.plan([f"{movie} -> {output}", f"suite2p settings: {settings or 'fast preset'}"], settings=settings)
+        common.plan([f"{movie} -> {output}", f"suite2p settings: {settings}, on {device}"], settings=settings)
         return
     with locked(output.with_name(f"{output.name}.request")):
         if settled(output, request, recording_request(output), existing):
@@ -63,5 +76,15 @@ def extract(
         else:
             recording.tree.attrs["request"] = request
             with progress_bar(common) as report:
-                run_suite2p(recording, output, settings=settings, progress=report)
+                run_suite2p(recording, output, settings=settings, device=device, progress=report)
     common.product(output)
+
+
+def _settings(common: Common, preset: str | None) -> dict[str, Any]:
+    """Resolve suite2p's settings: ``--config``, flags, ``--set``, without the section on reading."""
+    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve
+
+    layers = [load_yaml(common.config)] if common.config else []
+    layers += [Layer({"preset": preset}, "flags")] if preset else []
+    values = resolve([Layer({"preset": "fast"}, "default"), *layers, *layer_from_sets(common.sets or [])]).values
+    return {name: value for name, value in values.items() if name != "source"}

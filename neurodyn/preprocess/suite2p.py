@@ -9,10 +9,9 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -20,20 +19,27 @@ import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError, NeurodynError, WorkError
 from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.log import LOGGER
 from neurodyn.core.provenance import version
 from neurodyn.core.registry import unknown
-from neurodyn.data.recording import Recording, entry
+from neurodyn.data.recording import Recording
 from neurodyn.data.store import write_tree
+from neurodyn.preprocess.extracted import Found, extracted
 from neurodyn.preprocess.indicators import KINETICS, known
 
 Progress = Callable[[str, float], None]
+Preset = Literal["fast", "default"]
 
 CITATION = (
     "Pachitariu et al., Suite2p: beyond 10,000 neurons with standard two-photon microscopy, bioRxiv 061507 (2017)"
 )
 ALWAYS = {"run": {"do_deconvolution": False}, "classification": {"use_builtin_classifier": True}}
-FAST = {"registration": {"nonrigid": False, "nimg_init": 100}, "run": {"do_regmetrics": False}}
-LEAST_FRAMES = 50
+PRESETS: dict[str, dict[str, Any]] = {
+    "fast": {"registration": {"nonrigid": False, "nimg_init": 100}, "run": {"do_regmetrics": False}},
+    "default": {},
+}
+LEAST_FRAMES = 10
+FEW_FRAMES = 50
 INT16_TOP = 2**15 - 2  # suite2p clips there
 SCALED_TOP = 30000
 READ_BYTES = 64 * 2**20
@@ -46,7 +52,7 @@ def extract(
     settings: Mapping[str, Any] | None = None,
     variable: str = "fluorescence",
     tau: float | None = None,
-    fast: bool = True,
+    preset: Preset = "fast",
     cells_only: bool = True,
     device: str = "cpu",
     progress: Progress | None = None,
@@ -55,6 +61,7 @@ def extract(
 
     Spikes are not inferred here; the step `deconvolution` does that from ΔF/F. The movie reaches suite2p as 16-bit
     integers: as it is where its counts fit, otherwise scaled linearly, and the traces are scaled back to its unit.
+    suite2p works in a new folder every time, which is removed afterwards: it would take up binaries of another movie.
 
     Parameters
     ----------
@@ -62,15 +69,15 @@ def extract(
         Has a movie, shape (time, y, x).
     target
         The recording to write: `fluorescence` and `neuropil`, shape (time, roi), in the movie's unit; `rois` with
-        centre, size, cell probability and pixel masks; rigid shifts as `behavior/motion_y`, `motion_x`; stimulus,
+        centre, quality and pixel masks; `qc` with motion, bad frames and pictures of the registered movie; stimulus,
         behaviour and truth of the movie.
     settings
-        suite2p's nested settings to change, e.g. {"diameter": [8, 8]}; `fast` and `cells_only` may be given here too.
+        suite2p's nested settings to change, e.g. {"diameter": [8, 8]}; `preset` and `cells_only` may be given here too.
     tau
         Decay time constant of the indicator, s, for detection (default: the recording's indicator, else suite2p's 1 s).
-    fast
-        Rigid registration to a reference of 100 frames, no registration metrics: four times faster, enough where the
-        field does not warp.
+    preset
+        "fast": rigid registration to a reference of 100 frames, no registration metrics, four times faster and enough
+        where the field does not warp; "default": suite2p's own settings.
     cells_only
         Keep the ROIs that suite2p's built-in classifier calls cells.
     device
@@ -81,17 +88,18 @@ def extract(
     Raises
     ------
     DataError
-        If there is no movie, or it is too short or not finite.
+        If there is no movie, it is too short, constant or not finite, or no ROI is found in it.
     ConfigError
-        If a setting is unknown.
+        If a setting is unknown, or there is no such device.
     WorkError
-        If suite2p fails or finds nothing.
+        If suite2p fails.
     """
     changes = copy.deepcopy(dict(settings or {}))
-    fast, cells_only = changes.pop("fast", fast), changes.pop("cells_only", cells_only)
+    preset, cells_only = changes.pop("preset", preset), changes.pop("cells_only", cells_only)
     _check(recording, variable)
     suite2p = import_suite2p()
-    chosen = _settings(suite2p, recording, changes, tau, fast)
+    chosen = settings_for(suite2p, recording, changes, tau, preset)
+    _fit_blocks(chosen["registration"], recording[variable].shape[1:])
     _check_device(device)
     with locked(target):
         clear_partials(target)
@@ -99,34 +107,12 @@ def extract(
             scratch = folder.parent / "suite2p"
             scratch.mkdir()
             found = _run(suite2p, recording[variable], scratch, chosen, device, progress)
-            asked = {"settings": changes, "fast": fast, "cells_only": cells_only, "variable": variable}
-            asked |= {"tau": chosen["tau"], "suite2p": version("suite2p")}
-            write_tree(_result(recording, variable, found, cells_only, asked).tree, folder)
+            asked = {"settings": changes, "preset": preset, "cells_only": cells_only, "variable": variable}
+            asked |= {"tau": chosen["tau"], "suite2p": version("suite2p"), "counts_per_step": found.gain}
+            asked |= {"block_size": chosen["registration"]["block_size"]} if chosen["registration"]["nonrigid"] else {}
+            write_tree(extracted(recording, variable, found, cells_only, asked).tree, folder)
             Recording.open(folder)
     return target
-
-
-@dataclass(frozen=True)
-class Found:
-    """What suite2p gave.
-
-    Parameters
-    ----------
-    fluorescence, neuropil
-        In the movie's unit, shape (roi, time).
-    rois
-        One dict per ROI: ypix, xpix, lam, npix, radius, skew.
-    cells
-        Class (0 or 1) and probability, shape (roi, 2).
-    registration
-        Rigid shifts `yoff` and `xoff` in pixels and `badframes`, each shape (time,); empty without registration.
-    """
-
-    fluorescence: np.ndarray
-    neuropil: np.ndarray
-    rois: list[dict[str, Any]]
-    cells: np.ndarray
-    registration: dict[str, np.ndarray]
 
 
 def _check(recording: Recording, variable: str) -> None:
@@ -143,6 +129,8 @@ def _check(recording: Recording, variable: str) -> None:
             f"Expected {LEAST_FRAMES} at least, shape {movie.shape} read as (time, y, x).",
             "Check the axes: --axes time,y,x",
         )
+    if movie.shape[0] < FEW_FRAMES:
+        LOGGER.warning("%d frames are few to find cells by their activity.", movie.shape[0])
 
 
 def _check_device(device: str) -> None:
@@ -185,16 +173,37 @@ def import_suite2p() -> ModuleType:
     return suite2p
 
 
-def _settings(
-    suite2p: ModuleType, recording: Recording, changes: dict[str, Any], tau: float | None, fast: bool
+def settings_for(
+    suite2p: ModuleType, recording: Recording, changes: Mapping[str, Any], tau: float | None, preset: str
 ) -> dict[str, Any]:
-    """Return suite2p's defaults with ours and the user's changes, merged key by key."""
-    chosen = suite2p.default_settings()
+    """Return suite2p's defaults with ours and the user's changes, merged key by key.
+
+    suite2p itself replaces whole sections, so that naming one key of a section loses the others.
+
+    Raises
+    ------
+    ConfigError
+        If a setting or the preset is unknown.
+    """
+    if preset not in PRESETS:
+        raise ConfigError(
+            f"There is no preset '{preset}' of the extraction.", f"Known: {', '.join(PRESETS)}.", "Take --preset fast"
+        )
+    chosen = copy.deepcopy(suite2p.default_settings())
     name = known(recording.indicator)
     timing = {"fs": recording.rate_hz, "tau": tau or (KINETICS[name].tau if name else chosen["tau"])}
-    for layer in (ALWAYS, FAST if fast else {}, timing, changes):
+    for layer in (ALWAYS, PRESETS[preset], timing, changes):
         _update(chosen, layer, "")
     return chosen
+
+
+def _fit_blocks(registration: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """Take blocks of half a frame where non-rigid registration would have a single one along an axis: suite2p fails."""
+    asked = [int(size) for size in registration["block_size"]]
+    fitting = [size if size < length else length // 2 for size, length in zip(asked, shape, strict=True)]
+    if registration["nonrigid"] and fitting != asked:
+        LOGGER.warning("Blocks of non-rigid registration are made %s: frames have %s pixels.", fitting, list(shape))
+        registration["block_size"] = fitting
 
 
 def _update(base: dict[str, Any], layer: Mapping[str, Any], path: str) -> None:
@@ -231,16 +240,31 @@ def _range(movie: xr.DataArray) -> tuple[float, float]:
 
 
 def _chunks(movie: xr.DataArray) -> list[slice]:
-    step = max(1, READ_BYTES // max(1, movie[0].nbytes))
-    return [slice(start, min(start + step, movie.shape[0])) for start in range(0, movie.shape[0], step)]
+    return _stretches(movie.shape, movie.dtype.itemsize)
+
+
+def _stretches(shape: tuple[int, ...], itemsize: int = 2) -> list[slice]:
+    step = max(1, READ_BYTES // max(1, itemsize * shape[1] * shape[2]))
+    return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
 
 
 def _scaling(movie: xr.DataArray) -> tuple[float, float]:
-    """Return gain and offset so that count = gain * int16 + offset; (1, 0) where the counts fit as they are."""
+    """Return gain and offset so that count = gain * int16 + offset; (1, 0) where the counts fit as they are.
+
+    suite2p alone would halve uint16, cut fractions off, and let large counts wrap.
+    """
     low, high = _range(movie)
+    if low == high:
+        raise DataError(
+            f"'{movie.name}' is constant.",
+            f"Every pixel of every frame is {low:g}.",
+            "Check the file, and the channel that was read: --channels",
+        )
     if movie.dtype.kind in "iub" and low >= -(2**15) and high <= INT16_TOP:
         return 1.0, 0.0
-    return ((high - low) / SCALED_TOP or 1.0), low
+    gain = (high - low) / SCALED_TOP
+    LOGGER.info("The movie is scaled to 16 bits for suite2p, in steps of %.3g %s.", gain, movie.attrs["units"])
+    return gain, low
 
 
 def _run(
@@ -268,18 +292,42 @@ def _run(
         except NeurodynError:
             raise
         except Exception as error:  # whatever suite2p raises, the user needs one message
-            raise _failed(f"{type(error).__name__}: {error}") from error
-    registration, _, rois, fluorescence, neuropil, _, _, _, cells, *_ = outputs
-    if fluorescence is None:
-        raise _failed("It found no ROI.")
-    return Found(gain * fluorescence + offset, gain * neuropil + offset, list(rois), cells, registration)
+            raise _failed(error) from error
+        registration, detection, rois, fluorescence, neuropil, _, _, _, cells, *_ = outputs
+        if fluorescence is None:
+            raise _none_found("Detection ended without any.")
+        mean = registration.get("meanImg")
+        pictures = {"mean_image": _mean(binary) if mean is None else np.asarray(mean, dtype=np.float64)}
+    pictures |= {"max_projection": _in_frame(detection["max_proj"], registration, (height, width))}
+    return Found(fluorescence, neuropil, list(rois), cells, registration, pictures, gain, offset)
 
 
-def _failed(found: str) -> WorkError:
-    return WorkError(
-        "suite2p could not extract ROIs.",
+def _mean(movie: Any) -> np.ndarray:
+    """Return the mean frame of what was not registered, shape (y, x)."""
+    total = sum(movie[chunk].sum(axis=0, dtype=np.float64) for chunk in _stretches(movie.shape))
+    return np.asarray(total) / movie.shape[0]
+
+
+def _in_frame(picture: np.ndarray, registration: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
+    """Return a picture of the part seen in every frame in the whole frame, NaN around it, shape (y, x)."""
+    whole = np.full(shape, np.nan)
+    rows, columns = (slice(*registration[name]) for name in ("yrange", "xrange"))
+    whole[rows, columns] = picture
+    return whole
+
+
+def _failed(error: Exception) -> NeurodynError:
+    said = f"{type(error).__name__}: {error}"
+    if str(error).startswith("no ROIs"):
+        return _none_found(said)
+    return WorkError("suite2p could not extract ROIs.", said, "Check rate and axes: neurodyn inspect MOVIE")
+
+
+def _none_found(found: str) -> DataError:
+    return DataError(
+        "suite2p found no ROI in the movie.",
         found,
-        "Check rate and axes, or lower the threshold: --set detection.threshold_scaling=0.5 --set diameter=[12,12]",
+        "Check rate and axes, or look closer: --set detection.threshold_scaling=0.5 --set diameter=[8,8]",
     )
 
 
@@ -315,70 +363,3 @@ def _listening(progress: Progress | None) -> Iterator[None]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
-
-
-def _result(recording: Recording, variable: str, found: Found, cells_only: bool, asked: Mapping[str, Any]) -> Recording:
-    keep = np.flatnonzero(found.cells[:, 0] > 0) if cells_only else np.arange(len(found.rois))
-    if not keep.size:
-        best = float(found.cells[:, 1].max())
-        raise WorkError(
-            f"suite2p found {len(found.rois)} ROIs, but its classifier calls none of them a cell.",
-            f"The highest probability is {best:.2f}; 0.5 is needed.",
-            "Keep all of them: --set cells_only=false",
-        )
-    units = str(recording[variable].attrs["units"])
-    made = {"units": units, "made_by": "suite2p"}
-    neural = {
-        name: xr.Variable(("time", "roi"), traces[keep].T.astype(np.float32), made)
-        for name, traces in (("fluorescence", found.fluorescence), ("neuropil", found.neuropil))
-    }
-    built = Recording.from_arrays(
-        neural,
-        rate_hz=recording.rate_hz,
-        time=recording.time,
-        rois=_roi_table([found.rois[index] for index in keep], found.cells[keep]),
-        behavior=_with_motion(recording, found.registration),
-        history=[*recording.history, entry("suite2p", asked)],
-        attrs={str(key): value for key, value in recording.tree.attrs.items() if key != "history"},
-    )
-    for group in ("stimulus", "truth"):
-        table = recording.table(group)
-        if table is not None:
-            built.tree[group] = xr.DataTree(table)
-    return built
-
-
-def _roi_table(rois: list[dict[str, Any]], cells: np.ndarray) -> xr.Dataset:
-    """Return one row per ROI, and its mask as rows of (mask_roi, mask_y, mask_x, mask_weight)."""
-    weights = [roi["lam"] / roi["lam"].sum() for roi in rois]
-    centres = np.array([[w @ roi["ypix"], w @ roi["xpix"]] for roi, w in zip(rois, weights, strict=True)])
-    pixel = {"units": "pixel"}
-    table = {
-        "y": ("roi", centres[:, 0], pixel),
-        "x": ("roi", centres[:, 1], pixel),
-        "npix": ("roi", np.array([roi["npix"] for roi in rois], dtype=np.int64)),
-        "radius": ("roi", np.array([roi["radius"] for roi in rois], dtype=np.float64), pixel),
-        "skew": ("roi", np.array([roi["skew"] for roi in rois], dtype=np.float64)),
-        "probability": ("roi", cells[:, 1].astype(np.float64)),
-        "cell": ("roi", cells[:, 0] > 0),
-        "mask_roi": ("mask", np.repeat(np.arange(len(rois)), [roi["ypix"].size for roi in rois])),
-        "mask_y": ("mask", np.concatenate([roi["ypix"] for roi in rois]).astype(np.int64), pixel),
-        "mask_x": ("mask", np.concatenate([roi["xpix"] for roi in rois]).astype(np.int64), pixel),
-        "mask_weight": ("mask", np.concatenate(weights).astype(np.float64)),
-    }
-    return xr.Dataset(table)
-
-
-def _with_motion(recording: Recording, registration: Mapping[str, np.ndarray]) -> xr.Dataset | None:
-    """Add the rigid shifts to the movie's behaviour, on a time axis of their own where `time` is taken."""
-    behavior = recording.table("behavior")
-    if "yoff" not in registration:
-        return behavior
-    behavior = xr.Dataset() if behavior is None else behavior
-    taken = "time" in behavior.sizes and not np.array_equal(behavior["time"].values, recording.time)
-    axis = "motion_time" if taken else "time"
-    shifts = {
-        f"motion_{name}": (axis, np.asarray(registration[f"{name}off"], dtype=np.float64), {"units": "pixel"})
-        for name in ("y", "x")
-    }
-    return behavior.assign(shifts).assign_coords({axis: (axis, recording.time, {"units": "s"})})

@@ -8,9 +8,14 @@ import xarray as xr
 from scipy.ndimage import gaussian_filter
 from scipy.signal import lfilter
 
-from neurodyn.core.errors import ConfigError, DataError, WorkError
+from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording, entry
-from neurodyn.preprocess.suite2p import extract
+from neurodyn.data.regions import regions_of
+from neurodyn.data.scores import read_scores
+from neurodyn.metrics.rois import match_centres
+from neurodyn.preprocess.roi_scores import score_rois
+from neurodyn.preprocess.suite2p import extract, import_suite2p, settings_for
+from neurodyn.simulate.two_photon import TwoPhoton, TwoPhotonParams
 
 RATE, TAU, SIDE, FRAMES = 10.0, 0.7, 128, 300
 CENTRES = np.array([(y, x) for y in (20, 52, 84) for x in (20, 52, 84)])
@@ -49,6 +54,7 @@ def extracted(truth, tmp_path_factory):
         stimulus={"start": np.array([1.0]), "stop": np.array([2.0]), "contrast": np.array([0.5])},
         behavior=xr.Dataset({"speed": ("time", np.arange(20.0))}, {"time": np.arange(20.0)}),
         history=[entry("convert", {})],
+        qc=xr.Dataset({"frame_mean": ("time_qc", np.arange(float(FRAMES))), "lamp": ("other", np.ones(3))}),
         attrs={"source_path": "movie.tif"},
     )
     folder = tmp_path_factory.mktemp("suite2p")
@@ -77,14 +83,35 @@ def test_the_planted_cells_are_found_with_their_traces(extracted, truth):
     assert made["fluorescence"].attrs["made_by"] == "suite2p"
 
 
-def test_the_planted_shifts_are_measured_on_an_axis_of_their_own(extracted, truth):
-    behavior = extracted[0].table("behavior")
-    for axis, name in enumerate("yx"):
-        shift = behavior[f"motion_{name}"]
-        assert shift.dims == ("motion_time",)
-        assert np.corrcoef(shift.values, truth[2][:, axis])[0, 1] > 0.95
-    np.testing.assert_allclose(behavior["motion_time"].values, extracted[0].time)
-    assert behavior["speed"].size == 20
+def test_the_shifts_that_undo_the_planted_motion_are_kept(extracted, truth):
+    qc = extracted[0].table("qc")
+    assert qc["motion"].dims == ("time_qc", "axis")
+    for axis in range(2):
+        planted = truth[2][:, axis]
+        line = np.polyfit(planted, qc["motion"].values[:, axis], 1)
+        assert line[0] == pytest.approx(-1, abs=0.1)
+        assert np.corrcoef(planted, qc["motion"].values[:, axis])[0, 1] < -0.95
+    assert not qc["bad_frame"].values.any()
+    assert (qc["motion_correlation"].values > 0).all()
+
+
+def test_the_pictures_are_of_the_registered_movie_in_its_unit(extracted, truth):
+    qc = extracted[0].table("qc")
+    moves = np.rint(qc["motion"].values).astype(int)
+    still = np.mean([np.roll(frame, move, (0, 1)) for frame, move in zip(truth[0], moves, strict=True)], axis=0)
+    inner = (slice(12, -12), slice(12, -12))
+    assert qc["mean_image"].attrs["units"] == "counts"
+    np.testing.assert_allclose(qc["mean_image"].values[inner], still[inner], atol=0.5)
+    projection = qc["max_projection"].values
+    background = np.nanmedian(projection)
+    assert all(np.nanmax(projection[y - 5 : y + 6, x - 5 : x + 6]) > 3 * background for y, x in CENTRES)
+
+
+def test_what_was_seen_of_the_movie_before_is_kept(extracted):
+    qc = extracted[0].table("qc")
+    np.testing.assert_array_equal(qc["frame_mean"].values, np.arange(float(FRAMES)))
+    assert qc["lamp"].sizes == {"other": 3}
+    assert extracted[0].table("behavior")["speed"].size == 20
 
 
 def test_the_roi_table_holds_masks_that_add_up(extracted):
@@ -98,6 +125,13 @@ def test_the_roi_table_holds_masks_that_add_up(extracted):
     np.testing.assert_allclose(centre, rois["y"].values, rtol=1e-5)
     assert rois["cell"].values.all()
     assert (rois["probability"].values >= 0.5).all()
+    planes = np.zeros((rois.sizes["roi"], SIDE, SIDE), bool)
+    planes[owner, rois["mask_y"].values, rois["mask_x"].values] = True
+    shared = planes.sum(axis=0) > 1
+    assert np.abs(rois["overlap"].values - [shared[plane].mean() for plane in planes]).max() < 1e-12
+    corrected = made["fluorescence"].values - 0.7 * made["neuropil"].values
+    snr = 1 - 0.5 * np.diff(corrected, axis=0).var(axis=0) / corrected.var(axis=0)
+    np.testing.assert_allclose(rois["snr"].values, snr, atol=1e-3)
 
 
 def test_the_rest_of_the_movie_is_kept_and_the_history_says_how(extracted):
@@ -109,7 +143,8 @@ def test_the_rest_of_the_movie_is_kept_and_the_history_says_how(extracted):
     assert [item["step"] for item in made.history] == ["convert", "suite2p"]
     params = made.history[1]["params"]
     assert params["tau"] == 0.7
-    assert params["fast"] is True
+    assert params["preset"] == "fast"
+    assert params["counts_per_step"] == 1.0
     assert params["suite2p"][0].isdigit()
 
 
@@ -132,13 +167,16 @@ def test_small_fractional_counts_are_scaled_to_suite2p_and_back(extracted, truth
         back = (made[name].values[:, mine] + 0.5) * 4000
         expected = whole[name].values[:, theirs]
         assert np.abs(back.mean(0) / expected.mean(0) - 1).max() < 0.05
-    assert made.table("behavior")["motion_y"].dims == ("time",)
+    picture = (made.table("qc")["mean_image"].values + 0.5) * 4000
+    expected = whole.table("qc")["mean_image"].values
+    np.testing.assert_allclose(picture[8:-8, 8:-8].mean(), expected[8:-8, 8:-8].mean(), rtol=0.01)
+    assert made.history[-1]["params"]["counts_per_step"] == pytest.approx(np.ptp(truth[0]) / 4000 / 30000, rel=1e-4)
 
 
 @pytest.mark.slow
 def test_a_movie_without_cells_fails_with_a_way_on(tmp_path):
     noise = np.random.default_rng(1).normal(500, 5, (60, 64, 64)).astype(np.float32)
-    with pytest.raises(WorkError) as error:
+    with pytest.raises(DataError, match="no ROI|none of them") as error:
         extract(recording(noise), tmp_path / "rois.zarr", settings={"detection": {"threshold_scaling": 5.0}})
     assert "--set" in error.value.fix
     assert list(tmp_path.iterdir()) == []
@@ -163,7 +201,40 @@ def test_what_is_no_movie_is_refused(tmp_path):
     with pytest.raises(DataError, match="not a movie"):
         extract(recording(np.ones((100, 5), dtype="f4")), tmp_path / "rois.zarr")
     with pytest.raises(DataError, match="too short"):
-        extract(recording(np.ones((20, 8, 8), dtype="f4")), tmp_path / "rois.zarr")
+        extract(recording(np.ones((9, 8, 8), dtype="f4")), tmp_path / "rois.zarr")
+
+
+@pytest.mark.parametrize("level", [0, 7])
+def test_a_constant_movie_is_refused_before_suite2p_sees_it(tmp_path, level):
+    with pytest.raises(DataError, match="constant") as error:
+        extract(recording(np.full((60, 32, 32), level, dtype="u2")), tmp_path / "rois.zarr")
+    assert f"is {level}." in error.value.found
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_are_merged_key_by_key_and_leave_the_defaults_alone():
+    suite2p = import_suite2p()
+    movie = recording(np.zeros((60, 8, 8), dtype="i2"))
+    before = suite2p.default_settings()
+    mine = {"run": {"do_registration": 0}, "detection": {"sparsery_settings": {"spatial_scale": 1}}}
+    plain, changed = (settings_for(suite2p, movie, changes, None, "default") for changes in ({}, mine))
+    changed["run"]["do_registration"], changed["detection"]["sparsery_settings"]["spatial_scale"] = 1, 0
+    assert changed == plain
+    plain["run"]["do_deconvolution"], plain["classification"]["use_builtin_classifier"] = True, False
+    assert plain == before | {"fs": RATE, "tau": 0.7}
+    assert suite2p.default_settings() == before
+    fast = settings_for(suite2p, movie, {}, 0.3, "fast")
+    assert (fast["tau"], fast["registration"]["nonrigid"], fast["run"]["do_regmetrics"]) == (0.3, False, False)
+
+
+def test_an_absent_gpu_and_an_unknown_preset_are_refused(truth, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    movie = recording(np.round(truth[0][:60]).astype(np.int16))
+    with pytest.raises(ConfigError, match="cuda:3"):
+        extract(movie, tmp_path / "rois.zarr", device="cuda:3")
+    with pytest.raises(ConfigError, match="slow"):
+        extract(movie, tmp_path / "rois.zarr", settings={"preset": "slow"})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_frame_that_is_not_finite_is_named(truth, tmp_path):
@@ -172,3 +243,28 @@ def test_a_frame_that_is_not_finite_is_named(truth, tmp_path):
     with pytest.raises(DataError, match="not finite") as error:
         extract(recording(movie), tmp_path / "rois.zarr")
     assert "frame 77" in error.value.found
+
+
+def simulated():
+    """A movie of 60 cells with noise, neuropil and drift; centres and footprints are known."""
+    params = {"cells": 60, "height": 192, "width": 192, "movie": True, "rate_hz": 10.0, "repeats": 2, "seed": 3}
+    return TwoPhoton(TwoPhotonParams.model_validate(params)).make()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["fast", "default"])
+def test_sixty_of_sixty_simulated_cells_are_found(tmp_path, preset):
+    movie = simulated()
+    made = Recording.open(extract(movie, tmp_path / "rois.zarr", preset=preset, cells_only=False))
+    pairs = match_centres(regions_of(made).centres, regions_of(movie).centres)
+    assert len(pairs) == 60
+    corrected = made["fluorescence"].values - 0.7 * made["neuropil"].values
+    calcium = movie.table("truth")["calcium"].values
+    r = [np.corrcoef(corrected[:, f], calcium[:, m])[0, 1] for f, m in pairs]
+    assert np.median(r) > 0.8
+    marked = movie.save(tmp_path / "movie.zarr")
+    rows = {s.metric: s for s in read_scores(score_rois([tmp_path / "rois.zarr"], marked, tmp_path / "scores"))}
+    assert rows["recall"].value == 1
+    assert rows["precision"].n == made["fluorescence"].shape[1]
+    assert rows["inclusion"].value > 0.5
+    assert rows["recall"].decoder == f"suite2p {preset}"

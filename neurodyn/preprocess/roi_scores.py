@@ -1,0 +1,100 @@
+"""Extracted ROIs against marked regions: precision, recall, F1 and overlap, as a table of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from neurodyn.core.errors import DataError
+from neurodyn.core.files import clear_partials, locked, write_json
+from neurodyn.core.provenance import version
+from neurodyn.data.recording import Recording
+from neurodyn.data.regions import Regions, read_regions, regions_of
+from neurodyn.data.scores import Score, write_scores
+from neurodyn.metrics.rois import NEUROFINDER_DISTANCE, Estimate, detection_scores, match_centres, overlap_scores
+
+TARGET = "marked regions"
+
+
+def score_rois(
+    recordings: Sequence[Path], marked: Path, folder: Path, *, distance: float = NEUROFINDER_DISTANCE, seed: int = 0
+) -> Path:
+    """Score the ROIs of recordings made from one movie and write ``scores.csv``; return its path.
+
+    Parameters
+    ----------
+    recordings
+        Recordings with ROIs; the name of each tells its rows apart.
+    marked
+        neurofinder's JSON, or a recording whose ROIs are true.
+    distance
+        Longest distance of matching centres, pixels.
+    seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    DataError
+        If there are no ROIs or no regions, or they lie outside the movie.
+    """
+    truth = read_regions(marked)
+    scores = [score for path in recordings for score in _scores(Recording.open(path), path.stem, truth, distance, seed)]
+    table = folder / "scores.csv"
+    with locked(table):
+        clear_partials(table)
+        made = {"recordings": [str(path) for path in recordings], "regions": str(marked), "version": version()}
+        write_json(folder / "evaluate.json", made | {"config": {"distance": distance, "seed": seed}})
+        return write_scores(table, scores)
+
+
+def _scores(recording: Recording, name: str, truth: Regions, distance: float, seed: int) -> list[Score]:
+    found = regions_of(recording)
+    _check_frame(recording, truth)
+    pairs = match_centres(found.centres, truth.centres, distance)
+    estimates = detection_scores(len(found.centres), len(truth.centres), pairs, seed)
+    if found.pixels is not None and truth.pixels is not None:
+        estimates |= overlap_scores(found.pixels, truth.pixels, pairs, seed)
+    common: dict[str, Any] = {"session": recording.session, "model": "none", "seed": seed, "split": "all"}
+    common |= {"target": TARGET, "fold": "all", "features": name, "decoder": _made_by(recording)}
+    common |= {"null_mean": float("nan"), "p": float("nan")}
+    note = (
+        f"{len(pairs)} pairs of centres within {distance:g} px; {len(found.centres)} found, {len(truth.centres)} marked"
+    )
+    return [_score(metric, estimate, note, common) for metric, estimate in estimates.items()]
+
+
+def _score(metric: str, estimate: Estimate, note: str, common: dict[str, Any]) -> Score:
+    units = {"recall": "marked regions", "precision": "found ROIs", "f1": "regions"}
+    return Score(
+        metric=metric,
+        value=estimate.value,
+        ci_low=estimate.ci_low,
+        ci_high=estimate.ci_high,
+        n=estimate.n,
+        unit=units.get(metric, "pairs"),
+        note=note,
+        **common,
+    )
+
+
+def _made_by(recording: Recording) -> str:
+    """Return which step and preset found the ROIs, as the history says."""
+    for item in reversed(recording.history):
+        if "preset" in (item.get("params") or {}):
+            return f"{item['step']} {item['params']['preset']}"
+    return ""
+
+
+def _check_frame(recording: Recording, truth: Regions) -> None:
+    """Refuse regions marked in another frame, where that can be told."""
+    qc = recording.table("qc")
+    if qc is None or "mean_image" not in qc:
+        return
+    shape = qc["mean_image"].shape
+    if (truth.centres >= shape).any() or (truth.centres < 0).any():
+        raise DataError(
+            "The marked regions do not lie in this movie.",
+            f"Their centres reach {truth.centres.max(axis=0).round().tolist()}; frames have {list(shape)}, as (y, x).",
+            "Give the regions of this movie, as (row, column) from 0.",
+        )
