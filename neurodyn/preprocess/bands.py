@@ -113,7 +113,13 @@ class Band:
         return math.ceil(math.log(FADED) / math.log(max(poles))) if poles else 0
 
     def pieces(
-        self, workspace: Workspace, names: tuple[str, str], means: list[np.ndarray], part: int = 0, parts: int = 1
+        self,
+        workspace: Workspace,
+        names: tuple[str, str],
+        means: list[np.ndarray],
+        part: int = 0,
+        parts: int = 1,
+        whole: bool = False,
     ) -> Iterator[Piece]:
         """Yield both channels piece by piece, each tile from its first frame to its last, and report progress.
 
@@ -125,10 +131,12 @@ class Band:
             Mean over time of each, shape (*space).
         part, parts
             Which of how many passes this is.
+        whole
+            Do not cut space: for a few hundred time courses that are needed together.
         """
         signal = workspace[names[0]]
         halo = self.halo if self.zero_phase else 0
-        spaces = _spaces(signal, halo)
+        spaces = [tuple(slice(0, n) for n in signal.shape[1:])] if whole else _spaces(signal, halo)
         keys = [(block, tile) for tile in spaces for block in blocks(signal, halo)]
         state: list[Any] = [None, None]
         for done, (block, tile) in enumerate(keys, start=1):

@@ -94,6 +94,9 @@ class Step(ABC):
     passes: ClassVar[int] = 1
     """How often it reads its variables, beside the one look that checks them."""
 
+    makes: ClassVar[str | None] = None
+    """Layout kind of what it provides, where that is not the kind of its first input."""
+
     def __init__(self, params: Params) -> None:
         self.params = params
 

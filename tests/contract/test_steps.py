@@ -11,7 +11,7 @@ from neurodyn.core.files import sha256
 from neurodyn.data import store
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess import STEPS
-from neurodyn.preprocess.base import Step, Workspace
+from neurodyn.preprocess.base import LAYOUT_KINDS, Step, Workspace
 from neurodyn.preprocess.chain import chain_from_steps
 
 SHAPES = {"traces": (700, 5), "movie": (700, 9, 10)}
@@ -56,8 +56,12 @@ def test_it_makes_what_it_says_in_the_recordings_layout(name, kind, tmp_path):
     assert set(made.variables) == set(recording.variables) | set(step.provides)
     for variable in step.provides:
         array = made[variable]
-        assert array.dims == recording[step.requires[0]].dims
-        assert array.shape == recording[step.requires[0]].shape
+        if step.makes is None:
+            assert array.dims == recording[step.requires[0]].dims
+            assert array.shape == recording[step.requires[0]].shape
+        else:
+            assert LAYOUT_KINDS[array.ndim] == step.makes
+            assert array.sizes["time"] == recording.neural.sizes["time"]
         assert array.dtype == np.float32
         assert array.attrs["units"]
         assert array.attrs["made_by"] == name
