@@ -48,6 +48,7 @@ def read_options(
     key: str | None = None,
     indicator: str | None = None,
     brain: str | None = None,
+    files: dict[str, str] | None = None,
 ) -> ReadOptions:
     """Resolve reading options: the `source` section of ``--config``, ``NEURODYN_SOURCE__*``, flags, ``--set source.*``."""
     from neurodyn.core.config import (
@@ -64,6 +65,7 @@ def read_options(
     flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator, "brain": brain}
     flags["channels"] = channels.split(",") if channels else None
     given = {name: value for name, value in flags.items() if value is not None}
+    given |= {name: {"file": file} for name, file in (files or {}).items()}
     layers = [load_yaml(common.config)] if common.config else []
     layers += [
         *layer_from_environment(),

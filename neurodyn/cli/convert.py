@@ -1,9 +1,9 @@
-"""`neurodyn convert`: any readable source into a recording or NWB."""
+"""`neurodyn convert`: any readable source into a recording, NWB, TIFF or CSV."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,36 @@ from neurodyn.cli.common import (
 from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from neurodyn.data.recording import Recording
+
+FORMATS = (".zarr", ".nwb", ".tif", ".tiff", ".btf", ".csv")
+Stimulus = Annotated[
+    str | None,
+    typer.Option(
+        "--stimulus",
+        help="Stimulus log beside the source (CSV, TSV, MAT, HDF5). Its columns, unit and duration, and the photodiode "
+        "that timed it: --set source.stimulus.columns=[contrast,-,orientation] source.stimulus.onsets.file=FILE",
+        show_default=False,
+    ),
+]
+FrameTimes = Annotated[
+    str | None,
+    typer.Option(
+        "--frame-times",
+        help="Frame times, s, or a camera's TTL trace; for a trace give its rate: --set source.frame_times.fs=5000",
+        show_default=False,
+    ),
+]
+Variable = Annotated[
+    str | None,
+    typer.Option(
+        "--variable",
+        help="What goes into TIFF or CSV: a movie, traces, or a table such as stimulus.",
+        show_default=False,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -31,24 +61,44 @@ def register(app: typer.Typer) -> None:
 def convert(
     common: Common,
     source: Annotated[Path, typer.Argument(help="What to read.")],
-    target: Annotated[Path, typer.Argument(help="What to write: .zarr or .nwb.")],
+    target: Annotated[Path, typer.Argument(help="What to write: .zarr, .nwb, .tif or .csv.")],
     fs: Fs = None,
     channels: Channels = None,
     axes: Axes = None,
     key: Key = None,
     indicator: Indicator = None,
     brain: Brain = None,
+    stimulus: Stimulus = None,
+    frame_times: FrameTimes = None,
+    variable: Variable = None,
     reader: ReaderName = None,
     existing: ExistingOption = "error",
 ) -> None:
-    """Convert between formats."""
-    if target.suffix not in (".zarr", ".nwb"):
+    """Convert between formats.
+
+    What a file cannot say about itself is set with --set source.KEY=VALUE: plane, split, frame, bin, demux, units, …
+    """
+    if target.suffix not in FORMATS:
         raise ConfigError(
             f"{target} names no format neurodyn writes.",
-            "Expected .zarr or .nwb.",
+            f"Expected {', '.join(FORMATS)}.",
             f"Type: neurodyn convert {source} {target.stem}.zarr",
         )
-    options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator, brain=brain)
+    if variable is not None and target.suffix in (".zarr", ".nwb"):
+        raise ConfigError(
+            f"--variable: {target.suffix} takes every variable.", f"Found {variable}.", "Leave --variable out."
+        )
+    beside = {"stimulus": stimulus, "frame_times": frame_times}
+    options = read_options(
+        common,
+        fs=fs,
+        channels=channels,
+        axes=axes,
+        key=key,
+        indicator=indicator,
+        brain=brain,
+        files={name: file for name, file in beside.items() if file is not None},
+    )
     if target.exists() and existing != "overwrite":
         if existing == "skip":
             common.product(target)
@@ -59,11 +109,18 @@ def convert(
     if common.dry_run:
         common.plan([f"{source} -> {target}"])
         return
-    recording = ingest(source, options, reader)
+    _write(ingest(source, options, reader), target, variable)
+    common.product(target)
+
+
+def _write(recording: Recording, target: Path, variable: str | None) -> None:
     if target.suffix == ".zarr":
         recording.save(target)
-    else:
+    elif target.suffix == ".nwb":
         from neurodyn.data.nwb import write_nwb
 
         write_nwb(recording, target)
-    common.product(target)
+    else:
+        from neurodyn.data.export import write_csv, write_tiff
+
+        (write_csv if target.suffix == ".csv" else write_tiff)(recording, target, variable)
