@@ -1,4 +1,4 @@
-"""`neurodyn evaluate`: inferred activity against ground truth."""
+"""`neurodyn evaluate`: inferred activity and extracted ROIs against ground truth."""
 
 from __future__ import annotations
 
@@ -18,21 +18,30 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     common: Common,
-    sources: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings, with recorded spikes.")],
-    metric: Annotated[str, typer.Option("--metric", help="What to score: spikes.")] = "spikes",
+    sources: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
+    metric: Annotated[str, typer.Option("--metric", help="What to score: spikes or rois.")] = "spikes",
     features: Annotated[
         str | None,
         typer.Option("--features", help="Comma-separated: spikes, spikes_suite2p, dff, …", show_default=False),
     ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            "--regions", help="rois: marked regions (neurofinder's JSON, or a recording).", show_default=False
+        ),
+    ] = None,
     output: Out = None,
 ) -> None:
-    """Score inferred spikes against recorded ones, cell by cell, and print where the table is."""
+    """Score inferred spikes against recorded ones, or ROIs against marked regions, and print where the table is."""
     from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
     from neurodyn.core.registry import unknown
     from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
 
+    if metric == "rois":
+        _rois(common, sources, regions, output or Path("roi-scores"))
+        return
     if metric != "spikes":
-        raise unknown("metric", metric, ["spikes"])
+        raise unknown("metric", metric, ["rois", "spikes"])
     layers = [load_yaml(common.config)] if common.config else []
     layers += [Layer({"features": features.split(",")}, "flags")] if features else []
     config = validate(SpikeScoreConfig, resolve([*layers, *layer_from_sets(common.sets or [])]))
@@ -42,6 +51,24 @@ def evaluate(
         common.plan([f"{path} -> {folder / 'scores.csv'}" for path in recordings], **config.model_dump())
         return
     path = score_spikes(recordings, folder, config)
+    common.say(table(path))
+    common.product(path)
+
+
+def _rois(common: Common, sources: list[Path], regions: Path | None, folder: Path) -> None:
+    from neurodyn.core.config import layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.errors import ConfigError
+    from neurodyn.preprocess.roi_scores import RoiScoreConfig, score_rois
+
+    if regions is None:
+        raise ConfigError("There is nothing to score ROIs against.", "Found no --regions.", "Give --regions FILE")
+    layers = [load_yaml(common.config)] if common.config else []
+    config = validate(RoiScoreConfig, resolve([*layers, *layer_from_sets(common.sets or [])]))
+    recordings = [path for source in sources for path in recordings_in(source)]
+    if common.dry_run:
+        common.plan([f"{path} -> {folder / 'scores.csv'}" for path in recordings], **config.model_dump())
+        return
+    path = score_rois(recordings, regions, folder, config)
     common.say(table(path))
     common.product(path)
 

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
+from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.provenance import version
@@ -17,9 +20,16 @@ from neurodyn.metrics.rois import NEUROFINDER_DISTANCE, Estimate, detection_scor
 TARGET = "marked regions"
 
 
-def score_rois(
-    recordings: Sequence[Path], marked: Path, folder: Path, *, distance: float = NEUROFINDER_DISTANCE, seed: int = 0
-) -> Path:
+class RoiScoreConfig(Params):
+    """How found ROIs are compared with marked regions."""
+
+    distance: float = Field(
+        default=NEUROFINDER_DISTANCE, gt=0, description="longest distance of matching centres, pixels"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of the resamples of regions")
+
+
+def score_rois(recordings: Sequence[Path], marked: Path, folder: Path, config: RoiScoreConfig | None = None) -> Path:
     """Score the ROIs of recordings made from one movie and write ``scores.csv``; return its path.
 
     Parameters
@@ -28,39 +38,36 @@ def score_rois(
         Recordings with ROIs; the name of each tells its rows apart.
     marked
         neurofinder's JSON, or a recording whose ROIs are true.
-    distance
-        Longest distance of matching centres, pixels.
-    seed
-        Of the bootstrap.
+    folder
+        For scores.csv and evaluate.json.
 
     Raises
     ------
     DataError
         If there are no ROIs or no regions, or they lie outside the movie.
     """
+    config = config or RoiScoreConfig()
     truth = read_regions(marked)
-    scores = [score for path in recordings for score in _scores(Recording.open(path), path.stem, truth, distance, seed)]
+    scores = [score for path in recordings for score in _scores(Recording.open(path), path.stem, truth, config)]
     table = folder / "scores.csv"
     with locked(table):
         clear_partials(table)
         made = {"recordings": [str(path) for path in recordings], "regions": str(marked), "version": version()}
-        write_json(folder / "evaluate.json", made | {"config": {"distance": distance, "seed": seed}})
+        write_json(folder / "evaluate.json", made | {"config": config.model_dump(mode="json")})
         return write_scores(table, scores)
 
 
-def _scores(recording: Recording, name: str, truth: Regions, distance: float, seed: int) -> list[Score]:
+def _scores(recording: Recording, name: str, truth: Regions, config: RoiScoreConfig) -> list[Score]:
     found = regions_of(recording)
     _check_frame(recording, truth)
-    pairs = match_centres(found.centres, truth.centres, distance)
-    estimates = detection_scores(len(found.centres), len(truth.centres), pairs, seed)
+    pairs = match_centres(found.centres, truth.centres, config.distance)
+    estimates = detection_scores(len(found.centres), len(truth.centres), pairs, config.seed)
     if found.pixels is not None and truth.pixels is not None:
-        estimates |= overlap_scores(found.pixels, truth.pixels, pairs, seed)
-    common: dict[str, Any] = {"session": recording.session, "model": "none", "seed": seed, "split": "all"}
+        estimates |= overlap_scores(found.pixels, truth.pixels, pairs, config.seed)
+    common: dict[str, Any] = {"session": recording.session, "model": "none", "seed": config.seed, "split": "all"}
     common |= {"target": TARGET, "fold": "all", "features": name, "decoder": _made_by(recording)}
     common |= {"null_mean": float("nan"), "p": float("nan")}
-    note = (
-        f"{len(pairs)} pairs of centres within {distance:g} px; {len(found.centres)} found, {len(truth.centres)} marked"
-    )
+    note = f"{len(pairs)} pairs of centres within {config.distance:g} px; {len(found.centres)} found, {len(truth.centres)} marked"
     return [_score(metric, estimate, note, common) for metric, estimate in estimates.items()]
 
 
