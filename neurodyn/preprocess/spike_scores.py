@@ -147,7 +147,7 @@ def _spike_times(recording: Recording) -> list[np.ndarray]:
     raise DataError(
         f"Recording '{recording.session}' has no recorded spikes.",
         "Expected spike_time and spike_roi, or spikes, in the group 'truth'.",
-        "Read ground truth (--reader cascade), or simulate: neurodyn simulate two-photon -o FILE",
+        "Read ground truth (--reader cascade), or simulate: neurodyn simulate two_photon -o FILE",
     )
 
 
