@@ -131,11 +131,7 @@ UNITS = {"wfield-results": "ΔF/F of components", "caiman": "a.u.", "cascade": "
 TAKE_TRIALS = ("hdf5", "numpy", "matlab", "zarr")
 
 
-# Ground truth of single cells: no fluorescence, no choice of rate, small and read whole; in data/test_cascade.py.
-WHOLE = {"cascade"}
-
-
-@pytest.fixture(scope="module", params=[name for name in READERS.names() if name not in WHOLE])
+@pytest.fixture(scope="module", params=READERS.names())
 def source(request, tmp_path_factory):
     assert request.param in MAKERS, f"give the reader '{request.param}' a maker of small sources here"
     return request.param, *MAKERS[request.param](tmp_path_factory.mktemp(request.param))
