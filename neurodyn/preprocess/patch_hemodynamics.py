@@ -144,6 +144,9 @@ class PatchHemodynamics(Step):
         crowded = still = 0
         with _threads() as spread:
             for done, part in enumerate(parts):
+                if not part.patches:
+                    _blank(target, part)
+                    continue
                 work = _Work(workspace, self.params, part, levels, spread, (done, len(parts)))
                 found = work.estimates()
                 work.write(target, found)
@@ -327,6 +330,12 @@ class _Work:
         for what, rows in values.items():
             self.region.lay_frames(rows[:, None], slice(None), maps[what][None, *self.region.write])
         return still
+
+
+def _blank(target: zarr.Array, part: Region) -> None:
+    """Write zeros where there is no data, so that no chunk of the output is missing."""
+    for block in blocks(target):
+        target[(block.keep, *part.write)] = 0.0
 
 
 @contextmanager

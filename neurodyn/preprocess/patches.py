@@ -51,7 +51,7 @@ class Region:
     mask
         Pixels of `read` that are data, bool, shape (y, x).
     patches
-        Their centres cover the data pixels of `write` once.
+        Their centres cover the data pixels of `write` once; none where there are none.
     """
 
     write: Span
@@ -128,8 +128,7 @@ def regions(array: zarr.Array, mask: np.ndarray, side: int, block: int) -> Itera
     for y, x in itertools.product(*(range(0, mask.shape[k], times * array.chunks[1 + k]) for k in range(2))):
         stop = min(y + times * height, mask.shape[0]), min(x + times * width, mask.shape[1])
         write = slice(y, stop[0]), slice(x, stop[1])
-        if mask[write].any():
-            yield _region(mask, write, side, block)
+        yield _region(mask, write, side, block)
 
 
 def _fits(frames: int, shape: tuple[int, int], side: int, block: int) -> bool:

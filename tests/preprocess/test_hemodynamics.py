@@ -4,9 +4,12 @@ import logging
 
 import numpy as np
 import pytest
-from scipy.signal import butter, sosfilt, sosfilt_zi
+from scipy.signal import butter, filtfilt, sosfilt, sosfilt_zi, sosfiltfilt
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.readers import Channel, ReadOptions, read
+from neurodyn.data.recording import Recording
+from neurodyn.preprocess.chain import chain_from_steps, load_chain
 from neurodyn.preprocess.hemodynamics import Hemodynamics, HemodynamicsParams
 
 
@@ -94,3 +97,95 @@ def test_channels_without_a_positive_mean_are_corrected_alike(make_workspace):
     signal, reference, truth = planted()
     shifted = run(make_workspace(fluorescence=signal - signal.mean(0), reference=reference - reference.mean(0)))
     np.testing.assert_allclose(shifted, truth - truth.mean(0), atol=0.02)
+
+
+def heartbeat(frames=3000, rate=30.0, seed=4):
+    """Two channels with slow and fast parts of different β."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(frames) / rate
+    slow = np.cumsum(rng.normal(size=(frames, 6)), axis=0) * 0.1
+    fast = np.sin(2 * np.pi * 3 * time)[:, None] + 0.3 * rng.normal(size=(frames, 6))
+    return 900 - slow + 1.5 * fast + 0.1 * rng.normal(size=(frames, 6)), 700 + slow + fast
+
+
+def test_the_wfield_convention_is_a_zero_phase_regression_whose_output_stays_high_passed(make_workspace):
+    signal, reference = heartbeat()
+    params = load_chain("widefield-wfield").steps[0][1].params.model_dump()
+    found = run(make_workspace(30.0, fluorescence=signal, reference=reference, chunk=100), **params)
+    high, low = butter(2, 0.1, "highpass", fs=30), butter(2, 14, "lowpass", fs=30)
+    a, b = (filtfilt(*high, v - v.mean(0), axis=0, padlen=50) for v in (signal, reference))
+    b = filtfilt(*low, b, axis=0, padlen=50)
+    slope = (a * b).sum(0) / (b * b).sum(0)
+    expected = a - slope * b + signal.mean(0)
+    np.testing.assert_allclose(found[400:-400], expected[400:-400], atol=2e-3)  # ends are padded once, not twice
+    assert found.std(axis=0).mean() < 0.5 * signal.std(axis=0).mean()
+
+
+def test_the_imager_convention_keeps_the_slow_signal(make_workspace):
+    signal, reference = heartbeat()
+    params = load_chain("widefield-imager").steps[0][1].params.model_dump()
+    found = run(make_workspace(30.0, fluorescence=signal, reference=reference, chunk=128), **params)
+    band = np.concatenate([butter(2, 0.1, "highpass", fs=30, output="sos"), butter(4, 5, fs=30, output="sos")])
+    change = reference - reference.mean(0)
+    a, b = (sosfiltfilt(band, v, axis=0, padlen=50) for v in (signal - signal.mean(0), change))
+    np.testing.assert_allclose(found, signal - (a * b).sum(0) / (b * b).sum(0) * change, atol=1e-3)
+
+
+def test_a_lowpass_above_half_the_rate_passes_everything(make_workspace):
+    signal, reference, _ = planted()
+    without, with_it = (run(make_workspace(fluorescence=signal, reference=reference), lowpass=f) for f in (None, 14))
+    assert np.array_equal(without, with_it)
+    with pytest.raises(ConfigError, match="below 0.1 Hz"):
+        run(make_workspace(fluorescence=signal, reference=reference), highpass=0.2, lowpass=0.1)
+
+
+@pytest.mark.parametrize("band", [{}, {"highpass": 0.5, "phase": "zero"}, {"highpass": 0.5, "keep_slow": False}])
+def test_the_maps_hold_beta_and_the_correlations_of_what_went_in_and_came_out(make_workspace, band):
+    signal, reference, _ = planted(frames=600)
+    workspace = make_workspace(fluorescence=signal, reference=reference, chunk=90, tile=4)
+    found = run(workspace, **band)
+    maps = {name: workspace.root[f"qc/hemodynamics_{name}"][...] for name in ("beta", "correlation_before")}
+    np.testing.assert_allclose(maps["beta"], 0.8, atol=0.2 if band else 2e-3)
+    direct = [[np.corrcoef(v[:, y, 3], reference[:, y, 3])[0, 1] for y in range(6)] for v in (signal, found)]
+    np.testing.assert_allclose(maps["correlation_before"][:, 3], direct[0], atol=1e-4)
+    after = workspace.root["qc/hemodynamics_correlation_after"][:, 3]
+    np.testing.assert_allclose(after, direct[1], atol=0.1 if band.get("keep_slow") is False else 1e-4)
+
+
+def real(folder):
+    """Calcium and 405 nm channel of the real recording, with its brain mask."""
+    file = next((folder / "yulong_widefield").glob("widefield_bin4*.h5"))
+    options = ReadOptions(
+        variables={
+            "fluorescence": Channel(key="red_camera", first=0, every=2),
+            "reference": Channel(key="green_camera", first=1, every=2),
+        },
+        times="frame_times_s",
+        brain="WholeCortexMask.tif",
+        indicator="jRGECO1a",
+    )
+    return read(file, options)
+
+
+@pytest.mark.parametrize(
+    ("steps", "share"),
+    [
+        ([{"step": "hemodynamics"}], 1 / 3),
+        ([{"step": "patch_hemodynamics", "side": 3}], 1 / 3),
+        ([{"step": "hemodynamics", "highpass": 0.1, "phase": "zero", "keep_slow": False}], 1 / 3),
+    ],
+)
+def test_on_a_real_recording_the_reference_is_gone_from_the_calcium_channel(shared_data, tmp_path, steps, share):
+    source = real(shared_data)
+    made = Recording.open(chain_from_steps(steps, "test").run(source, tmp_path / "out.zarr"))
+
+    def correlation(name):
+        a, b = (made[v].values[:, made.brain].astype("f8") for v in (name, "reference"))
+        a, b = a - a.mean(0), b - b.mean(0)
+        scale = np.sqrt((a * a).sum(0) * (b * b).sum(0))
+        return np.divide((a * b).sum(0), scale, out=np.zeros(scale.size), where=scale > 0)
+
+    before, after = (float(np.abs(correlation(name)).mean()) for name in ("fluorescence", "corrected"))
+    assert before > 0.2
+    assert after <= share * before
+    assert made["corrected"].values[:, made.brain].std() > 0.1 * made["fluorescence"].values[:, made.brain].std()
