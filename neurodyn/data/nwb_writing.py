@@ -60,6 +60,15 @@ class Chunks(GenericDataChunkIterator):
 
 def write(recording: Recording, path: Path, photons: Literal[1, 2] | None) -> Path:
     """Write a recording; see `neurodyn.data.nwb.write_nwb`."""
+    components = [name for name in recording.variables if "component" in recording[name].dims]
+    if len(components) == len(recording.variables):
+        raise DataError(
+            f"{path}: NWB has no place for components of a decomposition.",
+            f"Found {', '.join(components)} alone.",
+            "Write them as .zarr, or their time courses as .csv",
+        )
+    if components:
+        LOGGER.warning("%s: NWB has no place for %s; left out.", path, ", ".join(components))
     if recording.table("truth") is not None:
         LOGGER.warning("%s: NWB has no place for ground truth; it is left out.", path)
     with warnings.catch_warnings(record=True) as caught:
@@ -91,7 +100,7 @@ def to_nwb(recording: Recording, photons: Literal[1, 2] | None) -> NWBFile:
         array = recording[name]
         if array.ndim == 3:
             nwbfile.add_acquisition(_movie(array, plane, recording, OnePhotonSeries if one_photon else TwoPhotonSeries))
-        else:
+        elif "component" not in array.dims:
             traces.append(array)
     if traces or recording.brain is not None:
         module = nwbfile.create_processing_module(name="ophys", description="Optical physiology")

@@ -93,7 +93,7 @@ def read_events(source: Path, log: StimulusLog, time: np.ndarray) -> dict[str, n
     if log.file is not None:
         columns = read_columns(beside(source, log.file, "stimulus"), log.columns, log.key)
         _check_rows(log, columns)
-    start, stop = _from_onsets(source, log, columns) if log.onsets else (_start(log, columns, time), None)
+    start, stop = _from_onsets(source, log, log.onsets, columns) if log.onsets else (_start(log, columns, time), None)
     stop = _stop(log, columns, time, start, stop)
     taken = {"start", "stop"} & set(columns)
     if log.onsets is None:
@@ -113,14 +113,15 @@ def _check_rows(log: StimulusLog, columns: Mapping[str, np.ndarray]) -> None:
         )
 
 
-def _from_onsets(source: Path, log: StimulusLog, columns: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray | None]:
-    assert log.onsets is not None
-    start, stop = read_pulses(source, log.onsets, "stimulus.onsets")
+def _from_onsets(
+    source: Path, log: StimulusLog, onsets: Signal, columns: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    start, stop = read_pulses(source, onsets, "stimulus.onsets")
     rows = next(iter(columns.values())).size if columns else start.size
     if rows != start.size:
         raise DataError(
             "stimulus: the log and the onsets do not count the same trials.",
-            f"Found {rows} rows in {log.file} and {start.size} onsets in {log.onsets.file}.",
+            f"Found {rows} rows in {log.file} and {start.size} onsets in {onsets.file}.",
             "Check threshold, join and shortest of the onsets, or mend the log.",
         )
     return start + log.offset, None if stop is None else stop + log.offset

@@ -7,6 +7,7 @@ import scipy.io
 import zarr
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.nwb import write_nwb
 from neurodyn.data.readers import Channel, ReadOptions, read
 from tests.data import makers
 
@@ -107,6 +108,8 @@ def test_wfield_results_are_components(tmp_path):
     assert recording["svd_fluorescence"].dims == ("time", "component")
     np.save(tmp_path / "SVTcorr.npy", v[:, ::2])
     np.testing.assert_array_equal(read(tmp_path, ReadOptions(fs=15.0))["svd"].values, v[:, ::2].T)
+    with pytest.raises(DataError, match="no place for components"):
+        write_nwb(read(tmp_path, ReadOptions(fs=15.0)), tmp_path / "a.nwb")
     np.save(tmp_path / "SVTcorr.npy", v[:4])
     with pytest.raises(DataError, match="do not belong together"):
         read(tmp_path, ReadOptions(fs=15.0))

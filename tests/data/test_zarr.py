@@ -39,6 +39,8 @@ def test_contradicting_options_are_refused(path, options, named):
 def test_a_foreign_zarr_group_is_no_recording(tmp_path):
     zarr.open_group(tmp_path / "other.zarr", mode="w").create_array("x", data=np.ones(3))
     with pytest.raises(DataError, match=r"[Nn]ot a neurodyn recording"):
+        read(tmp_path / "other.zarr", reader="recording")
+    with pytest.raises(DataError, match=r"which array to read"):
         read(tmp_path / "other.zarr")
 
 
