@@ -6,7 +6,6 @@ spikes are inferred this way.
 
 from __future__ import annotations
 
-import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -101,8 +100,3 @@ def nonnegative_spikes(
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def decay_per_frame(tau: float, rate_hz: float) -> float:
-    """Return g = exp(-1 / (tau rate)), the share of calcium left after one frame."""
-    return math.exp(-1.0 / (tau * rate_hz))

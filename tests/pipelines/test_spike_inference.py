@@ -38,7 +38,7 @@ def test_level_with_suite2p_everywhere_and_above_it_on_average(shared_data, tmp_
     for dataset in datasets:
         for metric in (SLOW, FAST):
             ours, suite2p, raw = (scores[dataset, metric, name].value for name in ("spikes", "spikes_suite2p", "dff"))
-            print(f"{dataset}, {metric}: ours {ours:.3f}, suite2p {suite2p:.3f}, raw {raw:.3f}")
+            print(f"{dataset}, {metric}: ours {ours:.3f}, suite2p {suite2p:.3f}, raw {raw:.3f}")  # noqa: T201
             assert ours >= suite2p - LEVEL
             assert metric == SLOW or dataset == BEYOND or ours >= raw + 0.1
     for metric in (SLOW, FAST):
