@@ -73,7 +73,18 @@ def test_every_packaged_pipeline_plans(name: str, tmp_path: Path) -> None:
     jobs, _ = plan(loaded, [tmp_path / "one", tmp_path / "two"])
     assert len(jobs) == len(loaded.jobs) and loaded.description
     help_text = {job.argv[0] for job in jobs}
-    assert help_text <= {"simulate", "preprocess", "extract", "train", "infer", "decode", "report", "convert", "fetch"}
+    assert help_text <= {
+        "simulate",
+        "preprocess",
+        "extract",
+        "train",
+        "infer",
+        "decode",
+        "evaluate",
+        "report",
+        "convert",
+        "fetch",
+    }
 
 
 def test_line_of_a_bad_key_is_named(tmp_path: Path) -> None:
