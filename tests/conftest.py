@@ -9,7 +9,7 @@ HOOK = install_import_hook(["neurodyn.nn", "neurodyn.backends"], "beartype.beart
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with real recordings; tests that need it skip where it is absent."""
     if not SHARED.is_dir():

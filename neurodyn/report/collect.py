@@ -16,7 +16,8 @@ from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.blocks import Block, Items, Part, Section, Table, Text, number
-from neurodyn.report.decoding import decoding_section, decoding_summary
+from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
+from neurodyn.report.evaluation import evaluation_section, evaluation_summary
 from neurodyn.report.methods import (
     decoder_references,
     decoding_sentences,
@@ -148,6 +149,8 @@ def _data_section(recordings: list[Recording]) -> Section:
 
 def _scores_part(folder: Folder) -> Part:
     scores, records = folder.scores()
+    if (folder.path / "evaluate.json").is_file():
+        return _evaluation_part(folder, pooled(scores))
     if not records:
         folder.missing.append("decode.json: how the scores were made is not recorded.")
     return Part(
@@ -158,6 +161,18 @@ def _scores_part(folder: Folder) -> Part:
         missing=folder.missing,
         methods=decoding_sentences(scores, records),
         references=decoder_references(scores),
+    )
+
+
+def _evaluation_part(folder: Folder, scores: list[Score]) -> Part:
+    record = read_json(folder.path / "evaluate.json")
+    settings = ", ".join(f"{name} {value}" for name, value in _flatten(record.get("config") or {}).items())
+    return Part(
+        title=folder.path.name,
+        subtitle="Evaluation against ground truth",
+        summary=evaluation_summary(scores),
+        sections=[evaluation_section(scores)] if scores else [],
+        methods=[f"{len(record['recordings'])} recordings were scored against ground truth ({settings})."],
     )
 
 

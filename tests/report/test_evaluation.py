@@ -1,0 +1,60 @@
+"""Scores against ground truth are shown as such, not as decoding."""
+
+from __future__ import annotations
+
+import re
+
+from neurodyn.core.files import write_json
+from neurodyn.data.scores import Score, write_scores
+from neurodyn.report.evaluation import evaluation_section, evaluation_summary
+from neurodyn.report.page import report
+
+
+def score(session: str, features: str, value: float, metric: str = "r at 25 Hz", n: int = 4) -> Score:
+    return Score(
+        session=session,
+        model="none",
+        seed=0,
+        split="recorded",
+        target="spikes",
+        metric=metric,
+        fold="all",
+        value=value,
+        ci_low=value - 0.1,
+        ci_high=value + 0.1,
+        null_mean=float("nan"),
+        p=float("nan"),
+        n=n,
+        unit="cells",
+        features=features,
+    )
+
+
+SCORES = [
+    score("A", "spikes", 0.5),
+    score("A", "dff", 0.2),
+    score("A", "spikes minus dff", 0.3),
+    score("every dataset", "spikes", 0.6, n=9),
+    score("every dataset", "dff", 0.25, n=9),
+]
+
+
+def test_a_row_per_dataset_and_a_column_per_feature():
+    table = evaluation_section(SCORES).blocks[2]
+    assert list(table.header) == ["Dataset", "spikes", "dff", "spikes minus dff", "n"]
+    assert table.rows[0] == ["A", "0.500 [0.40, 0.60]", "0.200 [0.10, 0.30]", "0.300 [0.20, 0.40]", "4 cells"]
+    assert table.rows[1][3] == "–"
+
+
+def test_the_summary_speaks_of_all_datasets_together():
+    (sentence,) = evaluation_summary(SCORES)
+    assert sentence == "R at 25 Hz in every dataset (9 cells): spikes 0.60 [0.50, 0.70]; dff 0.25 [0.15, 0.35]."
+
+
+def test_the_page_names_ground_truth_and_no_decoding(tmp_path):
+    write_scores(tmp_path / "scores.csv", SCORES)
+    write_json(tmp_path / "evaluate.json", {"recordings": ["a.zarr"], "config": {"slow_hz": 7.5}, "version": "0"})
+    text = report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Against ground truth" in text
+    assert "slow_hz 7.5" in text
+    assert not re.search(r"Decoding|test folds|split", re.sub(r"<style.*?</style>", "", text, flags=re.S))
