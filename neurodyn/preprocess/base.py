@@ -101,6 +101,11 @@ class Step(ABC):
         self.params = params
 
     @property
+    def source(self) -> str:
+        """The paper behind the step as its parameters have it; `citation` unless a step knows better."""
+        return self.citation
+
+    @property
     @abstractmethod
     def requires(self) -> tuple[str, ...]:
         """Names of the variables it reads."""

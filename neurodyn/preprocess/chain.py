@@ -99,7 +99,7 @@ class Chain:
                 "provides": list(step.provides),
                 "kinds": sorted(step.kinds),
                 "passes": step.passes,
-                "citation": step.citation,
+                "citation": step.source,
             }
             for name, step in self.steps
         ]
@@ -119,7 +119,7 @@ class Chain:
 
     def citations(self) -> list[str]:
         """Return the sources of the steps, each once, in order."""
-        return list(dict.fromkeys(step.citation for _, step in self.steps if step.citation))
+        return list(dict.fromkeys(step.source for _, step in self.steps if step.source))
 
     def run(self, recording: Recording, target: Path, *, progress: Progress | None = None) -> Path:
         """Copy a recording, apply every step to the copy, and put it in place in one rename.

@@ -20,6 +20,12 @@ from neurodyn.preprocess.windowed import Windowed, windowed
 LOGGER = logging.getLogger(__name__)
 
 
+SUITE2P = "Pachitariu et al., Suite2p: beyond 10,000 neurons with standard two-photon microscopy, bioRxiv 061507 (2017)"
+ALLEN = "de Vries et al., Nat Neurosci 23, 138-151 (2020), doi:10.1038/s41593-019-0550-9"
+LOHANI = "Lohani et al., Nat Neurosci 25, 1706-1713 (2022), doi:10.1038/s41593-022-01202-6"
+SOURCES = {"maximin": SUITE2P, "minimum": SUITE2P, "allen-median": ALLEN, "allen-mode": ALLEN, "fir": LOHANI}
+
+
 class Dff(Step):
     """Relative change of fluorescence about a baseline.
 
@@ -54,13 +60,16 @@ class Dff(Step):
 
     Params = DffParams
     params: DffParams
-    citation = (
-        "Pachitariu et al., Suite2p: beyond 10,000 neurons with standard two-photon microscopy, bioRxiv 061507 (2017)"
-    )
+    citation = SUITE2P
 
     def __init__(self, params: DffParams) -> None:
         super().__init__(params)
         self._half_gain_hz: float | None = None
+
+    @property
+    def source(self) -> str:
+        """The paper behind the baseline; none for those that any textbook has."""
+        return SOURCES.get(self.params.method, "")
 
     @property
     def passes(self) -> int:  # type: ignore[override]

@@ -39,8 +39,19 @@ def _step_sentence(entry: Mapping[str, Any]) -> str:
 
 def history_references(recordings: Iterable[Recording]) -> list[str]:
     """Return the sources of the steps in the recordings' histories."""
-    names = [str(entry.get("step")) for recording in recordings for entry in recording.history]
-    return [STEPS.get(name).citation for name in names if name in STEPS.names() and STEPS.get(name).citation]
+    sources = [_source(entry) for recording in recordings for entry in recording.history]
+    return [source for source in sources if source]
+
+
+def _source(entry: Mapping[str, Any]) -> str:
+    name = str(entry.get("step"))
+    if name not in STEPS.names():
+        return ""
+    step = STEPS.get(name)
+    try:
+        return step(step.Params.model_validate(entry.get("params") or {})).source
+    except ValidationError:
+        return step.citation
 
 
 def model_sentences(config: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
