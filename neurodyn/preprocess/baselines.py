@@ -9,6 +9,7 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d,
 from scipy.stats import norm
 
 from neurodyn.core.errors import DataError
+from neurodyn.preprocess.threads import by_rows
 
 Edge = Literal["reflect", "nearest", "mirror", "zero"]
 SCIPY_MODES = {"reflect": "reflect", "nearest": "nearest", "mirror": "mirror", "zero": "constant"}
@@ -88,9 +89,13 @@ def maximin(
         Where the Gaussian ends, in standard deviations.
     """
     mode = SCIPY_MODES[edge]
-    smooth = gaussian_filter1d(traces, sigma, axis=1, mode=mode, truncate=truncate)
-    low = minimum_filter1d(smooth, frames, axis=1, mode=mode)
-    return maximum_filter1d(low, frames, axis=1, mode=mode)
+
+    def work(rows: np.ndarray) -> np.ndarray:
+        smooth = gaussian_filter1d(rows, sigma, axis=1, mode=mode, truncate=truncate)
+        low = minimum_filter1d(smooth, frames, axis=1, mode=mode)
+        return maximum_filter1d(low, frames, axis=1, mode=mode)
+
+    return by_rows(work, traces)
 
 
 def rolling_mean(traces: np.ndarray, frames: int) -> np.ndarray:

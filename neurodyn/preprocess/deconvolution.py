@@ -20,8 +20,9 @@ from neurodyn.preprocess import events
 from neurodyn.preprocess.ar1 import LEAST_FRAMES, Model, Penalty, decay_factor, infer_many, varies
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.indicators import kinetics, onset_constant, rise_delay
-from neurodyn.preprocess.nnls import cores, nonnegative_spikes
+from neurodyn.preprocess.nnls import nonnegative_spikes
 from neurodyn.preprocess.scan import NanPolicy, scan
+from neurodyn.preprocess.threads import processors
 from neurodyn.preprocess.tiles import tiles
 
 LOGGER = logging.getLogger(__name__)
@@ -221,7 +222,7 @@ class Deconvolution(Step):
 
     @property
     def _jobs(self) -> int:
-        return self.params.jobs or cores()
+        return self.params.jobs or processors()
 
     def _spikes(
         self, traces: np.ndarray, model: Model, starts: np.ndarray, pool: ProcessPoolExecutor | None

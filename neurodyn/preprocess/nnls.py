@@ -95,8 +95,3 @@ def nonnegative_spikes(
     with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
         list(pool.map(lambda rows: _nnls(traces[rows], powers, edges, spikes[rows]), blocks))
     return spikes
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from neurodyn.preprocess.hemodynamics import map_name
 from neurodyn.preprocess.optimal_linear import Estimate, Form, Output, correlations, estimate, varying
 from neurodyn.preprocess.patches import Patch, Region, regions
 from neurodyn.preprocess.scan import scan
+from neurodyn.preprocess.threads import processors
 from neurodyn.preprocess.tiles import blocks, inside, same_shape
 
 LOGGER = logging.getLogger(__name__)
@@ -345,7 +345,7 @@ def _threads() -> Iterator[Callable[[Callable[[int], None], int], None]]:
     The matrices are small: one thread each, many at once, is an order of magnitude faster than the linear algebra
     library's own threads.
     """
-    count = min(MOST_THREADS, os.cpu_count() or 1)
+    count = min(MOST_THREADS, processors())
 
     def share(work: Callable[[int], None], some: range) -> None:
         for k in some:
