@@ -10,8 +10,9 @@ import pytest
 from oasis.functions import deconvolve
 from scipy.signal import lfilter
 
-from neurodyn.preprocess.nnls import cores, nonnegative_spikes
+from neurodyn.preprocess.nnls import nonnegative_spikes
 from neurodyn.preprocess.suite2p import import_suite2p
+from neurodyn.preprocess.threads import processors
 
 pytestmark = pytest.mark.slow
 TAU, RATE, ROIS, FRAMES, LOOPED = 0.7, 30.0, 1000, 10_000, 50
@@ -44,14 +45,14 @@ def test_no_slower_than_suite2p(traces):
     oasis = import_suite2p().extraction.dcnv.oasis
     nonnegative_spikes(traces[:2], TAU, RATE)
     oasis(traces[:2], 500, TAU, RATE)
-    ours = fastest(lambda: nonnegative_spikes(traces, TAU, RATE, threads=cores()))
+    ours = fastest(lambda: nonnegative_spikes(traces, TAU, RATE, threads=processors()))
     peer = fastest(lambda: oasis(traces, 500, TAU, RATE))
     assert say(ours, peer, "deconvolution 1000 x 10,000 against suite2p dcnv.oasis") <= 1.0
 
 
 def test_faster_than_a_loop_over_oasis(traces):
     nonnegative_spikes(traces[:2], TAU, RATE)
-    ours = fastest(lambda: nonnegative_spikes(traces, TAU, RATE, threads=cores()))
+    ours = fastest(lambda: nonnegative_spikes(traces, TAU, RATE, threads=processors()))
     some = traces[:LOOPED].astype("f8")
     loop = fastest(lambda: [deconvolve(row, tau_d=TAU, framerate=RATE, penalty=None) for row in some], 1)
     peer = loop * ROIS / LOOPED

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from oasis.oasis_methods import oasisAR1
 
-from neurodyn.preprocess.nnls import cores, nonnegative_spikes
+from neurodyn.preprocess.nnls import nonnegative_spikes
+from neurodyn.preprocess.threads import processors
 
 TAU, RATE = 0.7, 30.0
 G = math.exp(-1 / (TAU * RATE))
@@ -56,4 +57,4 @@ def test_single_precision_stays_near():
 
 
 def test_at_least_one_core_is_counted():
-    assert cores() >= 1
+    assert processors() >= 1
