@@ -9,11 +9,24 @@ from neurodyn.core.files import sha256
 from neurodyn.data.recording import Recording
 from neurodyn.simulate import SIMULATORS
 
+TRIALS = {
+    "conditions": 4,
+    "repeats": 3,
+    "train_repeats": 2,
+    "held_out": 2,
+    "held_out_repeats": 1,
+    "bins": 20,
+    "cells": 5,
+}
 SMALL = {
     "widefield": {"trials": 3, "height": 16, "width": 12},
     "two_photon": {"cells": 5, "repeats": 1},
+    "lorenz": TRIALS,
+    "chaotic_rnn": TRIALS,
+    "rotations": TRIALS,
 }
 CASES = [(name, {}) for name in SIMULATORS.names()] + [("two_photon", {"movie": True, "height": 24, "width": 32})]
+CASES += [("lorenz", {"calcium": "hill", "recipe": "paper"})]
 
 
 def make(name, **params):
@@ -35,7 +48,8 @@ def test_same_seed_same_bytes_other_seed_other_data(name, extra, tmp_path):
     paths = [make(name, seed=seed, **extra).save(tmp_path / f"{k}.zarr") for k, seed in enumerate((1, 1, 2))]
     assert sha256(paths[0]) == sha256(paths[1])
     one, other = Recording.open(paths[0]), Recording.open(paths[2])
-    assert not np.array_equal(one["fluorescence"].values, other["fluorescence"].values)
+    signal = next(name for name in ("fluorescence", "dff") if name in one.variables)
+    assert not np.array_equal(one[signal].values, other[signal].values)
 
 
 @pytest.mark.parametrize(("name", "extra"), CASES)
