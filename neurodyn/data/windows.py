@@ -31,11 +31,12 @@ class WindowConfig(Params):
         default="stream", description="cut along the whole recording, or one window per stimulus event"
     )
     offset: float = Field(default=0.0, description="start of the window relative to the event, s (align: events)")
-    split: Literal["blocked", "trial", "condition", "random"] = Field(
-        default="blocked", description="what never crosses train, valid and test"
+    split: Literal["blocked", "trial", "condition", "column", "random"] = Field(
+        default="blocked",
+        description="what never crosses train, valid and test; column: a stimulus column names each trial's part",
     )
     fractions: tuple[float, float, float] = Field(
-        default=(0.6, 0.1, 0.3), description="shares of train, valid and test"
+        default=(0.6, 0.1, 0.3), description="shares of train, valid and test (not for split: column)"
     )
     blocks: int = Field(
         default=1,
@@ -44,7 +45,8 @@ class WindowConfig(Params):
     )
     gap: float | None = Field(default=None, ge=0, description="guard gap between blocks, s (default: one window)")
     condition: str | None = Field(
-        default=None, description="stimulus column whose values are held out (split: condition)"
+        default=None,
+        description="stimulus column whose values are held out (split: condition) or are the parts (split: column)",
     )
     seed: int = Field(default=0, ge=0, description="seed of the trial, condition and random splits")
 
@@ -52,8 +54,8 @@ class WindowConfig(Params):
     def _consistent(self) -> Self:
         if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) < 0:
             raise ValueError("fractions must be non-negative and sum to 1")
-        if (self.split == "condition") != (self.condition is not None):
-            raise ValueError("split: condition and a condition column go together")
+        if (self.split in ("condition", "column")) != (self.condition is not None):
+            raise ValueError("split: condition or column, and the name of a condition column, go together")
         return self
 
 
@@ -200,20 +202,29 @@ class Windows:
         DataError
             If a part would be empty, or two parts would share frames (never checked for `random`).
         """
-        part = {"blocked": _blocked, "trial": _by_trial, "condition": _by_condition, "random": _random}[
-            self.config.split
-        ](self)
+        part = SPLITS[self.config.split](self)
         if self.config.split != "random":
             self._check_apart(part)
         parts = {name: self.take(np.flatnonzero(part == k)) for k, name in enumerate(PARTS)}
-        for name, fraction in zip(PARTS, self.config.fractions, strict=True):
+        self._check_filled(parts)
+        return parts
+
+    def _check_filled(self, parts: dict[str, Self]) -> None:
+        by_column = self.config.split == "column"  # which may well name no test trials
+        wanted = (1.0, 1.0, 0.0) if by_column else self.config.fractions
+        for name, fraction in zip(PARTS, wanted, strict=True):
+            if fraction > 0 and not len(parts[name]) and by_column:
+                raise DataError(
+                    f"No window is in a trial of part '{name}'.",
+                    f"Found {len(self)} windows; column '{self.config.condition}' names the part of each trial.",
+                    f"Mark some trials as {name}, or use --set windows.align=events",
+                )
             if fraction > 0 and not len(parts[name]):
                 raise DataError(
                     f"The {name} part of the {self.config.split} split is empty.",
                     f"Found {len(self)} windows for fractions {self.config.fractions}.",
                     "Use shorter windows, a smaller gap, or other fractions: --set windows.fractions=[0.6,0.1,0.3]",
                 )
-        return parts
 
     def _check_apart(self, part: np.ndarray) -> None:
         used = np.flatnonzero(part >= 0)
@@ -302,15 +313,37 @@ def _by_trial(windows: Windows) -> np.ndarray:
     return _assign(np.where(windows.trial < 0, -1, windows.session * stride + windows.trial), windows.config)
 
 
-def _by_condition(windows: Windows) -> np.ndarray:
+def _in_trials(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the windows that lie in a trial, and the condition column of each."""
     if windows.config.condition is None:
-        raise ConfigError("split: condition needs a column.", "Found none.", "--set windows.condition=COLUMN")
-    inside = windows.trial >= 0
+        raise ConfigError(
+            f"split: {windows.config.split} needs a column.", "Found none.", "--set windows.condition=COLUMN"
+        )
+    inside = np.flatnonzero(windows.trial >= 0)
+    return inside, windows.take(inside).column(windows.config.condition)
+
+
+def _by_condition(windows: Windows) -> np.ndarray:
+    inside, values = _in_trials(windows)
     groups = np.full(len(windows), -1)
-    groups[inside] = np.unique(
-        windows.take(np.flatnonzero(inside)).column(windows.config.condition), return_inverse=True
-    )[1]
+    groups[inside] = np.unique(values, return_inverse=True)[1]
     return _assign(groups, windows.config)
+
+
+def _by_column(windows: Windows) -> np.ndarray:
+    inside, values = _in_trials(windows)
+    named = np.array([str(value) for value in values])  # a store gives strings back in several types
+    strange = sorted(set(named) - set(PARTS))
+    if strange:
+        raise DataError(
+            f"Column '{windows.config.condition}' does not name parts.",
+            f"Found {', '.join(strange[:5])}{', …' if len(strange) > 5 else ''}; expected {', '.join(PARTS)}.",
+            "Mend the column, or split by its values: --set windows.split=condition",
+        )
+    part = np.full(len(windows), -1)
+    for k, name in enumerate(PARTS):
+        part[inside[named == name]] = k
+    return part
 
 
 def _random(windows: Windows) -> np.ndarray:
@@ -336,3 +369,12 @@ def _blocked(windows: Windows) -> np.ndarray:
             owner[(first >= low - 1e-9) & (last < high - 1e-9)] = k % len(PARTS)
         part[mine] = owner
     return part
+
+
+SPLITS = {
+    "blocked": _blocked,
+    "trial": _by_trial,
+    "condition": _by_condition,
+    "column": _by_column,
+    "random": _random,
+}

@@ -161,6 +161,47 @@ def test_condition_split_holds_out_whole_conditions():
     assert set().union(*levels) == {0, 1, 2}
 
 
+def in_parts(parts):
+    """Ten trials of 2 s, 1 s apart, whose column `part` says what each is for."""
+    time = (np.arange(10)[:, None] * 3.0 + np.arange(20) / RATE).ravel()
+    values = np.broadcast_to(np.arange(200, dtype=np.float32)[:, None], (200, 3))
+    stimulus = {"start": time[::20], "stop": time[19::20] + 0.1, "part": np.array(parts, dtype=object)}
+    return Recording.from_arrays({"dff": values.copy()}, time=time, rate_hz=RATE, stimulus=stimulus)
+
+
+PARTS_OF_TEN = ["test", "train", "train", "valid", "train", "train", "test", "valid", "train", "train"]
+
+
+@pytest.mark.parametrize("more", [{"align": "events"}, {}, {"stride": 0.3}])
+def test_column_split_follows_the_named_parts(more, tmp_path):
+    for one in (in_parts(PARTS_OF_TEN), Recording.open(in_parts(PARTS_OF_TEN).save(tmp_path / "a.zarr"))):
+        duration = 2.0 if more.get("align") else 1.0
+        parts = cut(one, duration=duration, split="column", condition="part", fractions=(0, 0, 1), **more).split()
+        for name, part in parts.items():
+            assert set(part.trial.tolist()) == {k for k, value in enumerate(PARTS_OF_TEN) if value == name}
+    windows = cut(in_parts(PARTS_OF_TEN), duration=2.0, split="column", condition="part", align="events")
+    assert (len(windows), windows.first.tolist()) == (10, list(range(0, 200, 20)))
+
+
+def test_column_split_may_have_no_test_trials_but_needs_the_others():
+    config = {"duration": 2.0, "align": "events", "split": "column", "condition": "part"}
+    parts = cut(in_parts(["train"] * 8 + ["valid"] * 2), **config).split()
+    assert [len(part) for part in parts.values()] == [8, 2, 0]
+    with pytest.raises(DataError, match="No window is in a trial of part 'valid'"):
+        cut(in_parts(["train"] * 8 + ["test"] * 2), **config).split()
+
+
+def test_column_split_refuses_other_values_and_absent_columns():
+    config = {"duration": 2.0, "align": "events", "split": "column"}
+    with pytest.raises(DataError, match="does not name parts") as caught:
+        cut(in_parts(["training"] * 8 + ["valid"] * 2), **config, condition="part").split()
+    assert "Found training; expected train, valid, test" in str(caught.value)
+    with pytest.raises(DataError, match="no stimulus column 'role'"):
+        cut(in_parts(PARTS_OF_TEN), **config, condition="role").split()
+    with pytest.raises(DataError, match="no stimulus"):
+        cut(recording(events=0), duration=2.0, split="column", condition="part").split()
+
+
 def test_random_split_takes_every_window_and_needs_its_name():
     windows = cut(recording(), duration=1.0, stride=0.1, split="random")
     parts = windows.split()
@@ -216,6 +257,7 @@ def test_windows_on_disk_are_read_when_asked_for(tmp_path, monkeypatch):
         {"fractions": (0.5, 0.5, 0.5)},
         {"fractions": (1.2, -0.1, -0.1)},
         {"split": "condition"},
+        {"split": "column"},
         {"condition": "level"},
         {"duration": 0.0},
         {"stride": -1.0},
