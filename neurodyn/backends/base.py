@@ -157,6 +157,38 @@ class Backend(nn.Module, ABC):
             Chunks of training windows, float32, shape (window, time, *space); NaN where not valid. Each window once.
         """
 
+    @property
+    def warm_steps(self) -> int:
+        """Optimiser steps until every part of the loss has its full weight; no weights are chosen before."""
+        return 0
+
+    def warm(self, step: int | None) -> None:  # noqa: B027 - optional hook
+        """Set the weights that grow during training; they are no part of the state.
+
+        Parameters
+        ----------
+        step
+            Optimiser steps done, told before every step; None, told before validation, means that every part has its
+            full weight, as in a new model.
+        """
+
+    def health(self, valid: dict[str, float], step: int) -> str | None:
+        """Say whether training has failed for good, so that it must start anew with another seed.
+
+        Parameters
+        ----------
+        valid
+            Mean of every part of the fully weighted loss over the validation windows, asked after each epoch.
+        step
+            Optimiser steps done.
+
+        Returns
+        -------
+        str or None
+            Why the model has collapsed, in one phrase; None while it has not.
+        """
+        return None
+
     def at(self, batch: Batch, times: Tensor) -> Tensor:
         """Predict frames at any times; only back-ends with the capability `continuous_time` can.
 

@@ -25,7 +25,14 @@ from neurodyn.report.methods import (
     history_sentences,
     model_sentences,
 )
-from neurodyn.report.model import attention_figure, curves_figure, prediction_figure, read_curves, reconstruction_table
+from neurodyn.report.model import (
+    attention_figure,
+    curves_figure,
+    prediction_figure,
+    read_curves,
+    reconstruction_table,
+    stability_text,
+)
 from neurodyn.report.quality import quality_section
 from neurodyn.report.signals import data_table, signals_section
 
@@ -189,7 +196,7 @@ def _run_part(folder: Folder) -> Part:
         folder.missing.append(f"scores.csv: nothing was decoded. Make it: neurodyn decode {folder.path} --target NAME")
     filled = _reconstruction(folder)
     sections = _recorded(recordings, variable)
-    sections.append(_model_section(folder, prediction, recordings, variable, filled))
+    sections.append(_model_section(folder, status, prediction, recordings, variable, filled))
     sections += [decoding_section(scores)] if scores else []
     sections += [_config_section(config, provenance), _provenance_section(provenance)]
     references = [*history_references(recordings), card.get("citation", ""), *decoder_references(scores)]
@@ -234,13 +241,18 @@ def _training_summary(status: Mapping[str, Any]) -> list[str]:
 
 
 def _model_section(
-    folder: Folder, prediction: xr.Dataset | None, recordings: list[Recording], variable: str, filled: list[Score]
+    folder: Folder,
+    status: Mapping[str, Any],
+    prediction: xr.Dataset | None,
+    recordings: list[Recording],
+    variable: str,
+    filled: list[Score],
 ) -> Section:
     blocks: list[Block | None] = []
     if prediction is not None and recordings:
         own = _recordings_of(prediction, recordings)
         blocks += [prediction_figure(prediction, own, variable), attention_figure(prediction, own[0].brain)]
-    blocks += [reconstruction_table(filled) if filled else None, _curves(folder)]
+    blocks += [reconstruction_table(filled) if filled else None, _curves(folder), stability_text(status)]
     shown = [block for block in blocks if block is not None]
     return Section("Model", shown or [Text("Nothing of the model can be shown yet.", missing=True)])
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score
-from neurodyn.report.blocks import Figure, Table, interval, number
+from neurodyn.report.blocks import Figure, Table, Text, interval, number
 from neurodyn.report.style import BLACK, BLUE, GREY, ORANGE, PALE, SIGNED, draw, image, symmetric
 
 CANDIDATES = 24
@@ -47,7 +49,13 @@ def read_curves(path: Path) -> dict[str, np.ndarray]:
 
 
 def curves_figure(curves: dict[str, np.ndarray]) -> Figure | None:
-    """Draw every loss part over epochs, training against validation; None where there is nothing to draw."""
+    """Draw every loss part over epochs, training against validation; None where there is nothing to draw.
+
+    Attempts that were given up are left out.
+    """
+    if "attempt" in curves:
+        last = curves["attempt"] == curves["attempt"].max()
+        curves = {name: values[last] for name, values in curves.items()}
     epochs = curves.get("epoch")
     parts = sorted({name.split("_", 1)[1] for name in curves if name.startswith(("train_", "valid_"))})
     if epochs is None or not parts or epochs.size < 2:
@@ -68,6 +76,22 @@ def curves_figure(curves: dict[str, np.ndarray]) -> Figure | None:
 
     caption = "Loss parts over epochs, on training and validation windows."
     return draw(paint, height=2.3, alt="Training curves", caption=caption)
+
+
+def stability_text(status: Mapping[str, Any]) -> Text | None:
+    """Say how often training started anew or stepped back, and why; None where all went well."""
+    words = {"restart": "Restarted with another seed", "step back": "Stepped back to half the learning rate"}
+    lines = []
+    for kind, what in words.items():
+        events = [event for event in status.get("events") or [] if event["kind"] == kind]
+        reasons = "; ".join(f"epoch {event['epoch']}, {event['reason']}" for event in events)
+        if events:
+            lines.append(f"{what} {_times(len(events))}: {reasons}.")
+    return Text(" ".join(lines)) if lines else None
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
 def _maybe_log(axes: Axes) -> None:

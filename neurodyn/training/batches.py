@@ -12,7 +12,7 @@ from neurodyn.backends.base import Batch, Layout
 from neurodyn.data.windows import Windows
 
 PREPARE_WINDOWS = 64
-PURPOSES = ("weights", "epoch", "order", "step", "validation", "hidden test")
+PURPOSES = ("weights", "epoch", "order", "step", "validation", "hidden test", "attempt")
 
 
 def derive_seed(seed: int, purpose: str, *index: int) -> int:

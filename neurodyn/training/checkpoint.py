@@ -14,30 +14,30 @@ from zipfile import BadZipFile
 import pytorch_lightning as pl
 import torch
 
-from neurodyn.core.errors import DataError, WorkError
+from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic
 from neurodyn.core.log import LOGGER, log_to
 from neurodyn.training.module import TrainingModule
+from neurodyn.training.stability import Journal, Row
 
-Row = dict[str, float | int]
 Progress = Callable[[Row], None]
 
 
 class Keeper(pl.Callback):
-    """After every epoch: a row of metrics, the best weights, early stopping and an atomic checkpoint.
+    """After every epoch: a row of metrics, a look at the model's health, the best weights and an atomic checkpoint.
 
     Parameters
     ----------
-    folder
-        The run folder.
+    journal
+        What went wrong before, and the run folder.
     progress
         Called with every new row, which also holds `epochs`, the number planned.
     """
 
-    def __init__(self, folder: Path, progress: Progress | None = None) -> None:
-        self.folder, self.progress = folder, progress
+    def __init__(self, journal: Journal, progress: Progress | None = None) -> None:
+        self.journal, self.progress = journal, progress
         self.rows: list[Row] = []
-        self.best: dict[str, Any] = {"epoch": -1, "value": float("inf"), "weights": {}}
+        self.best: dict[str, Any] = {"epoch": -1, "value": math.inf, "weights": {}, "warm": False}
         self.finished = False
 
     @property
@@ -47,7 +47,7 @@ class Keeper(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return rows, best weights and whether training is over."""
-        return {"rows": self.rows, "best": self.best, "finished": self.finished}
+        return {"attempt": self.journal.attempt, "rows": self.rows, "best": self.best, "finished": self.finished}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what an interrupted run had."""
@@ -57,7 +57,7 @@ class Keeper(pl.Callback):
         """Open the log again in a spawned process, which did not inherit it."""
         if trainer.world_size > 1 and trainer.is_global_zero and not LOGGER.handlers:
             LOGGER.setLevel(logging.INFO)
-            log_to(self.folder / "log.jsonl")
+            log_to(self.journal.folder / "log.jsonl")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch."""
@@ -65,45 +65,57 @@ class Keeper(pl.Callback):
             raise TypeError(type(pl_module).__name__)
         row = _row(trainer, pl_module)
         self.rows.append(row)
-        self._judge(row, pl_module)
         patience, epochs = pl_module.settings.patience, pl_module.settings.epochs
-        stale = patience is not None and row["epoch"] - self.best["epoch"] >= patience
-        self.finished = stale or row["epoch"] >= epochs
-        trainer.should_stop = trainer.should_stop or stale
-        self._save(trainer)
         if trainer.is_global_zero:
             LOGGER.info("epoch %d/%d", row["epoch"], epochs, extra={"fields": dict(row)})
             if self.progress:
                 self.progress(row | {"epochs": epochs})
+        self._judge(row, pl_module)
+        pl_module.plateau.add(_mean_over_ranks(trainer, pl_module), pl_module.settings)
+        stale = patience is not None and row["epoch"] - self.best["epoch"] >= patience
+        self.finished = stale or row["epoch"] >= epochs
+        trainer.should_stop = trainer.should_stop or stale
+        self._save(trainer)
 
     def _judge(self, row: Row, module: TrainingModule) -> None:
-        """Keep the weights with the smallest hidden-frame error on validation windows; the latest if there are none."""
+        """Keep the weights with the smallest hidden-frame error on validation windows; the latest if there are none.
+
+        While the model's own warm-up lasts, the latest are kept: its losses cannot be compared yet. Training steps
+        back from a loss that is not finite, and starts anew when the model says that it has collapsed.
+        """
         value = row.get("valid_hidden", row.get("valid_loss", -float(row["epoch"])))
         if not math.isfinite(value):
-            raise WorkError(
-                f"The validation loss is not finite after epoch {row['epoch']}.",
-                f"Found {value}.",
-                "Lower the learning rate: --set training.lr=5e-4",
-            )
-        if value < self.best["value"]:
+            module.step_back("the validation loss", f"{value:g}")
+        parts = {name: mean for name, mean in module.means("valid").items() if name != "loss"}
+        reason = module.result.health(parts, int(row["step"])) if parts else None
+        if reason is not None:
+            self.journal.restart(int(row["epoch"]), int(row["step"]), reason, self.rows)
+        warm = row["step"] < module.backend.warm_steps
+        if value < self.best["value"] or self.best["warm"]:
             weights = {name: tensor.detach().cpu().clone() for name, tensor in module.result.state_dict().items()}
-            self.best = {"epoch": row["epoch"], "value": value, "weights": weights}
+            self.best = {"epoch": row["epoch"], "value": value, "weights": weights, "warm": warm}
 
     def _save(self, trainer: pl.Trainer) -> None:
-        path = checkpoint_path(self.folder)
+        path = checkpoint_path(self.journal.folder)
         partial = path.with_suffix(".partial")
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
             partial.replace(path)
-            write_metrics(self.folder, self.rows)
+            write_metrics(self.journal.folder, [*self.journal.rows, *self.rows])
 
 
 def _row(trainer: pl.Trainer, module: TrainingModule) -> Row:
     row: Row = {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
-    row["lr"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+    row["lr"] = module.learning_rate(trainer.global_step)
+    row |= {"attempt": module.journal.attempt, "step_backs": module.journal.step_backs}
     for part in ("train", "valid"):
         row |= {f"{part}_{name}": value for name, value in module.means(part).items()}
     return row
+
+
+def _mean_over_ranks(trainer: pl.Trainer, module: TrainingModule) -> float:
+    loss = torch.tensor(module.means("train")["loss"], dtype=torch.float64, device=module.device)
+    return float(trainer.strategy.reduce(loss, reduce_op="mean"))
 
 
 def checkpoint_path(folder: Path) -> Path:

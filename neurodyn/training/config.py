@@ -32,11 +32,24 @@ class TrainingConfig(Params):
     batch: int = Field(16, gt=0, description="windows per step")
     lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's memory of gradients and of their squares")
+    eps: float = Field(1e-8, gt=0, description="AdamW's addition to the root mean square of a gradient")
     warmup: int = Field(50, ge=0, description="steps of linear warm-up")
-    schedule: Literal["cosine", "constant"] = Field("cosine", description="learning rate after the warm-up")
+    schedule: Literal["cosine", "constant", "plateau"] = Field(
+        "cosine", description="learning rate after the warm-up; plateau: cut when the training loss stops falling"
+    )
+    plateau_factor: float = Field(0.95, gt=0, lt=1, description="what a cut leaves of the learning rate")
+    plateau_patience: int = Field(6, ge=0, description="epochs without a smaller smoothed training loss before a cut")
+    min_lr: float = Field(1e-5, ge=0, description="where cuts end")
     clip: float | None = Field(1.0, gt=0, description="largest gradient norm")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the weight average that is kept; null for none")
-    patience: int | None = Field(None, gt=0, description="epochs without a better validation before stopping")
+    patience: int | None = Field(
+        None, gt=0, description="epochs without a better validation before stopping, after the model's own warm-up"
+    )
+    step_backs: int = Field(
+        3, ge=0, description="how often a loss that is not finite repeats its epoch at half the learning rate"
+    )
+    restarts: int = Field(2, ge=0, description="how often a collapsed model starts anew with another seed")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the matrix products")
     seed: int = Field(0, ge=0, description="seed of weights, order, masks and noise")
     threads: int = Field(1, gt=0, description="CPU threads; part of the configuration because it changes round-off")
@@ -46,6 +59,8 @@ class TrainingConfig(Params):
         total = self.epochs * self.steps_per_epoch if self.steps_per_epoch else None
         if total is not None and self.warmup > total:
             raise ValueError(f"warmup ({self.warmup}) is longer than the training ({total} steps)")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas {self.betas} must lie in [0, 1)")
         return self
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
@@ -25,11 +26,12 @@ from neurodyn.core.provenance import provenance
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
 from neurodyn.training.batches import OrderedBatches, derive_seed, generator, layout, prepare_chunks
-from neurodyn.training.checkpoint import Keeper, Progress, Row, checkpoint_path, read_checkpoint, write_metrics
-from neurodyn.training.config import RunConfig
+from neurodyn.training.checkpoint import Keeper, Progress, checkpoint_path, read_checkpoint, write_metrics
+from neurodyn.training.config import RunConfig, TrainingConfig
 from neurodyn.training.devices import Devices, choose_devices, reproducible
 from neurodyn.training.folder import Existing, RunFolder, save_model
 from neurodyn.training.module import TrainingModule
+from neurodyn.training.stability import Journal, Row, UnstableError
 
 
 def fit(
@@ -74,7 +76,7 @@ def fit(
     DataError
         If a recording or the checkpoint cannot be read.
     WorkError
-        If the loss stops being finite.
+        If the loss stays not finite, or the model collapsed, more often than the configuration allows.
     """
     devices = choose_devices(gpu)
     opened = [_opened(recording) for recording in recordings]
@@ -128,31 +130,41 @@ def _start(path: Path, config: RunConfig, resolved: Resolved | None, wanted: dic
 def _train(
     path: Path, config: RunConfig, parts: dict[str, Windows], devices: Devices, progress: Progress | None
 ) -> None:
-    backend = _built(config, parts["train"])
+    kept, journal = None, Journal.read(path)
+    while kept is None:
+        journal.require(config.training)
+        kept, backend = _last(path, journal), _built(config, parts["train"], journal)
+        if kept is None:
+            backend.prepare(prepare_chunks(parts["train"]))
+        if backend.stages() == ():
+            kept = _measured(backend, config, parts["valid"])
+        elif kept is None or not kept["finished"]:
+            _require_one_stage(config, backend)
+            kept = _optimised(backend, config, parts, devices, progress, journal, resume=kept is not None)
+            journal = Journal.read(path)
+    write_metrics(path, [*journal.rows, *kept["rows"]])
+    save_model(path, config, backend, kept["best"]["weights"])
+    _finish(path, config, kept, journal)
+
+
+def _last(path: Path, journal: Journal) -> dict[str, Any] | None:
+    """Return what the last checkpoint of this attempt holds."""
     kept = read_checkpoint(path)
-    if kept is None:
-        backend.prepare(prepare_chunks(parts["train"]))
-    if backend.stages() == ():
-        kept = _measured(backend, config, parts["valid"])
-    elif backend.stages() != ("main",):
+    return kept if kept is not None and kept["attempt"] == journal.attempt else None
+
+
+def _built(config: RunConfig, windows: Windows, journal: Journal) -> Backend:
+    torch.manual_seed(derive_seed(journal.seed(config.training.seed), "weights"))
+    return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
+
+
+def _require_one_stage(config: RunConfig, backend: Backend) -> None:
+    if backend.stages() != ("main",):
         raise WorkError(
             f"The back-end {config.backend} asks for stages {', '.join(backend.stages())}.",
             "Training knows models with the one stage 'main', or none.",
             "Train it stage by stage through its own Python interface.",
         )
-    elif kept is None or not kept["finished"]:
-        _optimise(path, backend, config, parts, devices, progress, resume=kept is not None)
-        kept = read_checkpoint(path)
-    if kept is None:
-        raise WorkError(f"Training left no checkpoint in {path}.", "Expected one per epoch.", "Read log.jsonl there.")
-    write_metrics(path, kept["rows"])
-    save_model(path, config, backend, kept["best"]["weights"])
-    _finish(path, kept)
-
-
-def _built(config: RunConfig, windows: Windows) -> Backend:
-    torch.manual_seed(derive_seed(config.training.seed, "weights"))
-    return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
 
 
 def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, Any]:
@@ -168,36 +180,54 @@ def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, 
     return {"rows": [row], "best": best, "finished": True}
 
 
-def _optimise(
-    path: Path,
+def _optimised(
     backend: Backend,
     config: RunConfig,
     parts: dict[str, Windows],
     devices: Devices,
     progress: Progress | None,
+    journal: Journal,
     resume: bool,
-) -> None:
-    training = config.training
-    module = TrainingModule(backend, training, parts["train"], parts["valid"])
-    with _quiet():
-        trainer = pl.Trainer(
-            accelerator="gpu" if devices.gpus else "cpu",
-            devices=list(devices.gpus) or 1,
-            strategy="ddp_spawn" if len(devices.gpus) > 1 else "auto",
-            precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
-            max_epochs=training.epochs,
-            gradient_clip_val=training.clip,
-            callbacks=[Keeper(path, progress if len(devices.gpus) < 2 else None)],  # spawned processes have no console
-            plugins=[LightningEnvironment()],  # no reading of SLURM variables: a job may run several trainings
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            reload_dataloaders_every_n_epochs=1,
-            default_root_dir=path / "checkpoints",
-        )
-        trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
+) -> dict[str, Any] | None:
+    """Train to the end and return what the checkpoint holds; None if training must step back or start anew."""
+    path, module = journal.folder, TrainingModule(backend, config.training, parts["train"], parts["valid"], journal)
+    keeper = Keeper(journal, progress if len(devices.gpus) < 2 else None)  # spawned processes have no console
+    try:
+        with _quiet():
+            trainer = _trainer(path, config.training, devices, keeper)
+            trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
+    except (UnstableError, ProcessRaisedException):  # the latter is whatever a spawned process raised
+        after = Journal.read(path)
+        if after == journal:
+            raise
+        after.tell()
+        if after.attempt > journal.attempt:
+            write_metrics(path, list(after.rows))
+        return None
+    kept = read_checkpoint(path)
+    if kept is None:
+        raise WorkError(f"Training left no checkpoint in {path}.", "Expected one per epoch.", "Read log.jsonl there.")
+    return kept
+
+
+def _trainer(path: Path, training: TrainingConfig, devices: Devices, keeper: Keeper) -> pl.Trainer:
+    return pl.Trainer(
+        accelerator="gpu" if devices.gpus else "cpu",
+        devices=list(devices.gpus) or 1,
+        strategy="ddp_spawn" if len(devices.gpus) > 1 else "auto",
+        precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
+        max_epochs=training.epochs,
+        gradient_clip_val=training.clip,
+        callbacks=[keeper],
+        plugins=[LightningEnvironment()],  # no reading of SLURM variables: a job may run several trainings
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        reload_dataloaders_every_n_epochs=1,
+        default_root_dir=path / "checkpoints",
+    )
 
 
 @contextmanager
@@ -225,8 +255,10 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _finish(path: Path, kept: dict[str, Any]) -> None:
+def _finish(path: Path, config: RunConfig, kept: dict[str, Any], journal: Journal) -> None:
     """Write the status, last of all."""
     best = {"epoch": kept["best"]["epoch"], "value": kept["best"]["value"]}
-    write_json(path / "status.json", {"state": "done", "epochs": kept["rows"][-1]["epoch"], "best": best})
+    status = {"state": "done", "epochs": kept["rows"][-1]["epoch"], "best": best}
+    status |= {"seed": journal.seed(config.training.seed), "attempt": journal.attempt, "events": list(journal.events)}
+    write_json(path / "status.json", status)
     LOGGER.info("Trained; best epoch %s.", best["epoch"], extra={"fields": best})

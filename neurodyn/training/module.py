@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch
-from neurodyn.core.errors import WorkError
 from neurodyn.data.windows import Windows
 from neurodyn.training.batches import OrderedBatches, TrainingBatches, derive_seed, generator
 from neurodyn.training.config import TrainingConfig
+from neurodyn.training.schedule import Plateau, share_of_peak
+from neurodyn.training.stability import Journal
 
 
 class TrainingModule(pl.LightningModule):
-    """Trains a back-end: AdamW, linear warm-up, cosine decay, clipped gradients, exponential average of the weights.
+    """Trains a back-end: AdamW, a schedule, clipped gradients, exponential average of the weights.
 
     The average decays by min(ema, (1 + n) / (10 + n)) after step n, so that it forgets the initial weights soon.
 
@@ -30,11 +31,16 @@ class TrainingModule(pl.LightningModule):
         How to train.
     train, valid
         Windows; `valid` may be empty.
+    journal
+        What went wrong before; where a loss that is not finite is recorded.
     """
 
-    def __init__(self, backend: Backend, config: TrainingConfig, train: Windows, valid: Windows) -> None:
+    def __init__(
+        self, backend: Backend, config: TrainingConfig, train: Windows, valid: Windows, journal: Journal
+    ) -> None:
         super().__init__()
-        self.backend, self.settings = backend, config
+        self.backend, self.settings, self.journal = backend, config, journal
+        self.seed, self.plateau = journal.seed(config.seed), Plateau()
         self.average = copy.deepcopy(backend).requires_grad_(False) if config.ema else None
         self.train_windows, self.valid_windows = train, valid
         self.sums: dict[str, dict[str, float]] = {"train": {}, "valid": {}}
@@ -52,7 +58,7 @@ class TrainingModule(pl.LightningModule):
             self.train_windows,
             config.batch,
             config.steps_per_epoch,
-            config.seed,
+            self.seed,
             self.current_epoch,
             self.trainer.global_rank,
             ranks,
@@ -66,40 +72,66 @@ class TrainingModule(pl.LightningModule):
         """Move a batch."""
         return batch.to(device)
 
-    def configure_optimizers(self) -> Any:
-        """Return AdamW and its schedule, stepped every step."""
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return AdamW; `on_train_batch_start` sets its learning rate."""
         config = self.settings
         trained = [parameter for parameter in self.backend.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(
+            trained, lr=config.lr, weight_decay=config.weight_decay, betas=config.betas, eps=config.eps
+        )
+
+    def learning_rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        config = self.settings
         steps = config.epochs * (config.steps_per_epoch or -(-len(self.train_windows) // config.batch))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(step, steps, config))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return config.lr * share_of_peak(step, steps, config) * (self.plateau.scale * self.journal.scale)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the schedule's state."""
+        checkpoint["plateau"] = self.plateau.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the schedule's state."""
+        self.plateau = Plateau(**checkpoint["plateau"])
 
     def on_train_epoch_start(self) -> None:
         """Seed every draw of the epoch, so that a resumed run repeats it."""
-        torch.manual_seed(derive_seed(self.settings.seed, "epoch", self.current_epoch, self.trainer.global_rank))
+        torch.manual_seed(derive_seed(self.seed, "epoch", self.current_epoch, self.trainer.global_rank))
         self.sums, self.counts = {"train": {}, "valid": {}}, {"train": 0, "valid": 0}
 
-    def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the loss of one batch.
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Set what depends on the number of steps done: learning rate and the back-end's own warm-up."""
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.learning_rate(self.global_step)
+        self.backend.warm(self.global_step)
 
-        Raises
-        ------
-        WorkError
-            If it is not finite.
-        """
-        source = generator(self.settings.seed, "step", self.global_step, self.trainer.global_rank)
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the loss of one batch; step back if it is not finite."""
+        source = generator(self.seed, "step", self.global_step, self.trainer.global_rank)
         parts = self.backend.loss(batch, source)
-        loss = torch.stack(list(parts.values())).sum()
-        if not torch.isfinite(loss):
-            values = ", ".join(f"{name} {value.item():g}" for name, value in parts.items())
-            raise WorkError(
-                f"The loss is not finite at step {self.global_step}.",
-                f"Found {values}.",
-                "Lower the learning rate: --set training.lr=5e-4",
-            )
-        self._add("train", parts, 1)
-        return loss
+        values = torch.stack(list(parts.values()))
+        numbers = dict(zip(parts, values.tolist(), strict=True))
+        if not all(map(math.isfinite, numbers.values())):
+            self.step_back("the loss", ", ".join(f"{name} {number:g}" for name, number in numbers.items()))
+        self._add("train", numbers, 1)
+        return values.sum()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the gradient's norm; step back if it is not finite."""
+        gradients = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(gradients, gradient_clip_val or math.inf).item()
+        if not math.isfinite(norm):
+            self.step_back("the gradient", f"norm {norm:g}")
+
+    def step_back(self, what: str, found: str) -> NoReturn:
+        """Leave the epoch, to repeat it at a lower learning rate."""
+        reason = f"{what} is not finite at step {self.global_step} ({found})"
+        self.journal.step_back(self.current_epoch + 1, self.global_step, reason)
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Move the average towards the weights."""
@@ -111,27 +143,21 @@ class TrainingModule(pl.LightningModule):
             for kept, current in zip(self.average.parameters(), self.backend.parameters(), strict=True):
                 kept.lerp_(current, 1 - keep)
 
+    def on_validation_epoch_start(self) -> None:
+        """Weight every part of the loss fully."""
+        self.result.warm(None)
+
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add up the loss parts of one validation batch; its draws are the same in every epoch."""
-        parts = self.result.loss(batch, generator(self.settings.seed, "validation", index))
-        self._add("valid", parts, batch.x.shape[0])
+        parts = self.result.loss(batch, generator(self.seed, "validation", index))
+        self._add("valid", {name: value.item() for name, value in parts.items()}, batch.x.shape[0])
 
     def means(self, part: str) -> dict[str, float]:
         """Return the mean of every loss part in this epoch, and of their sum as `loss`."""
         means = {name: total / self.counts[part] for name, total in self.sums[part].items()}
         return means | ({"loss": math.fsum(means.values())} if means else {})
 
-    def _add(self, part: str, values: dict[str, Tensor], weight: int) -> None:
+    def _add(self, part: str, values: dict[str, float], weight: int) -> None:
         for name, value in values.items():
-            self.sums[part][name] = self.sums[part].get(name, 0.0) + weight * value.detach().item()
+            self.sums[part][name] = self.sums[part].get(name, 0.0) + weight * value
         self.counts[part] += weight
-
-
-def _factor(step: int, steps: int, config: TrainingConfig) -> float:
-    """Return the learning rate of a step as a share of its peak."""
-    if step < config.warmup:
-        return (step + 1) / config.warmup
-    if config.schedule == "constant":
-        return 1.0
-    done = (step - config.warmup) / max(1, steps - config.warmup)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))

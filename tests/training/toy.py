@@ -1,0 +1,69 @@
+"""A model of one number that can be told to fail: at a planted step, or for unlucky seeds."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.core.config import Params
+
+
+class ToyConfig(Params):
+    """When it fails.
+
+    At step `planted` the loss or its gradient is NaN, if the number has by then been pulled above `ceiling`; a model
+    whose seed gave it less `luck` than `unlucky` collapses after `healthy` steps. The part `prior` reaches its full
+    weight after `ramp` steps; with `rising`, the validation loss rises by one learning rate a step.
+    """
+
+    planted: int | None = None
+    ceiling: float = 0.0
+    where: str = "loss"
+    unlucky: float = 0.0
+    healthy: int = 0
+    ramp: int = 0
+    rising: bool = False
+
+
+class Toy(Backend):
+    """x̂ = x + b, pulled upwards by one learning rate a step."""
+
+    Config = ToyConfig
+    capabilities = frozenset({"reconstruct"})
+    config: ToyConfig
+    luck: Tensor
+    seen: ClassVar[list[tuple[bool, float]]] = []
+
+    def __init__(self, config: ToyConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        self.number = nn.Parameter(torch.zeros(()))
+        self.register_buffer("luck", torch.rand(()))
+        self.weight, self.step = 1.0, 0
+
+    @property
+    def warm_steps(self) -> int:
+        return self.config.ramp
+
+    def warm(self, step: int | None) -> None:
+        self.weight = 1.0 if step is None or not self.config.ramp else min(1.0, step / self.config.ramp)
+        self.step = step
+
+    def health(self, valid: dict[str, float], step: int) -> str | None:
+        assert set(valid) == {"pull", "prior"}
+        unlucky = self.luck < self.config.unlucky and step >= self.config.healthy
+        return f"the prior is {valid['prior']:.3f}" if unlucky else None
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        return Prediction(mean=batch.x + self.number)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        self.seen.append((self.training, self.weight))
+        noise = torch.randn((), generator=generator)
+        parts = {"pull": -self.number * (1 + 0.01 * noise.abs()), "prior": self.weight * (self.luck + batch.x.mean())}
+        if self.config.rising and not self.training:
+            parts["pull"] = -parts["pull"]
+        if self.step is not None and self.step == self.config.planted and self.number > self.config.ceiling:
+            nothing = (self.number - self.number.detach()).abs()
+            parts["pull"] = parts["pull"] + (torch.nan if self.config.where == "loss" else nothing.sqrt())
+        return parts
