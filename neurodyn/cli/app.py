@@ -8,6 +8,7 @@ import sys
 import typer
 
 from neurodyn.cli.console import show_error
+from neurodyn.core.processor import use_wide_vectors
 
 VERBS = (
     "demo",
@@ -46,6 +47,7 @@ def build() -> typer.Typer:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    use_wide_vectors()
     try:
         code = build()(prog_name="neurodyn", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:

@@ -14,13 +14,13 @@ import numpy as np
 import zarr
 from pydantic import Field, model_validator
 
+from neurodyn.calcium.ar1 import LEAST_FRAMES, Model, Penalty, decay_factor, infer_many, varies
+from neurodyn.calcium.indicators import kinetics, onset_constant, rise_delay
+from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.preprocess import events
-from neurodyn.preprocess.ar1 import LEAST_FRAMES, Model, Penalty, decay_factor, infer_many, varies
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.indicators import kinetics, onset_constant, rise_delay
-from neurodyn.preprocess.nnls import nonnegative_spikes
 from neurodyn.preprocess.scan import NanPolicy, scan
 from neurodyn.preprocess.threads import processors
 from neurodyn.preprocess.tiles import tiles

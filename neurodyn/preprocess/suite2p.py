@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from neurodyn.calcium.indicators import KINETICS, known
 from neurodyn.core.errors import ConfigError, DataError, NeurodynError, WorkError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.log import LOGGER
@@ -25,7 +26,6 @@ from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import write_tree
 from neurodyn.preprocess.extracted import Found, extracted
-from neurodyn.preprocess.indicators import KINETICS, known
 
 Progress = Callable[[str, float], None]
 Preset = Literal["fast", "default"]

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from neurodyn.calcium.indicators import known
 from neurodyn.core.config import Params
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.events import stretch_slices, stretch_starts
-from neurodyn.preprocess.indicators import known
 from neurodyn.preprocess.scan import scan
 from neurodyn.preprocess.suite2p import CITATION, import_suite2p
 from neurodyn.preprocess.tiles import tiles

@@ -7,7 +7,9 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import scipy.linalg  # noqa: F401 - its BLAS must be loaded before its threads can be limited
 import torch
+from threadpoolctl import threadpool_limits
 
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.log import LOGGER
@@ -83,7 +85,7 @@ def reproducible(threads: int, devices: Devices) -> Iterator[None]:
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     try:
-        with torch.random.fork_rng(devices=list(devices.gpus)):
+        with threadpool_limits(threads, user_api="blas"), torch.random.fork_rng(devices=list(devices.gpus)):
             yield
     finally:
         torch.set_num_threads(before[0])

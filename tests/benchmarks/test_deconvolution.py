@@ -10,7 +10,7 @@ import pytest
 from oasis.functions import deconvolve
 from scipy.signal import lfilter
 
-from neurodyn.preprocess.nnls import nonnegative_spikes
+from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.preprocess.suite2p import import_suite2p
 from neurodyn.preprocess.threads import processors
 

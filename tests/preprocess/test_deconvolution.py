@@ -9,10 +9,10 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
+from neurodyn.calcium.ar1 import decay_factor, noise_sd
+from neurodyn.calcium.indicators import onset_constant
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.preprocess.ar1 import decay_factor, noise_sd
 from neurodyn.preprocess.deconvolution import Deconvolution, DeconvolutionParams
-from neurodyn.preprocess.indicators import onset_constant
 
 RATE, TAU = 30.0, 0.7
 

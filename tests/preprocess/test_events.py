@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from neurodyn.calcium.indicators import KINETICS, kinetics, known, onset_constant, rise_delay
 from neurodyn.preprocess import events
-from neurodyn.preprocess.indicators import KINETICS, kinetics, known, onset_constant, rise_delay
 
 WHOLE = [slice(0, 1000)]
 

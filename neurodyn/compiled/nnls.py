@@ -6,16 +6,14 @@ spikes are inferred this way.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numba
 import numpy as np
 
+from neurodyn.compiled.base import CACHE
+
 ROWS = 16
-# Compiled code is kept beside this file, or not at all: numba's other place is the home folder.
-CACHE = os.access(Path(__file__).parent, os.W_OK)
 
 
 @numba.njit(nogil=True, cache=CACHE)

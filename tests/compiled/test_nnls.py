@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from oasis.oasis_methods import oasisAR1
 
-from neurodyn.preprocess.nnls import nonnegative_spikes
+from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.preprocess.threads import processors
 
 TAU, RATE = 0.7, 30.0
