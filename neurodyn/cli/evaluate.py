@@ -1,14 +1,17 @@
-"""`neurodyn evaluate`: inferred activity and extracted ROIs against ground truth."""
+"""`neurodyn evaluate`: inferred activity, latents and extracted ROIs against ground truth."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurodyn.cli.common import Out
 from neurodyn.cli.console import Common, command
+
+if TYPE_CHECKING:
+    from neurodyn.core.config import Resolved
 
 
 def register(app: typer.Typer) -> None:
@@ -18,8 +21,12 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     common: Common,
-    sources: Annotated[list[Path], typer.Argument(help="Recordings, or folders of recordings.")],
-    metric: Annotated[str, typer.Option("--metric", help="What to score: spikes or rois.")] = "spikes",
+    sources: Annotated[
+        list[Path], typer.Argument(help="Recordings, or folders of them; run folders for latents and rotations.")
+    ],
+    metric: Annotated[
+        str, typer.Option("--metric", help="What to score: spikes, rois, latents or rotations.")
+    ] = "spikes",
     features: Annotated[
         str | None,
         typer.Option("--features", help="Comma-separated: spikes, spikes_suite2p, dff, …", show_default=False),
@@ -32,19 +39,20 @@ def evaluate(
     ] = None,
     output: Out = None,
 ) -> None:
-    """Score inferred spikes against recorded ones, or ROIs against marked regions, and print where the table is."""
-    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
+    """Score spikes, latents or ROIs against what is known to be true, and print where the table is."""
+    from neurodyn.core.config import validate
     from neurodyn.core.registry import unknown
     from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
 
     if metric == "rois":
         _rois(common, sources, regions, output or Path("roi-scores"))
         return
+    if metric in ("latents", "rotations"):
+        _inferred(common, metric, sources, features, output or Path(f"{metric.rstrip('s')}-scores"))
+        return
     if metric != "spikes":
-        raise unknown("metric", metric, ["rois", "spikes"])
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [Layer({"features": features.split(",")}, "flags")] if features else []
-    config = validate(SpikeScoreConfig, resolve([*layers, *layer_from_sets(common.sets or [])]))
+        raise unknown("metric", metric, ["latents", "rois", "rotations", "spikes"])
+    config = validate(SpikeScoreConfig, _resolved(common, features))
     recordings = [path for source in sources for path in recordings_in(source)]
     folder = output or Path("spike-scores")
     if common.dry_run:
@@ -56,14 +64,13 @@ def evaluate(
 
 
 def _rois(common: Common, sources: list[Path], regions: Path | None, folder: Path) -> None:
-    from neurodyn.core.config import layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.config import validate
     from neurodyn.core.errors import ConfigError
     from neurodyn.preprocess.roi_scores import RoiScoreConfig, score_rois
 
     if regions is None:
         raise ConfigError("There is nothing to score ROIs against.", "Found no --regions.", "Give --regions FILE")
-    layers = [load_yaml(common.config)] if common.config else []
-    config = validate(RoiScoreConfig, resolve([*layers, *layer_from_sets(common.sets or [])]))
+    config = validate(RoiScoreConfig, _resolved(common, None))
     recordings = [path for source in sources for path in recordings_in(source)]
     if common.dry_run:
         common.plan([f"{path} -> {folder / 'scores.csv'}" for path in recordings], **config.model_dump())
@@ -71,6 +78,56 @@ def _rois(common: Common, sources: list[Path], regions: Path | None, folder: Pat
     path = score_rois(recordings, regions, folder, config)
     common.say(table(path))
     common.product(path)
+
+
+def _resolved(common: Common, features: str | None) -> Resolved:
+    """Merge --config, --features and --set."""
+    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve
+
+    layers = [load_yaml(common.config)] if common.config else []
+    layers += [Layer({"features": features.split(",")}, "flags")] if features else []
+    return resolve([*layers, *layer_from_sets(common.sets or [])])
+
+
+def _inferred(common: Common, metric: str, sources: list[Path], features: str | None, folder: Path) -> None:
+    from neurodyn.core.config import validate
+    from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
+    from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
+
+    resolved = _resolved(common, features)
+    paths = [path for source in sources for path in runs_in(source)]
+    config = validate(LatentScoreConfig if metric == "latents" else RotationScoreConfig, resolved)
+    if common.dry_run:
+        common.plan([f"{path} -> {folder / 'scores.csv'}" for path in paths], **config.model_dump())
+        return
+    if isinstance(config, LatentScoreConfig):
+        path = score_latents(paths, folder, config)
+    else:
+        path = score_rotations(paths, folder, config)
+    common.say(run_table(path))
+    common.product(path)
+
+
+def run_table(path: Path) -> str:
+    """Render scores of runs for the terminal: a row per run and metric, a column per part, 95 % intervals in brackets."""
+    from neurodyn.data.scores import read_scores
+
+    scores = read_scores(path)
+    parts = list(dict.fromkeys(score.split.rpartition(":")[2] for score in scores))
+    rows = [["session", "model", "seed", "features", "metric", *parts]]
+    for key in dict.fromkeys((s.session, s.model, s.seed, s.features, s.metric) for s in scores):
+        here = {
+            s.split.rpartition(":")[2]: f"{s.value:.3f} [{s.ci_low:.3f}, {s.ci_high:.3f}]"
+            for s in scores
+            if (s.session, s.model, s.seed, s.features, s.metric) == key
+        }
+        rows.append([*map(str, key), *(here.get(part, "–") for part in parts)])
+    return _columns(rows)
+
+
+def _columns(rows: list[list[str]]) -> str:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
 
 def table(path: Path) -> str:
@@ -85,8 +142,21 @@ def table(path: Path) -> str:
         cells = [f"{s.value:.3f} [{s.ci_low:.2f}, {s.ci_high:.2f}]" for s in (here[name] for name in features)]
         first = here[features[0]]
         rows.append([session, metric, f"{first.n} {first.unit}", *cells])
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return _columns(rows)
+
+
+def runs_in(source: Path) -> list[Path]:
+    """Return a run folder or a recording itself, or every run and recording in a folder, by name.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    if (source / "config.yaml").is_file() or not source.is_dir():
+        return [source]
+    runs = sorted(path.parent for path in source.glob("*/config.yaml"))
+    return runs or recordings_in(source)
 
 
 def recordings_in(source: Path) -> list[Path]:

@@ -97,16 +97,39 @@ def _open_run(path: Path, config: DecodeConfig) -> Source:
         raise ConfigError(
             "on: all does not fit a run.", "A run is decoded from its held-out windows only.", "Leave `on` out."
         )
-    prediction = _held_out(_open_prediction(path), path)
+    prediction = _held_out(open_prediction(path), path)
     settings = load_yaml(path / "config.yaml").values
-    others = "all" in prediction.attrs.get("settings", {}).get("parts", ())
+    whole = run_windows(path, prediction, settings)
+    train = None if _of_others(prediction) else whole.split()["train"]
+    return Source(match(prediction, whole), train, prediction, model_name(settings, path))
+
+
+def _of_others(prediction: xr.Dataset) -> bool:
+    """Say whether a prediction is of other recordings than the run was trained on."""
+    return "all" in prediction.attrs.get("settings", {}).get("parts", ())
+
+
+def run_windows(path: Path, prediction: xr.Dataset, settings: dict[str, Any]) -> Windows:
+    """Cut the recordings a run's prediction was made from as the run's configuration says.
+
+    Parameters
+    ----------
+    path
+        The run folder.
+    settings
+        Its configuration.
+
+    Raises
+    ------
+    DataError
+        If it names no recordings, or one of them is gone.
+    """
+    others = _of_others(prediction)
     names = list(prediction.attrs["settings"]["inputs"]) if others else recording_paths(settings)
     if not names:
         raise DataError(f"{path}/config.yaml names no recordings.", "Expected `recordings: [...]`.", "Train again.")
     window_config = build(WindowConfig, settings.get("windows") or {}, str(path / "config.yaml"))
-    whole = Windows.cut([Recording.open(_locate(path, name)) for name in names], window_config)
-    train = None if others else whole.split()["train"]
-    return Source(_match(prediction, whole), train, prediction, model_name(settings, path))
+    return Windows.cut([Recording.open(_locate(path, name)) for name in names], window_config)
 
 
 def recording_paths(settings: dict[str, Any]) -> list[str]:
@@ -135,7 +158,14 @@ def _held_out(prediction: xr.Dataset, path: Path) -> xr.Dataset:
     return prediction.isel(window=rows)
 
 
-def _open_prediction(path: Path) -> xr.Dataset:
+def open_prediction(path: Path) -> xr.Dataset:
+    """Open a run folder's prediction, lazily.
+
+    Raises
+    ------
+    DataError
+        If there is none, or it is incomplete.
+    """
     try:
         prediction = xr.open_zarr(path / "prediction.zarr", consolidated=False, chunks=None)
     except (OSError, ValueError, KeyError) as error:
@@ -160,8 +190,14 @@ def _locate(run: Path, name: str) -> Path:
     return next((path for path in candidates if path.exists()), candidates[0])
 
 
-def _match(prediction: xr.Dataset, whole: Windows) -> Windows:
-    """Return the prediction's windows as windows of its recordings."""
+def match(prediction: xr.Dataset, whole: Windows) -> Windows:
+    """Return the prediction's windows as windows of its recordings.
+
+    Raises
+    ------
+    DataError
+        If they do not fit.
+    """
     session = prediction["session"].values
     start = prediction["start"].values
     half = 0.5 / whole.rate_hz

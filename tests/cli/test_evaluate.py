@@ -3,6 +3,7 @@
 import json
 
 from neurodyn.data.scores import read_scores
+from tests.decode.runs import make_run, simulated
 
 
 def test_simulated_spikes_are_inferred_and_scored(neurodyn, tmp_path):
@@ -36,3 +37,27 @@ def test_nothing_to_score_is_bad_input(neurodyn, tmp_path):
 
 def test_an_unknown_metric_is_a_usage_error(neurodyn, tmp_path):
     assert neurodyn("evaluate", tmp_path, "--metric", "spices").code == 2
+
+
+def test_runs_are_scored_against_latent_truth(neurodyn, tmp_path):
+    source = simulated(tmp_path)
+    for seed in (0, 1):
+        make_run(tmp_path / "runs" / f"seed-{seed}", source, seed=seed)
+    options = ["--metric", "latents", "--set", "bootstraps=100", "-o", tmp_path / "scores"]
+    outcome = neurodyn("evaluate", tmp_path / "runs", *options)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.strip().endswith("scores.csv")
+    assert "latents_r2_dim3" in outcome.err
+    rows = read_scores(tmp_path / "scores" / "scores.csv")
+    assert {row.seed for row in rows} == {0, 1}
+    plan = neurodyn("evaluate", tmp_path / "runs", *options, "--dry-run")
+    assert (plan.code, "seed-1" in plan.out + plan.err) == (0, True)
+
+
+def test_rotations_of_a_bare_recording(neurodyn, tmp_path):
+    source = simulated(tmp_path, "rotations", cells=10)
+    options = ["--features", "dff", "--set", "bootstraps=100", "-o", tmp_path / "scores"]
+    outcome = neurodyn("evaluate", source, "--metric", "rotations", *options)
+    assert outcome.code == 0, outcome.err
+    assert "true rates" in outcome.err
+    assert neurodyn("evaluate", tmp_path / "absent", "--metric", "rotations").code == 3

@@ -1,0 +1,73 @@
+"""Run folders as inference would leave them, on simulated trials, with predictions of known quality."""
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+import yaml
+
+from neurodyn.data.recording import Recording
+from neurodyn.data.windows import PARTS, WindowConfig, Windows
+from neurodyn.simulate import SIMULATORS
+
+TRIALS = {"conditions": 6, "repeats": 5, "train_repeats": 3, "held_out": 4, "held_out_repeats": 2}
+
+
+def simulated(folder: Path, kind="lorenz", **params) -> Path:
+    """Save a small simulated recording."""
+    simulator = SIMULATORS.get(kind)
+    recording = simulator(simulator.Params(**{**TRIALS, **params})).make()
+    return recording.save(folder / f"{recording.session}.zarr")
+
+
+def make_run(
+    folder: Path, source: Path, *, name="calfads", seed=0, variable="dff", parts=PARTS, noise=0.1, leave_out=()
+) -> Path:
+    """Write a run whose latents are a noisy affine map of the true ones, and whose courses are noisy true ones."""
+    recording = Recording.open(source)
+    stimulus = recording.stimulus
+    duration = float(stimulus["stop"].values[0] - stimulus["start"].values[0])
+    config = WindowConfig(variable=variable, duration=duration, align="events", split="column", condition="part")
+    windows = Windows.cut([recording], config).split()
+    chosen = {part: windows[part] for part in parts}
+    first = np.concatenate([some.first for some in chosen.values()])
+    columns = {
+        key: np.concatenate([getattr(some, key) for some in chosen.values()])
+        for key in ("start", "session", "trial", "first")
+    }
+    part = np.concatenate([np.full(len(some), key, dtype=object) for key, some in chosen.items()])
+    frames = windows["train"].frames
+    courses = _courses(recording, first[:, None] + np.arange(frames), noise, np.random.default_rng(seed))
+    dims = {"latents": "feature"}
+    data = {key: ("window", values) for key, values in (columns | {"part": part}).items()}
+    data |= {
+        key: (("window", "time", dims.get(key, "roi")), values.astype(np.float32))
+        for key, values in courses.items()
+        if key not in leave_out
+    }
+    folder.mkdir(parents=True)
+    attrs = {"settings": {"parts": list(parts), "inputs": {}}, "sessions": [recording.session]}
+    xr.Dataset(data, attrs=attrs).to_zarr(folder / "prediction.zarr", zarr_format=3, consolidated=False)
+    written = {
+        "name": name,
+        "backend": "calfads",
+        "windows": config.model_dump(mode="json"),
+        "training": {"seed": seed},
+        "recordings": [{"path": str(source.resolve()), "sha256": "0" * 64}],
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
+    return folder
+
+
+def _courses(recording, frames, noise, rng):
+    truth = recording.table("truth")
+    latents = truth["latents"].values[frames].astype(float)
+    mixed = latents @ rng.standard_normal((latents.shape[-1], 5)) + 2.0
+    rates = truth["rates"].values[frames]
+    spikes = truth["spikes"].values[frames].astype(float)
+    return {
+        "latents": mixed + noise * rng.standard_normal(mixed.shape),
+        "rates": rates * np.exp(noise * rng.standard_normal(rates.shape)),
+        "spikes": spikes + noise * rng.standard_normal(spikes.shape),
+        "mean": truth["calcium"].values[frames],
+    }
