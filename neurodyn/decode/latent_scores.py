@@ -128,7 +128,7 @@ def _scores(one: Inferred, config: LatentScoreConfig) -> list[Score]:
         raise DataError(
             f"{one.path} has no prediction for held-out windows.",
             f"Found parts: {', '.join(sorted(set(one.part)))}.",
-            f"Make it: neurodyn infer {one.path} --parts train,valid,test",
+            f"Make it: neurodyn infer {one.path} --on all",
         )
     scores = [*_latent_scores(one, config), *_course_scores(one, config), *_count_scores(one, config)]
     if not scores:
@@ -149,7 +149,7 @@ def _latent_scores(one: Inferred, config: LatentScoreConfig) -> Iterator[Score]:
         raise DataError(
             f"{one.path} has no latents of the training windows to align with.",
             f"Found parts: {', '.join(sorted(set(one.part)))}; expected train, too.",
-            f"Make them: neurodyn infer {one.path} --parts train,valid,test",
+            f"Make them: neurodyn infer {one.path} --on all",
         )
     aligned = Alignment.fit(inferred[train], known[train])(inferred)
     how = {"features": "latents", "bootstraps": config.bootstraps, "seed": config.seed}

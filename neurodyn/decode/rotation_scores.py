@@ -17,7 +17,7 @@ from neurodyn.data.scores import Score
 from neurodyn.data.windows import WindowConfig, stimulus_column
 from neurodyn.decode.inferred import Inferred, open_inferred
 from neurodyn.decode.latent_scores import write_evaluation
-from neurodyn.metrics.intervals import block_indices
+from neurodyn.metrics.intervals import jackknife_interval
 from neurodyn.metrics.jpca import SOFTEN, Rotation, condition_averages, jpca, plane_overlap
 
 MEASURES: dict[str, Callable[[Rotation], float]] = {
@@ -46,8 +46,6 @@ class RotationScoreConfig(Params):
     windows: WindowConfig | None = Field(
         default=None, description="windows of bare recordings (default: one per trial, parts by the column part)"
     )
-    bootstraps: int = Field(default=200, ge=100, description="resamples of conditions for the intervals")
-    seed: int = Field(default=0, ge=0, description="seed of the resamples")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -60,7 +58,7 @@ def score_rotations(paths: Sequence[Path], out: Path, config: RotationScoreConfi
     """Fit jPCA to condition averages of rates, latents and true rates, part by part, and write one table.
 
     Cells' rates are softened as published, latents and other variables are taken as they are. `jpca_plane_overlap`
-    compares the plane found in rates with that of the true rates. Intervals resample conditions.
+    compares the plane found in rates with that of the true rates. Intervals are jackknifed over conditions.
 
     Parameters
     ----------
@@ -85,7 +83,7 @@ def score_rotations(paths: Sequence[Path], out: Path, config: RotationScoreConfi
         raise DataError(
             f"{paths[0]} holds nothing to score.",
             "Expected rates or latents of held-out windows, or true rates.",
-            f"Make them: neurodyn infer {paths[0]} --parts train,valid,test",
+            f"Make them: neurodyn infer {paths[0]} --on all",
         )
     return write_evaluation(out, "rotations", sources, scores, config)
 
@@ -101,15 +99,16 @@ def _scores(one: Inferred, part: str, config: RotationScoreConfig) -> Iterator[S
     known = fit(averages[TRUE_RATES], soften=config.soften) if TRUE_RATES in averages else None
     for name, courses in averages.items():
         found = fit(courses, soften=softens[name])
-        index = block_indices(len(courses), 1, config.bootstraps, config.seed)
-        draws = [fit(courses[rows], soften=softens[name]) for rows in index]
-        values = {metric: (measure(found), [measure(draw) for draw in draws]) for metric, measure in MEASURES.items()}
+        without = [fit(np.delete(courses, k, axis=0), soften=softens[name]) for k in range(len(courses))]
+        values = {
+            metric: (measure(found), [measure(one_out) for one_out in without]) for metric, measure in MEASURES.items()
+        }
         if known is not None and name == "rates":
-            overlaps = [plane_overlap(draw.plane, known.plane) for draw in draws]
+            overlaps = [plane_overlap(one_out.plane, known.plane) for one_out in without]
             values["jpca_plane_overlap"] = (plane_overlap(found.plane, known.plane), overlaps)
-        for metric, (value, resampled) in values.items():
-            low, high = np.nanquantile(resampled, [0.025, 0.975])
-            row = one.row(part, name, metric, name, value, (float(low), float(high)), len(courses))
+        for metric, (value, left_out) in values.items():
+            reach = jackknife_interval(value, np.array(left_out))
+            row = one.row(part, name, metric, name, value, reach, len(courses))
             yield replace(row, unit="conditions", note=SKEWED if name == "latents" else "")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import t as student
 
 
 def block_indices(count: int, block: int, resamples: int, seed: int) -> np.ndarray:
@@ -63,3 +64,26 @@ def bootstrap_interval(
     values = np.array([statistic(index) for index in block_indices(count, block, resamples, seed)])
     low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def jackknife_interval(value: float, left_out: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return value ± t · √((n − 1) / n · Σ (θ₋ᵢ − θ̄)²), t of n − 1 degrees of freedom.
+
+    For statistics that doubled samples would bias, as the bootstrap doubles them. Efron & Stein 1981, The jackknife
+    estimate of variance.
+
+    Parameters
+    ----------
+    value
+        The statistic of all samples.
+    left_out
+        θ₋ᵢ, the statistic without sample i, shape (sample,).
+    level
+        Coverage.
+    """
+    n = len(left_out)
+    if n < 2:
+        return float("nan"), float("nan")
+    error = float(np.sqrt((n - 1) / n * np.sum((left_out - np.mean(left_out)) ** 2)))
+    reach = float(student.ppf((1 + level) / 2, n - 1)) * error
+    return value - reach, value + reach

@@ -9,6 +9,7 @@ import numpy as np
 
 SOFTEN = 5.0
 COMPONENTS = 6
+LEAST_VARIANCE = 1e-8  # of the first component's; less is round-off, whose turns mean nothing
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def jpca(
     rate_hz
         Frames per second.
     components
-        Dimensions kept; fewer where there are fewer units.
+        Dimensions kept; fewer where the courses have fewer.
     soften
         Added to each unit's range before dividing by it, in the unit of `courses`; None: no division, for latents.
     """
@@ -131,9 +132,11 @@ def _softened(courses: np.ndarray, soften: float) -> np.ndarray:
 
 
 def _principal_axes(centred: np.ndarray, components: int) -> np.ndarray:
-    """Return orthonormal axes, shape (unit, component), those of more variance first."""
+    """Return orthonormal axes, shape (unit, component), those of more variance first, none of them empty."""
     flat = centred.reshape(-1, centred.shape[-1])
-    return np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)[2][:components].T
+    _, size, axes = np.linalg.svd(flat - flat.mean(axis=0), full_matrices=False)
+    filled = int(np.sum(size**2 > LEAST_VARIANCE * size[0] ** 2))
+    return axes[: max(2, min(components, filled))].T
 
 
 def _pairs(states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

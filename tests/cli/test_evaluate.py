@@ -56,7 +56,7 @@ def test_runs_are_scored_against_latent_truth(neurodyn, tmp_path):
 
 def test_rotations_of_a_bare_recording(neurodyn, tmp_path):
     source = simulated(tmp_path, "rotations", cells=10)
-    options = ["--features", "dff", "--set", "bootstraps=100", "-o", tmp_path / "scores"]
+    options = ["--features", "dff", "-o", tmp_path / "scores"]
     outcome = neurodyn("evaluate", source, "--metric", "rotations", *options)
     assert outcome.code == 0, outcome.err
     assert "true rates" in outcome.err

@@ -7,8 +7,6 @@ from neurodyn.data.scores import read_scores
 from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
 from tests.decode.runs import make_run, simulated
 
-QUICK = {"bootstraps": 100}
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
@@ -19,7 +17,7 @@ def source(tmp_path_factory):
 def rows(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rotations")
     run = make_run(folder / "run", source, noise=0.02)
-    table = score_rotations([run], folder / "out", RotationScoreConfig(**QUICK))
+    table = score_rotations([run], folder / "out", RotationScoreConfig())
     return {(s.split, s.features, s.metric): s for s in read_scores(table)}
 
 
@@ -28,6 +26,7 @@ def test_the_planted_frequency_is_found(rows, features):
     found = rows["column:valid", features, "jpca_frequency_hz"]
     assert found.value == pytest.approx(2.0, rel=0.03)
     assert (found.n, found.unit) == (12, "conditions")
+    assert found.ci_low < found.value < found.ci_high
     assert rows["column:test", features, "jpca_frequency_hz"].n == 4
 
 
@@ -49,7 +48,7 @@ def test_true_rates_rotate_purely_and_noise_hides_some_of_it(rows):
 
 
 def test_a_variable_of_the_recording_can_be_analysed_beside(source, tmp_path):
-    config = RotationScoreConfig(features=("dff",), start=0.1, stop=0.8, **QUICK)
+    config = RotationScoreConfig(features=("dff",), start=0.1, stop=0.8)
     rows = {(s.split, s.features, s.metric) for s in read_scores(score_rotations([source], tmp_path, config))}
     assert ("recorded:valid", "dff", "jpca_r2_skew") in rows
     assert ("recorded:valid", "true rates", "jpca_r2_skew") in rows
@@ -57,8 +56,8 @@ def test_a_variable_of_the_recording_can_be_analysed_beside(source, tmp_path):
 
 def test_too_few_conditions_or_frames_are_errors(source, tmp_path):
     with pytest.raises(DataError, match="too few frames"):
-        score_rotations([source], tmp_path, RotationScoreConfig(start=0.89, **QUICK))
+        score_rotations([source], tmp_path, RotationScoreConfig(start=0.89))
     with pytest.raises(DataError, match="cannot be averaged by condition"):
-        score_rotations([source], tmp_path, RotationScoreConfig(condition="part", **QUICK))
+        score_rotations([source], tmp_path, RotationScoreConfig(condition="part"))
     with pytest.raises(DataError, match="no stimulus column 'angle'"):
-        score_rotations([source], tmp_path, RotationScoreConfig(condition="angle", **QUICK))
+        score_rotations([source], tmp_path, RotationScoreConfig(condition="angle"))

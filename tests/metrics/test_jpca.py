@@ -118,3 +118,10 @@ def test_overlap_of_planes():
     assert plane_overlap(eye[:, :2], eye[:, :2] @ [[2.0, 1.0], [0.0, 3.0]]) == pytest.approx(1)
     assert plane_overlap(eye[:, :2], eye[:, 2:]) == pytest.approx(0)
     assert plane_overlap(eye[:, :2], eye[:, 1:3]) == pytest.approx(0.5)
+
+
+def test_round_off_in_single_precision_does_not_turn():
+    courses, plane = rotating(1.5)
+    found = jpca(courses.astype(np.float32), RATE)
+    assert found.matrix.shape == (2, 2)
+    assert found.frequency_hz == pytest.approx(jpca(courses, RATE).frequency_hz, rel=1e-4)

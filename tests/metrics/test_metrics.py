@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from neurodyn.metrics.interpolation import linear_interpolation
-from neurodyn.metrics.intervals import block_indices, block_length, bootstrap_interval
+from neurodyn.metrics.intervals import block_indices, block_length, bootstrap_interval, jackknife_interval
 from neurodyn.metrics.regression import mse, pearson, r2, squared_pearson
 
 
@@ -65,3 +66,11 @@ def test_the_interval_of_a_mean_has_the_textbook_width_and_widens_with_blocks_of
     wide = np.subtract(*bootstrap_interval(lambda i: copies[i].mean(), 400, block=16)[::-1])
     assert wide > 1.5 * narrow
     assert np.isnan(bootstrap_interval(lambda i: 0.0, 1)).all()
+
+
+def test_jackknife_of_a_mean_is_students_interval():
+    x = np.random.default_rng(1).normal(size=30)
+    left_out = np.array([np.delete(x, k).mean() for k in range(30)])
+    expected = stats.t.interval(0.95, 29, loc=x.mean(), scale=stats.sem(x))
+    np.testing.assert_allclose(jackknife_interval(x.mean(), left_out), expected)
+    assert np.isnan(jackknife_interval(1.0, np.ones(1))).all()
