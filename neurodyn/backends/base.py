@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from neurodyn.core.config import Params
 
 CAPABILITIES = frozenset(
-    {"reconstruct", "forecast", "latents", "inputs", "spikes", "continuous_time", "classify", "attention"}
+    {"reconstruct", "forecast", "latents", "inputs", "spikes", "continuous_time", "classify", "attention", "sessions"}
 )
 
 
@@ -32,12 +32,20 @@ class Layout:
         Frames per second.
     brain
         Entries of a frame that are data, bool, shape (*space).
+    cells
+        Number of cells of each session, in the order of `Batch.session`; () for movies. Only back-ends with the
+        capability `sessions` are given sessions that differ: their frames are padded to the largest, and `valid` is
+        False beyond a session's cells.
+    sessions
+        Name of each session.
     """
 
     frames: int
     space: tuple[int, ...]
     rate_hz: float
     brain: np.ndarray
+    cells: tuple[int, ...] = ()
+    sessions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Batch:
     valid
         bool, like x: entries that are data (finite, inside the brain); only they may enter a loss.
     session
-        Index of the recording, shape (batch,).
+        Index of the recording in the layout's sessions, shape (batch,).
     targets
         float, like x: what x would be if nothing were hidden; None means x itself.
     """
@@ -156,6 +164,17 @@ class Backend(nn.Module, ABC):
         frames
             Chunks of training windows, float32, shape (window, time, *space); NaN where not valid. Each window once.
         """
+
+    def prepare_sessions(self, frames: Iterable[tuple[int, np.ndarray]]) -> None:
+        """Fit what needs no gradient; called in place of `prepare` where the capability `sessions` is declared.
+
+        Parameters
+        ----------
+        frames
+            Index of a session, and a chunk of its training windows, float32, shape (window, time, cells of this
+            session); NaN where not valid. Each window once, session after session.
+        """
+        self.prepare(chunk for _, chunk in frames)
 
     @property
     def warm_steps(self) -> int:

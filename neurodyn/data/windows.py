@@ -66,7 +66,7 @@ class Windows:
     Parameters
     ----------
     recordings
-        Sessions, all with the same spatial shape and rate.
+        Sessions of one rate; of one spatial shape, too, unless padded.
     config
         What was asked for.
     session
@@ -78,6 +78,10 @@ class Windows:
         Trial k lasts from the start of event k to the start of event k+1.
     frames
         Frames per window.
+    padded
+        Number of cells to which every window is padded, with entries that are not valid; None for one spatial shape.
+    places
+        A model's number of each recording; None for their order here.
     """
 
     recordings: tuple[Recording, ...]
@@ -86,17 +90,20 @@ class Windows:
     first: np.ndarray
     trial: np.ndarray
     frames: int
+    padded: int | None = None
+    places: tuple[int, ...] | None = None
 
     @classmethod
-    def cut(cls, recordings: Sequence[Recording], config: WindowConfig) -> Self:
-        """Cut windows that cross no gap in the frame times.
+    def cut(cls, recordings: Sequence[Recording], config: WindowConfig, ragged: bool = False) -> Self:
+        """Cut windows that cross no gap in the frame times; where `ragged`, traces may differ in their cells.
 
         Raises
         ------
         DataError
             If shapes or rates differ between recordings, or no window fits.
         """
-        _check_alike(recordings, config.variable)
+        ragged = ragged and all(recording[config.variable].ndim == 2 for recording in recordings)
+        _check_alike(recordings, config.variable, ragged)
         rate = recordings[0].rate_hz
         frames = max(1, round(config.duration * rate))
         session, first, trial = [], [], []
@@ -112,9 +119,9 @@ class Windows:
                 f"The longest recording has {length:g} s at {rate:g} Hz; events, gaps and edges count too.",
                 "Shorten it: --set windows.duration=SECONDS",
             )
-        return cls(
-            tuple(recordings), config, np.concatenate(session), np.concatenate(first), np.concatenate(trial), frames
-        )
+        index, begin, event = (np.concatenate(column) for column in (session, first, trial))
+        padded = max(recording[config.variable].shape[1] for recording in recordings) if ragged else None
+        return cls(tuple(recordings), config, index, begin, event, frames, padded)
 
     def __len__(self) -> int:
         return int(self.first.size)
@@ -122,7 +129,13 @@ class Windows:
     @property
     def space(self) -> tuple[int, ...]:
         """Shape of one frame: (roi,) or (y, x)."""
-        return self.recordings[0][self.config.variable].shape[1:]
+        return self.recordings[0][self.config.variable].shape[1:] if self.padded is None else (self.padded,)
+
+    @property
+    def cells(self) -> tuple[int, ...]:
+        """Number of cells of each recording; () for movies."""
+        shapes = [recording[self.config.variable].shape[1:] for recording in self.recordings]
+        return tuple(shape[0] for shape in shapes) if len(self.space) == 1 else ()
 
     @property
     def rate_hz(self) -> float:
@@ -170,9 +183,10 @@ class Windows:
             bool, same shape: finite data inside the brain.
         """
         session, first = self.session[indices], self.first[indices]
-        out = np.empty((first.size, self.frames, *self.space), dtype=np.float32)
+        out = np.full((first.size, self.frames, *self.space), np.nan, dtype=np.float32)
         for row, (s, f) in enumerate(zip(session, first, strict=True)):
-            out[row] = self._sources[s][f : f + self.frames]
+            found = self._sources[s][f : f + self.frames]
+            out[(row, slice(None), *map(slice, found.shape[1:]))] = found
         mask = np.isfinite(out) & self.brain
         out[~mask] = 0.0
         return out, mask
@@ -256,11 +270,15 @@ def stimulus_column(recording: Recording, name: str) -> np.ndarray:
     return stimulus[name].values[np.argsort(stimulus["start"].values, kind="stable")]
 
 
-def _check_alike(recordings: Sequence[Recording], variable: str) -> None:
+def _check_alike(recordings: Sequence[Recording], variable: str, ragged: bool) -> None:
     first = recordings[0]
     space = first[variable].shape[1:]
+    names = [recording.session for recording in recordings]
+    if ragged and len(set(names)) < len(names):
+        raise DataError("Two recordings have one session name.", f"Found {', '.join(names)}.", "Rename one of them.")
     for other in recordings[1:]:
-        if other[variable].shape[1:] != space or abs(other.rate_hz / first.rate_hz - 1) > 0.01:
+        unlike = other[variable].shape[1:] != space and not ragged
+        if unlike or abs(other.rate_hz / first.rate_hz - 1) > 0.01:
             raise DataError(
                 "The recordings do not share one shape and rate.",
                 f"{first.session}: {space} at {first.rate_hz:g} Hz; "

@@ -178,7 +178,8 @@ def _shown_frames(hidden: np.ndarray) -> np.ndarray:
 def _window_traces(window: xr.Dataset, recording: Recording, label: str) -> Figure:
     hidden, time = window["hidden"].values.astype(bool), window["time"].values
     observed = window["observed"].values
-    shown = np.sort(np.argsort(-np.nan_to_num(np.nanstd(observed, axis=0)), kind="stable")[:SHOWN_ROIS])
+    seen = np.flatnonzero(np.isfinite(observed).any(axis=0))
+    shown = np.sort(seen[np.argsort(-np.nanstd(observed[:, seen], axis=0), kind="stable")[:SHOWN_ROIS]])
 
     def paint(canvas: Canvas) -> None:
         grid = canvas.subplots(2, (shown.size + 1) // 2, sharex=True, squeeze=False)

@@ -28,7 +28,14 @@ def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
 
 def layout(windows: Windows) -> Layout:
     """Describe windows to a back-end."""
-    return Layout(windows.frames, windows.space, windows.rate_hz, windows.brain)
+    names = tuple(recording.session for recording in windows.recordings)
+    return Layout(windows.frames, windows.space, windows.rate_hz, windows.brain, windows.cells, names)
+
+
+def model_sessions(windows: Windows, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Return the model's number of each window's session, shape (window,)."""
+    places = np.arange(len(windows.recordings)) if windows.places is None else np.array(windows.places)
+    return places[windows.session[indices]]
 
 
 def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray | None = None) -> Batch:
@@ -42,7 +49,7 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
     values, mask = windows.values(indices)
     visible = mask if hidden is None else mask & ~hidden.reshape(*hidden.shape, *[1] * len(windows.space))
     t = torch.from_numpy(windows.times).float().expand(len(values), -1)
-    session = torch.from_numpy(np.asarray(windows.session[indices], dtype=np.int64))
+    session = torch.from_numpy(model_sessions(windows, indices).astype(np.int64))
     return Batch(torch.from_numpy(values), t, torch.from_numpy(visible), torch.from_numpy(mask), session)
 
 
@@ -52,6 +59,15 @@ def prepare_chunks(windows: Windows) -> Iterator[np.ndarray]:
         values, mask = windows.values(slice(start, start + PREPARE_WINDOWS))
         values[~mask] = np.nan
         yield values
+
+
+def session_chunks(windows: Windows) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield every window once, session after session, with the session's own cells, for `Backend.prepare_sessions`."""
+    for index in np.unique(windows.session):
+        mine = windows.take(np.flatnonzero(windows.session == index))
+        cells = slice(windows.cells[index]) if windows.cells else slice(None)
+        for chunk in prepare_chunks(mine):
+            yield int(model_sessions(mine)[0]), chunk[..., cells]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from neurodyn.core.log import LOGGER, log_to
 from neurodyn.core.provenance import provenance
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
-from neurodyn.training.batches import OrderedBatches, derive_seed, generator, layout, prepare_chunks
+from neurodyn.training.batches import OrderedBatches, derive_seed, generator, layout, prepare_chunks, session_chunks
 from neurodyn.training.checkpoint import Keeper, Progress, checkpoint_path, read_checkpoint, write_metrics
 from neurodyn.training.config import RunConfig, TrainingConfig
 from neurodyn.training.devices import Devices, choose_devices, reproducible
@@ -80,7 +80,10 @@ def fit(
     """
     devices = choose_devices(gpu)
     opened = [_opened(recording) for recording in recordings]
-    parts = Windows.cut(opened, config.windows).split()  # before the folder is touched: bad input leaves nothing
+    ragged = "sessions" in BACKENDS.get(config.backend).capabilities
+    parts = Windows.cut(
+        opened, config.windows, ragged
+    ).split()  # before the folder is touched: bad input leaves nothing
     wanted = config.model_dump(mode="json") | {"recordings": _sources(opened)}
     folder = RunFolder(Path(out))
     with locked(folder.path):
@@ -135,7 +138,7 @@ def _train(
         journal.require(config.training)
         kept, backend = _last(path, journal), _built(config, parts["train"], journal)
         if kept is None:
-            backend.prepare(prepare_chunks(parts["train"]))
+            _prepare(backend, parts["train"])
         if backend.stages() == ():
             kept = _measured(backend, config, parts["valid"])
         elif kept is None or not kept["finished"]:
@@ -156,6 +159,13 @@ def _last(path: Path, journal: Journal) -> dict[str, Any] | None:
 def _built(config: RunConfig, windows: Windows, journal: Journal) -> Backend:
     torch.manual_seed(derive_seed(journal.seed(config.training.seed), "weights"))
     return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
+
+
+def _prepare(backend: Backend, windows: Windows) -> None:
+    if "sessions" in backend.capabilities:
+        backend.prepare_sessions(session_chunks(windows))
+    else:
+        backend.prepare(prepare_chunks(windows))
 
 
 def _require_one_stage(config: RunConfig, backend: Backend) -> None:

@@ -129,7 +129,13 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
         {
             "backend": config.backend,
             "config": backend.config.model_dump(mode="json"),
-            "layout": {"frames": layout.frames, "space": list(layout.space), "rate_hz": layout.rate_hz},
+            "layout": {
+                "frames": layout.frames,
+                "space": list(layout.space),
+                "rate_hz": layout.rate_hz,
+                "cells": list(layout.cells),
+                "sessions": list(layout.sessions),
+            },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
             "citation": backend.citation,
         },
@@ -154,7 +160,8 @@ def load_model(folder: Path) -> Backend:
         brain = weights.pop(BRAIN).numpy().astype(bool)
         kind = BACKENDS.get(described["backend"])
         shape = described["layout"]
-        layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain)
+        sessions = tuple(shape["cells"]), tuple(shape["sessions"])
+        layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)
     except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:

@@ -26,6 +26,7 @@ from neurodyn.training.reconstruction import Errors, Filled, hide
 from neurodyn.training.run import Run, load_run
 
 Arrays = dict[str, np.ndarray]
+TRAILING = {"latents": ("time", "feature"), "attention": ("time", "key"), "hidden": ("time",)}
 
 
 def infer(
@@ -195,7 +196,7 @@ def _write(
         for indices, filled, arrays in worker(some, part in chosen):
             errors.add(filled, arrays["mean"], arrays["hidden_mean"])
             if part in chosen:
-                _store(root, arrays, offset, total, first)
+                _store(root, _own_cells(arrays, some, indices), offset, total, first)
                 offset += indices.size
         split = f"{run.config.windows.split}:{part}"
         scores += errors.scores(run.config.name, run.config.windows.variable, split, some, worker.seed)
@@ -217,14 +218,18 @@ def _write_tables(folder: Path, windows: dict[str, Windows], at: Sequence[float]
     write_table(folder, "/", table)
 
 
+def _own_cells(arrays: Arrays, windows: Windows, indices: np.ndarray) -> Arrays:
+    """Put NaN where a session has no such cell."""
+    if windows.padded is None:
+        return arrays
+    there = np.arange(windows.padded) < np.array(windows.cells)[windows.session[indices], None]
+    per_cell = {name: values for name, values in arrays.items() if name not in TRAILING}
+    return arrays | {name: np.where(there[:, None], values, np.float32(np.nan)) for name, values in per_cell.items()}
+
+
 def _store(root: zarr.Group, arrays: Arrays, offset: int, total: int, windows: Windows) -> None:
     space = ("roi",) if len(windows.space) == 1 else ("y", "x")
-    trailing = {
-        "latents": ("time", "feature"),
-        "attention": ("time", "key"),
-        "hidden": ("time",),
-        "at": ("query", *space),
-    }
+    trailing = TRAILING | {"at": ("query", *space)}
     for name, values in arrays.items():
         if name not in root:
             root.create_array(

@@ -13,7 +13,7 @@ from neurodyn.data.windows import Windows
 from neurodyn.metrics.interpolation import linear_interpolation
 from neurodyn.metrics.intervals import block_length, bootstrap_interval
 from neurodyn.nn.moments import moments
-from neurodyn.training.batches import derive_seed, prepare_chunks, read_batch
+from neurodyn.training.batches import derive_seed, model_sessions, prepare_chunks, read_batch
 
 HIDDEN_SHARE = 0.6
 
@@ -69,7 +69,8 @@ def hide(windows: Windows, indices: np.ndarray, seed: int) -> Filled:
 class Errors:
     """Sums of squares per window, for R² = 1 − Σ (x − x̂)² / Σ (x − x̄)² over chosen valid entries.
 
-    x̄ is the mean of each entry over all valid frames of all windows, so differences between entries explain nothing.
+    x̄ is the mean of each entry over all valid frames of all windows, so differences between entries explain nothing;
+    cells of different sessions are different entries where windows are padded.
 
     Parameters
     ----------
@@ -78,14 +79,16 @@ class Errors:
     """
 
     def __init__(self, windows: Windows) -> None:
-        self.mean = moments(prepare_chunks(windows))[1].astype(np.float32)
+        self.padded, self.means = windows.padded is not None, _means(windows)
         self.rows: list[np.ndarray] = []
 
     def add(self, filled: Filled, mean: np.ndarray, hidden_mean: np.ndarray) -> None:
         """Add a batch: `mean` predicted with nothing hidden, `hidden_mean` with hidden frames."""
         x, valid = filled.batch.x.numpy(), filled.batch.valid.numpy()
         wanted = valid & filled.hidden.reshape(*filled.hidden.shape, *[1] * (x.ndim - 2))
-        pairs = [(hidden_mean, wanted), (filled.linear, wanted), (self.mean, wanted), (mean, valid), (self.mean, valid)]
+        sessions = filled.batch.session.tolist() if self.padded else [0]
+        level = np.stack([self.means[session] for session in sessions])[:, None]
+        pairs = [(hidden_mean, wanted), (filled.linear, wanted), (level, wanted), (mean, valid), (level, valid)]
         self.rows.append(np.stack([_squares(x - estimate, where) for estimate, where in pairs], -1))
 
     def scores(self, run: str, variable: str, split: str, windows: Windows, seed: int) -> list[Score]:
@@ -122,6 +125,15 @@ class Errors:
                 )
             )
         return scores
+
+
+def _means(windows: Windows) -> dict[int, np.ndarray]:
+    """Return the mean of every entry; of every session, where sessions have cells of their own."""
+    sessions = np.zeros(len(windows), dtype=int) if windows.padded is None else model_sessions(windows)
+    return {
+        int(session): moments(prepare_chunks(windows.take(np.flatnonzero(sessions == session))))[1].astype(np.float32)
+        for session in np.unique(sessions)
+    }
 
 
 def _squares(error: np.ndarray, where: np.ndarray) -> np.ndarray:

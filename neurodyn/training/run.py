@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from neurodyn.backends.base import Backend
+from neurodyn.backends.base import Backend, Layout
 from neurodyn.core.config import Layer, resolve, validate
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
@@ -50,8 +50,13 @@ class Run:
         DataError
             If a recording is gone, or does not fit the model.
         """
-        windows = Windows.cut([Recording.open(path) for path in recordings], self.config.windows)
         expected = self.backend.layout
+        several = "sessions" in self.backend.capabilities and len(expected.sessions) > 1
+        windows = Windows.cut([Recording.open(path) for path in recordings], self.config.windows, several)
+        if windows.padded is not None:
+            windows = _placed(windows, expected)
+        elif len(expected.sessions) == 1:  # any recordings of its shape stand for the one session the model knows
+            windows = replace(windows, places=(0,) * len(recordings))
         if windows.space != expected.space or windows.frames != expected.frames:
             raise DataError(
                 "The recording does not fit the model.",
@@ -60,6 +65,27 @@ class Run:
                 "Give a recording with the training data's frame and rate.",
             )
         return windows
+
+
+def _placed(windows: Windows, layout: Layout) -> Windows:
+    """Number recordings as the model's sessions of their names.
+
+    Raises
+    ------
+    DataError
+        If the model does not know a session, or knows it with another number of cells.
+    """
+    known, places = dict(zip(layout.sessions, layout.cells, strict=True)), []
+    for recording, cells in zip(windows.recordings, windows.cells, strict=True):
+        if known.get(recording.session) != cells:
+            expected = [f"{name} ({count})" for name, count in known.items()]
+            raise DataError(
+                f"The model was not trained on session {recording.session} with {cells} cells.",
+                f"It knows {', '.join(expected)}.",
+                "Give a recording of these sessions, or train with this one.",
+            )
+        places.append(layout.sessions.index(recording.session))
+    return replace(windows, padded=layout.space[0], places=tuple(places))
 
 
 def load_run(path: Path) -> Run:

@@ -204,3 +204,30 @@ def test_the_state_survives_safetensors(case, tmp_path):
     fresh = type(backend)(backend.config, backend.layout)
     fresh.load_state_dict(safetensors.torch.load_file(tmp_path / "model.safetensors"))
     torch.testing.assert_close(fresh.eval()(batch).mean, backend(batch).mean, rtol=0, atol=0)
+
+
+def test_sessions_with_fewer_cells_keep_what_is_theirs(case):
+    """Entries beyond a session's cells change nothing, and the session decides what is predicted."""
+    name, space = case
+    kind = BACKENDS.get(name)
+    if "sessions" not in kind.capabilities or len(space) > 1:
+        return
+    cells = (space[0], space[0] - 2)
+    layout = Layout(FRAMES, space, 10.0, brain(space), cells, ("one", "two"))
+    torch.manual_seed(0)
+    backend = kind(kind.Config(**SMALL.get(name, {})), layout)
+    data = windows(space, 40, seed=1)
+    backend.prepare_sessions([(0, data[:20]), (1, data[20:, :, : cells[1]])])
+    session = torch.tensor([0, 1] * 4)
+    own = (torch.arange(space[0]) < torch.tensor(cells)[session][:, None, None]).expand(-1, FRAMES, -1)
+    valid = make_batch(space).valid & own
+    batch = replace(make_batch(space), session=session, valid=valid, visible=valid)
+    step(backend, batch, 3)
+    backend.eval()
+    spoiled = replace(batch, x=batch.x.where(own, 1e6))
+    torch.testing.assert_close(backend(spoiled).mean[own], backend(batch).mean[own], rtol=0, atol=0)
+    for part, value in backend.loss(batch, generator()).items():
+        assert backend.loss(spoiled, generator())[part].item() == value.item()
+    swapped = replace(batch, session=1 - session)
+    both = torch.arange(space[0]) < cells[1]
+    assert not torch.allclose(backend(swapped).mean[..., both], backend(batch).mean[..., both])

@@ -1,7 +1,9 @@
 """A model of one number that can be told to fail: at a planted step, or for unlucky seeds."""
 
+from collections.abc import Iterable
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -67,3 +69,37 @@ class Toy(Backend):
             nothing = (self.number - self.number.detach()).abs()
             parts["pull"] = parts["pull"] + (torch.nan if self.config.where == "loss" else nothing.sqrt())
         return parts
+
+
+class SessionsConfig(Params):
+    """No settings."""
+
+
+class Sessions(Backend):
+    """x̂ = mean of each session's cells over its training windows, plus a trained number."""
+
+    Config = SessionsConfig
+    capabilities = frozenset({"reconstruct", "latents", "sessions"})
+    level: Tensor
+
+    def __init__(self, config: SessionsConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        self.number = nn.Parameter(torch.zeros(()))
+        self.register_buffer("level", torch.zeros(len(layout.cells), *layout.space))
+
+    def prepare_sessions(self, frames: Iterable[tuple[int, np.ndarray]]) -> None:
+        sums = {}
+        for session, chunk in frames:
+            assert chunk.shape[2] == self.layout.cells[session]
+            total, count = sums.get(session, (0.0, 0))
+            sums[session] = (total + np.nansum(chunk, (0, 1)), count + np.isfinite(chunk).sum((0, 1)))
+        for session, (total, count) in sums.items():
+            self.level[session, : total.size] = torch.from_numpy(total / count)
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        mean = (self.level[batch.session][:, None] + self.number).expand_as(batch.x)
+        return Prediction(mean=mean, latents=mean[..., :2])
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        error = (self(batch).mean - batch.x) ** 2
+        return {"error": error.where(batch.valid, 0.0).sum() / batch.valid.sum()}
