@@ -19,6 +19,14 @@ def register(app: typer.Typer) -> None:
 def report(
     common: Common,
     sources: Annotated[list[Path], typer.Argument(help="Run folders, recordings or folders with scores.")],
+    published: Annotated[
+        str | None,
+        typer.Option(
+            "--published",
+            help="Published figures to set beside scores of latents: calfads-table1, or a YAML.",
+            show_default=False,
+        ),
+    ] = None,
     output: Out = None,
 ) -> None:
     """Write what was done and what came out as one HTML page."""
@@ -29,4 +37,4 @@ def report(
     if common.dry_run:
         common.plan([f"{', '.join(map(str, sources))} -> {target}"])
         return
-    common.product(write_report(sources, target))
+    common.product(write_report(sources, target, published))

@@ -18,7 +18,12 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
 
 Path_ = tuple[str, ...]
-PRESET_FOLDERS = {"model": "models", "pipeline": "pipelines", "chain": "pipelines/chains"}
+PRESET_FOLDERS = {
+    "model": "models",
+    "pipeline": "pipelines",
+    "chain": "pipelines/chains",
+    "published": "pipelines/published",
+}
 
 
 class Params(BaseModel):
@@ -210,7 +215,7 @@ def find_preset(kind: str, name: str) -> Path:
     Parameters
     ----------
     kind
-        "model", "pipeline" or "chain".
+        "model", "pipeline", "chain" or "published".
 
     Raises
     ------

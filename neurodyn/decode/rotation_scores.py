@@ -29,7 +29,7 @@ MEASURES: dict[str, Callable[[Rotation], float]] = {
 }
 TRUE_RATES = "true rates"
 LEAST_CONDITIONS = 3
-SKEWED = "latents are known only up to an affine map, which bends circles and so lowers R² and frequency"
+SKEWED = "they are known only up to an affine map, which bends circles and so lowers R² and frequency"
 
 
 class RotationScoreConfig(Params):
@@ -108,6 +108,8 @@ def _scores(one: Inferred, part: str, config: RotationScoreConfig) -> Iterator[S
             values["jpca_plane_overlap"] = (plane_overlap(found.plane, known.plane), overlaps)
         for metric, (value, left_out) in values.items():
             reach = jackknife_interval(value, np.array(left_out))
+            if metric != "jpca_frequency_hz":  # all others are shares
+                reach = (max(0.0, reach[0]), min(1.0, reach[1]))
             row = one.row(part, name, metric, name, value, reach, len(courses))
             yield replace(row, unit="conditions", note=SKEWED if name == "latents" else "")
 

@@ -17,7 +17,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.blocks import Block, Items, Part, Section, Table, Text, number
 from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
-from neurodyn.report.evaluation import evaluation_section, evaluation_summary
+from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.methods import (
     decoder_references,
     decoding_sentences,
@@ -174,13 +174,19 @@ def _scores_part(folder: Folder) -> Part:
 def _evaluation_part(folder: Folder, scores: list[Score]) -> Part:
     record = read_json(folder.path / "evaluate.json")
     settings = ", ".join(f"{name} {value}" for name, value in _flatten(record.get("config") or {}).items())
+    of_runs = "sources" in record  # a row per run and part; side by side they are in the comparison
+    sections = [runs_section(scores) if of_runs else evaluation_section(scores)]
     return Part(
         title=folder.path.name,
         subtitle="Evaluation against ground truth",
-        summary=evaluation_summary(scores),
-        sections=[evaluation_section(scores)] if scores else [],
-        methods=[f"{len(record['recordings'])} recordings were scored against ground truth ({settings})."],
+        summary=[] if of_runs else evaluation_summary(scores),
+        sections=sections if scores else [],
+        methods=[f"{_counted(record['recordings'])} scored against ground truth ({settings})."],
     )
+
+
+def _counted(recordings: list[str]) -> str:
+    return "1 recording was" if len(recordings) == 1 else f"{len(recordings)} recordings were"
 
 
 def _run_part(folder: Folder) -> Part:

@@ -12,6 +12,20 @@ COLOURS = (BLUE, ORANGE, BLACK, GREEN, RED, GREY)
 MARKERS = ("o", "D", "s", "^", "v", "P")
 DIFFERENCE = " minus "
 EVERY = "every dataset"
+DIMENSION = "latents_r2_dim"
+LABELS = {
+    "latents_r2": "Latents",
+    "rates_r2": "Rates",
+    "spikes_r2": "Spikes",
+    "fluorescence_r2": "Fluorescence",
+    "bits_per_spike": "Bits per spike",
+    "jpca_r2_skew": "R², rotation",
+    "jpca_r2_unconstrained": "R², linear",
+    "jpca_r2_ratio": "Ratio",
+    "jpca_plane_variance": "In plane",
+    "jpca_frequency_hz": "Turns per s",
+    "jpca_plane_overlap": "Plane overlap",
+}
 READING = "Intervals (95 %) resample the units named under n. Where n is 2 or 3 they say little more than the range."
 
 
@@ -34,6 +48,47 @@ def evaluation_summary(scores: list[Score]) -> list[str]:
         where = f" in {EVERY}" if whole[0].session == EVERY else f" in {whole[0].session}"
         sentences.append(f"{metric[:1].upper()}{metric[1:]}{where} ({whole[0].n} {whole[0].unit}): {'; '.join(said)}.")
     return sentences
+
+
+def runs_section(scores: list[Score]) -> Section:
+    """Show scores of runs: a row per session, model, seed, part and analysed signal, a column per metric."""
+    single = [score for score in scores if score.metric.startswith(DIMENSION)]
+    tables = [_runs_table("Run by run. In brackets: 95 % intervals.", [s for s in scores if s not in single])]
+    if single:
+        tables.append(_runs_table("1 − SSE/SST of each true latent after the same map.", single))
+    return Section("Against ground truth", tables)
+
+
+def metric_label(metric: str) -> str:
+    """Return a metric's column title."""
+    return f"Latent {metric.removeprefix(DIMENSION)}" if metric.startswith(DIMENSION) else LABELS.get(metric, metric)
+
+
+def _runs_table(caption: str, scores: list[Score]) -> Table:
+    metrics = list(dict.fromkeys(score.metric for score in scores))
+    found: dict[tuple[str, ...], dict[str, Score]] = {}
+    for score in scores:
+        # what a run gave shares a row; analyses that were made of several signals have a row for each
+        signal = score.features if score.metric.startswith("jpca") else ""
+        part = score.split.rpartition(":")[2]
+        found.setdefault((score.session, score.model, str(score.seed), signal, part), {})[score.metric] = score
+    digits = 2 if metrics[0].startswith("jpca") else 3
+    keys = ["Session", "Model", "Seed", "Signal", "Part"]
+    same = {k for k in range(4) if len({key[k] for key in found}) == 1}  # said once, in the caption
+    said = ", ".join(f"{keys[k].lower()} {next(iter(found))[k]}" for k in sorted(same) if next(iter(found))[k])
+    rows = []
+    for key, row in found.items():
+        first = next(iter(row.values()))
+        cells = [_value(row.get(metric), digits) for metric in metrics]
+        rows.append([*(name for k, name in enumerate(key) if k not in same), f"{first.n} {first.unit}", *cells])
+    header = [*(name for k, name in enumerate(keys) if k not in same), "n", *map(metric_label, metrics)]
+    notes = list(dict.fromkeys(f"{score.features}: {score.note}" for score in scores if score.note))
+    numeric = frozenset(range(len(header) - len(metrics), len(header)))
+    return Table(f"{caption} All: {said}." if said else caption, header, rows, numeric, notes)
+
+
+def _value(score: Score | None, digits: int) -> str:
+    return "–" if score is None else f"{number(score.value, digits)} {interval(score.ci_low, score.ci_high, 2)}"
 
 
 def _figure(metric: str, rows: list[Score]) -> Figure:

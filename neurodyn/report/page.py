@@ -11,9 +11,10 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
 from neurodyn.report.collect import collect
+from neurodyn.report.comparison import comparison_part
 
 
-def report(paths: Sequence[Path], out: Path) -> Path:
+def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Path:
     """Write one HTML page: images and style inside, nothing loaded from anywhere.
 
     The same inputs give the same bytes; the only times in it are those the inputs record.
@@ -24,6 +25,8 @@ def report(paths: Sequence[Path], out: Path) -> Path:
         Run folders, recordings, or folders with scores, in reading order; a table of scores stands for its folder.
     out
         The page.
+    published
+        Name or path of a YAML of published figures, to set beside scores of latents.
 
     Returns
     -------
@@ -33,14 +36,16 @@ def report(paths: Sequence[Path], out: Path) -> Path:
     Raises
     ------
     ConfigError
-        If there is nothing to report on.
+        If there is nothing to report on, or nothing to set beside published figures.
     DataError
         If a path holds nothing to report, or something damaged.
     """
     if not paths:
         raise ConfigError("There is nothing to report.", "Found no paths.", "Give a run folder: neurodyn report RUN")
-    parts = [collect(path) for path in dict.fromkeys(_folder(Path(path)) for path in paths)]
-    title = parts[0].title if len(parts) == 1 else f"{len(parts)} results"
+    folders = list(dict.fromkeys(_folder(Path(path)) for path in paths))
+    comparison = comparison_part(folders, published)
+    parts = [*([comparison] if comparison else []), *map(collect, folders)]
+    title = parts[0].title if len(parts) == 1 else f"{len(folders)} results"
     html = _environment().get_template("page.html.j2").render(title=title, parts=parts, version=version())
     with locked(out):
         clear_partials(out)

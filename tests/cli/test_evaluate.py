@@ -50,6 +50,12 @@ def test_runs_are_scored_against_latent_truth(neurodyn, tmp_path):
     assert "latents_r2_dim3" in outcome.err
     rows = read_scores(tmp_path / "scores" / "scores.csv")
     assert {row.seed for row in rows} == {0, 1}
+    page = neurodyn("report", tmp_path / "scores", "--published", "calfads-table1", "-o", tmp_path / "report.html")
+    assert page.code == 0, page.err
+    assert "0.965 ± 0.001" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    unknown = neurodyn("report", tmp_path / "scores", "--published", "calfads-tabel1")
+    assert unknown.code == 2
+    assert "calfads-table1" in unknown.err
     plan = neurodyn("evaluate", tmp_path / "runs", *options, "--dry-run")
     assert (plan.code, "seed-1" in plan.out + plan.err) == (0, True)
 

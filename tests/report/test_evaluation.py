@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from neurodyn.core.files import write_json
 from neurodyn.data.scores import Score, write_scores
-from neurodyn.report.evaluation import evaluation_section, evaluation_summary
+from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.page import report
 
 
@@ -58,3 +59,24 @@ def test_the_page_names_ground_truth_and_no_decoding(tmp_path):
     assert "Against ground truth" in text
     assert "slow_hz 7.5" in text
     assert not re.search(r"Decoding|test folds|split", re.sub(r"<style.*?</style>", "", text, flags=re.S))
+
+
+def test_runs_have_a_row_each_and_what_all_share_is_said_once():
+    rows = [
+        replace(score("lorenz-0", "latents", value, metric), model="calfads", seed=seed, split=f"column:{part}")
+        for seed in (0, 1)
+        for part in ("valid", "test")
+        for metric, value in (("latents_r2", 0.9), ("latents_r2_dim1", 0.8), ("rates_r2", 0.7))
+    ]
+    whole, single = runs_section(rows).blocks
+    assert list(whole.header) == ["Seed", "Part", "n", "Latents", "Rates"]
+    assert whole.rows[3] == ["1", "test", "4 cells", "0.900 [0.80, 1.00]", "0.700 [0.60, 0.80]"]
+    assert "session lorenz-0, model calfads" in whole.caption
+    assert list(single.header) == ["Seed", "Part", "n", "Latent 1"]
+
+
+def test_analyses_of_several_signals_have_a_row_for_each():
+    rows = [replace(score("r", name, 0.5, "jpca_r2_skew"), split="column:valid") for name in ("rates", "latents")]
+    table = runs_section(rows).blocks[0]
+    assert [row[0] for row in table.rows] == ["rates", "latents"]
+    assert table.rows[0][-1] == "0.50 [0.40, 0.60]"
