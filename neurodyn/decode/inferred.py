@@ -71,7 +71,10 @@ class Inferred:
         """Return what the model gave under a name, shape (window, time, ...); None where it gave no such thing."""
         if self.prediction is None or name not in self.prediction:
             return None
-        return self.prediction[name].values
+        given = self.prediction[name]
+        if given.dims[-1] == "roi":  # padded where sessions have cells of their own
+            given = given.isel(roi=slice(self.recording[self.windows.config.variable].shape[1]))
+        return given.values
 
     def recorded(self, name: str) -> np.ndarray:
         """Return a neural variable of the recording, shape (window, time, ...)."""

@@ -129,7 +129,9 @@ def run_windows(path: Path, prediction: xr.Dataset, settings: dict[str, Any]) ->
     if not names:
         raise DataError(f"{path}/config.yaml names no recordings.", "Expected `recordings: [...]`.", "Train again.")
     window_config = build(WindowConfig, settings.get("windows") or {}, str(path / "config.yaml"))
-    return Windows.cut([Recording.open(_locate(path, name)) for name in names], window_config)
+    recordings = [Recording.open(_locate(path, name)) for name in names]
+    unlike = len({recording[window_config.variable].shape[1:] for recording in recordings}) > 1
+    return Windows.cut(recordings, window_config, ragged=unlike)
 
 
 def recording_paths(settings: dict[str, Any]) -> list[str]:

@@ -71,3 +71,22 @@ def _courses(recording, frames, noise, rng):
         "spikes": spikes + noise * rng.standard_normal(spikes.shape),
         "mean": truth["calcium"].values[frames],
     }
+
+
+def join_runs(runs: list[Path], folder: Path) -> Path:
+    """Write the runs' predictions as one run of several sessions, its cells padded to as many as any has."""
+    opened = [xr.open_zarr(run / "prediction.zarr", consolidated=False).load() for run in runs]
+    cells = max(one.sizes["roi"] for one in opened)
+    padded = [
+        one.pad(roi=(0, cells - one.sizes["roi"]), constant_values=0.0).assign(session=one["session"] * 0 + k)
+        for k, one in enumerate(opened)
+    ]
+    joined = xr.concat(padded, "window", combine_attrs="override")
+    folder.mkdir(parents=True)
+    joined.drop_encoding().assign(part=joined["part"].astype(object)).to_zarr(
+        folder / "prediction.zarr", zarr_format=3, consolidated=False
+    )
+    settings = [yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) for run in runs]
+    first = settings[0] | {"recordings": [one["recordings"][0] for one in settings]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(first), encoding="utf-8")
+    return folder

@@ -13,7 +13,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
 from neurodyn.decode.source import as_text
-from tests.decode.runs import make_run, simulated
+from tests.decode.runs import join_runs, make_run, simulated
 
 QUICK = {"bootstraps": 100}
 
@@ -163,3 +163,14 @@ def test_scoring_twice_gives_the_same_bytes(run, tmp_path):
         score_latents([run], tmp_path / name, LatentScoreConfig(**QUICK)).read_bytes() for name in ("a", "b")
     )
     assert first == second
+
+
+def test_sessions_with_cells_of_their_own_are_scored_apart(source, tmp_path):
+    other = simulated(tmp_path, seed=1, cells=12)
+    runs = [make_run(tmp_path / f"run-{k}", path, seed=k) for k, path in enumerate((source, other))]
+    joined = join_runs(runs, tmp_path / "joined")
+    alone = read_scores(score_latents(runs, tmp_path / "alone", LatentScoreConfig(**QUICK)))
+    together = read_scores(score_latents([joined], tmp_path / "together", LatentScoreConfig(**QUICK)))
+    assert {s.session for s in together} == {"lorenz-linear-0", "lorenz-linear-1"}
+    expected = {(s.session, s.split, s.metric): (s.value, s.n) for s in alone}
+    assert {(s.session, s.split, s.metric): (s.value, s.n) for s in together} == expected
