@@ -5,6 +5,7 @@ from neurodyn.core.registry import Registry
 BACKENDS = Registry(
     "backend",
     {
+        "calfads": "neurodyn.backends.calfads:CaLFADS",
         "cst": "neurodyn.backends.cst:CST",
         "pca": "neurodyn.backends.pca:PCA",
     },

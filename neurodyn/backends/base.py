@@ -100,8 +100,12 @@ class Prediction:
         float, shape (batch, time, feature).
     inputs
         Inferred inputs, shape (batch, time, input).
+    rates
+        Like mean; firing rates, Hz.
     spikes
         Like mean; expected spikes per frame.
+    spikes_std
+        Their posterior standard deviation.
     attention
         Attention of the last frame's queries, averaged over heads and layers, shape (batch, query, time, key).
     logits
@@ -112,7 +116,9 @@ class Prediction:
     std: Tensor | None = None
     latents: Tensor | None = None
     inputs: Tensor | None = None
+    rates: Tensor | None = None
     spikes: Tensor | None = None
+    spikes_std: Tensor | None = None
     attention: Tensor | None = None
     logits: Tensor | None = None
 

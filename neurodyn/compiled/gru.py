@@ -15,7 +15,7 @@ ONE, TWO, HALF = np.float32(1.0), np.float32(2.0), np.float32(0.5)
 
 
 @compiled
-def tanh(x: float) -> float:
+def tanh(x: np.float32) -> np.float32:
     """Return tanh(x) to 2e-7, in arithmetic that vector units do.
 
     Lambert's continued fraction a / b at x / 4; then tanh 2y = 2 tanh y / (1 + tanh² y) twice, as 2ab / (a² + b²), so that
@@ -30,7 +30,7 @@ def tanh(x: float) -> float:
 
 
 @compiled
-def sigmoid(x: float) -> float:
+def sigmoid(x: np.float32) -> np.float32:
     """Return 1 / (1 + exp(-x))."""
     return HALF + HALF * tanh(HALF * x)
 

@@ -22,7 +22,7 @@ def rung(
     readout: np.ndarray,
     drive: np.ndarray,
     decay: np.ndarray,
-    ceiling: float,
+    ceiling: np.float32,
     controls: np.ndarray,
     calcium: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -109,7 +109,7 @@ def rung_back(
     noise: np.ndarray,
     readout: np.ndarray,
     decay: np.ndarray,
-    ceiling: float,
+    ceiling: np.float32,
     controls: np.ndarray,
     gates: np.ndarray,
     moments: np.ndarray,

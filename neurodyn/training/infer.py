@@ -26,7 +26,13 @@ from neurodyn.training.reconstruction import Errors, Filled, hide
 from neurodyn.training.run import Run, load_run
 
 Arrays = dict[str, np.ndarray]
-TRAILING = {"latents": ("time", "feature"), "attention": ("time", "key"), "hidden": ("time",)}
+TRAILING = {
+    "latents": ("time", "feature"),
+    "inputs": ("time", "input"),
+    "attention": ("time", "key"),
+    "hidden": ("time",),
+}
+OPTIONAL = ("latents", "inputs", "rates", "spikes", "spikes_std", "std")
 
 
 def infer(
@@ -43,7 +49,9 @@ def infer(
     """Write `prediction.zarr` and `reconstruction.csv` into a run folder.
 
     prediction.zarr holds, per window: `start` (s), `session` (index), `trial`, `part`; `observed` and `mean`
-    (window, time, *space), the model's output with nothing hidden; `latents` (window, time, feature); `attention`
+    (window, time, *space), the model's output with nothing hidden, and where the model has them `std`, `rates` (Hz),
+    `spikes` (per frame) and `spikes_std` like it; `latents` (window, time, feature); `inputs` (window, time, input);
+    `attention`
     (window, time, key), the last frame's attention averaged over its patches; and a test in which some inner frames
     are hidden: `hidden` (window, time), `hidden_mean` and `linear` like `mean`. With `at`: `at` (window, query, *space).
     reconstruction.csv has R² on hidden frames of every part, for the model and for linear interpolation.
@@ -168,9 +176,8 @@ def _array(tensor: Tensor) -> np.ndarray:
 
 def _optional(prediction: Prediction) -> Arrays:
     """Return what else the model gave; attention as one map per window whose entries sum to 1."""
-    out: Arrays = {}
-    if prediction.latents is not None:
-        out["latents"] = _array(prediction.latents)
+    given = {name: getattr(prediction, name) for name in OPTIONAL}
+    out = {name: _array(value) for name, value in given.items() if value is not None and value.numel()}
     if prediction.attention is not None:
         summed = prediction.attention.sum(1)
         out["attention"] = _array(summed / summed.sum((1, 2), keepdim=True)).astype(np.float16)

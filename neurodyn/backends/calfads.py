@@ -1,0 +1,241 @@
+"""CaLFADS: latent dynamics behind calcium, by a variational ladder of two dynamical systems."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.calcium.kinetics import fit_kinetics
+from neurodyn.core.config import Params
+from neurodyn.nn.cells import Cells, RunningMoments
+from neurodyn.nn.dynamics import Course, Dynamics, Noise, linear
+from neurodyn.nn.ladder import Rung, RungOutput
+from neurodyn.nn.moments import moments
+from neurodyn.nn.priors import NormalPrior
+from neurodyn.nn.recurrent import Bidirectional
+
+LOGGER = logging.getLogger(__name__)
+SAMPLE_SEED = 0
+LEAST_KL = 1.0
+EMPTY = -3.0
+
+
+class CaLFADSConfig(Params):
+    """Configuration of CaLFADS."""
+
+    factors: int = Field(8, gt=0, description="latent factors")
+    generator: int = Field(64, gt=0, description="states of the generator")
+    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
+    deep_encoder: int = Field(64, gt=0, description="states per direction of the encoder of the initial state")
+    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
+    deep_controller: int = Field(64, gt=0, description="states of the controller that infers the inputs")
+    encoder: int = Field(32, gt=0, description="states per direction of the encoder of spikes")
+    controller: int = Field(32, gt=0, description="states of the controller of spikes")
+    latent: int = Field(64, gt=0, description="latents of the spikes per frame")
+    stacked: bool = Field(False, description="deep encoders read the shallow encoder instead of the data")
+    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
+    tau: float | None = Field(None, gt=0, description="decay time constant, s (default: estimated from training data)")
+    rise: float = Field(0.0, ge=0, description="rise time constant, s; 0 for none, i.e. AR(1)")
+    gain: float | None = Field(None, gt=0, description="jump of fluorescence at one spike (default: estimated)")
+    dye: Literal["linear", "hill"] = Field("linear", description="calcium to fluorescence: c, or cⁿ / (1 + γ cⁿ)")
+    exponent: float = Field(2.0, gt=0, description="n of the Hill dye")
+    saturation: float = Field(0.01, ge=0, description="γ of the Hill dye")
+    initial_calcium: Literal["inferred", "zero"] = Field("inferred", description="calcium before the first frame")
+    readout_scale: float = Field(0.1, gt=0, description="initial size of the spike read-out, over 1/√latent")
+    warmup: int = Field(320, ge=0, description="steps in which the divergence of the spikes grows, then the deep one")
+    freeze: int = Field(0, ge=0, description="steps for which the deep dynamics are not trained")
+    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
+    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
+
+
+class _Output(NamedTuple):
+    """One sample of the posterior, time first."""
+
+    deep: Course
+    shallow: RungOutput
+    log_rate: Tensor
+    fluorescence: Tensor
+
+
+class CaLFADS(Backend):
+    """Latent dynamics behind calcium: a variational ladder autoencoder.
+
+    Deep rung: `Dynamics` gives factors f(t), and rates λ(t) = exp(W_λ f(t) + b_λ) in Hz. Shallow rung: `Rung` infers
+    spikes u(t) = max(exp(W_s [z(t), f(t)] + b_s) - 1, 0) that drive an autoregressive calcium c(t);
+    fluorescence is N(gain d(c(t)), σ²) with a linear or a Hill dye d. The loss is
+
+        -log p(x | c) + Σ (λdt - u log λdt + u) + KL(z) + KL(g₀) + KL(inputs) + ½ l2 ‖U‖²
+
+    where the second term is the paper's approximate Poisson, which also keeps spikes sparse. Here the decay is
+    exp(-dt/τ), as OASIS has it, not 1 - dt/τ; calcium, not spikes, is fed back to the controller; the deep encoder reads
+    the data unless `stacked`.
+
+    Prince, Bakhtiari, Gillon & Richards, CaLFADS (2020), Algorithms 1 and 2, Eq. 15-24.
+    """
+
+    Config = CaLFADSConfig
+    capabilities = frozenset({"reconstruct", "latents", "spikes", "inputs"})
+    citation = (
+        "Prince L.Y., Bakhtiari S., Gillon C.J., Richards B.A. (2021). Parallel inference of hierarchical latent dynamics "
+        "in two-photon calcium imaging of neuronal populations. bioRxiv 2021.03.05.434105."
+    )
+    config: CaLFADSConfig
+    tau: Tensor
+    gain: Tensor
+    noise: Tensor
+
+    def __init__(self, config: CaLFADSConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        self.cells = Cells(layout.brain)
+        count = len(self.cells)
+        self.encoder = Bidirectional(count, config.encoder)
+        self.dynamics = Dynamics(
+            2 * config.encoder if config.stacked else count,
+            config.deep_encoder,
+            config.initial,
+            config.generator,
+            config.factors,
+            config.inputs,
+            config.deep_controller,
+            config.dropout,
+        )
+        self.rung = Rung(2 * config.encoder, config.controller, config.latent, count, config.readout_scale)
+        self.prior = NormalPrior(config.latent, learn_variance=True)
+        self.drive = linear(config.factors, count)
+        nn.init.normal_(self.drive.weight, std=config.readout_scale * config.factors**-0.5)
+        self.rates = linear(config.factors, count)
+        self.start = linear(2 * config.encoder, count) if config.initial_calcium == "inferred" else None
+        if self.start is not None:
+            nn.init.constant_(self.start.bias, EMPTY)
+        self.dropout = nn.Dropout(config.dropout)
+        for name in ("tau", "gain", "noise"):
+            self.register_buffer(name, torch.ones(count))
+        self.warm(None)
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> None:
+        """Standardise the cells and estimate their kinetics, on training windows."""
+        brain = self.layout.brain.ravel()
+        windows = np.concatenate([chunk.reshape(*chunk.shape[:2], -1)[:, :, brain] for chunk in frames])
+        _, mean, variance = moments([windows])
+        self.cells.fit(mean, variance)
+        kinetics = fit_kinetics(windows, self.layout.rate_hz, self.config.tau, self.config.gain)
+        for name in ("tau", "gain", "noise"):
+            getattr(self, name).copy_(torch.from_numpy(getattr(kinetics, name)))
+        found = (kinetics.tau[0], np.median(kinetics.gain), np.median(kinetics.noise))
+        LOGGER.info("Kinetics: tau %.3g s, one spike %.3g, noise %.3g (medians over cells).", *found)
+
+    @property
+    def decay(self) -> Float[Tensor, "2 cell"]:
+        """Autoregressive coefficients of the calcium."""
+        slow = torch.exp(-1 / (self.tau * self.layout.rate_hz))
+        fast = math.exp(-1 / (self.config.rise * self.layout.rate_hz)) if self.config.rise else 0.0
+        return torch.stack([slow + fast, -slow * fast])
+
+    @property
+    def warm_steps(self) -> int:
+        """Steps until both rungs have their full weight."""
+        return max(2 * self.config.warmup, self.config.freeze)
+
+    def warm(self, step: int | None) -> None:
+        """Let the divergence of the spikes grow first, then that of the deep dynamics and their penalty."""
+        ramp, freeze = self.config.warmup, self.config.freeze
+        done = math.inf if step is None else step / max(1, ramp)
+        self.shallow_weight, self.deep_weight = min(1.0, done), min(1.0, max(0.0, done - 1))
+        self.frozen = step is not None and step < freeze
+
+    def health(self, valid: dict[str, float], step: int) -> str | None:
+        """Say whether the deep dynamics carry nothing about single windows."""
+        if step < 2 * self.warm_steps:
+            return None
+        carried = valid["kl_initial"] + valid.get("kl_inputs", 0.0)
+        if carried < LEAST_KL:
+            return f"the deep dynamics carry {carried:.2f} nats per window"
+        return None
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        """Average samples of the posterior; the same noise serves every window."""
+        x, seen, _ = self._signals(batch)
+        names = ("factors", "rates", "spikes", "fluorescence", "inputs")
+        kept = {name: RunningMoments() for name in names}
+        source = torch.Generator().manual_seed(SAMPLE_SEED)
+        for _ in range(self.config.samples):
+            sample = self._run(x, seen, source, shared=True)
+            values = (sample.deep.factors, sample.log_rate.exp(), sample.shallow.spikes, sample.fluorescence)
+            for name, value in zip(names, (*values, sample.deep.inputs), strict=True):
+                kept[name].add(value)
+        mean = {name: value.mean for name, value in kept.items() if value.mean is not None}
+        spread = (kept["fluorescence"].variance + self.noise**2).sqrt()
+        return Prediction(
+            mean=self.cells.scatter(mean["fluorescence"]),
+            std=self.cells.scatter(spread),
+            latents=mean["factors"].transpose(0, 1),
+            inputs=mean["inputs"].transpose(0, 1),
+            rates=self.cells.scatter(mean["rates"]),
+            spikes=self.cells.scatter(mean["spikes"]),
+            spikes_std=self.cells.scatter(kept["spikes"].variance.sqrt()),
+        )
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the parts of the negative evidence bound, nats per window."""
+        x, seen, valid = self._signals(batch)
+        out = self._run(x, seen, generator)
+        target = self.cells.gather(batch.target)
+        error = ((target - out.fluorescence) / self.noise).where(valid, 0.0) ** 2
+        log_expected = out.log_rate - math.log(self.layout.rate_hz)
+        spikes = out.shallow.spikes
+        poisson = log_expected.exp() - spikes * log_expected + spikes
+        deep = self.deep_weight
+        parts = {
+            "reconstruction": 0.5 * error.sum((0, 2)).mean(),
+            "spikes": poisson.sum((0, 2)).mean(),
+            "kl_spikes": self.shallow_weight * self.prior.kl(out.shallow.mean, out.shallow.logvar).sum((0, 2)).mean(),
+            "kl_initial": deep * out.deep.kl_initial.mean(),
+            "kl_inputs": deep * out.deep.kl_inputs.mean(),
+            "l2": 0.5 * deep * self.config.l2 * self.dynamics.l2,
+        }
+        return parts if self.config.inputs else {name: value for name, value in parts.items() if name != "kl_inputs"}
+
+    def _signals(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return standardised data and the masks of what may be seen and of what is data, time first."""
+        valid = self.cells.mask(batch.valid)
+        seen = self.cells.mask(batch.visible) & valid
+        return self.cells.standardised(self.cells.gather(batch.x), seen), seen, valid
+
+    def _run(self, x: Tensor, seen: Tensor, source: torch.Generator, shared: bool = False) -> _Output:
+        """Draw one sample of the posterior; `shared` noise is the same for every window."""
+        frames, count, _ = x.shape
+        drawn = 1 if shared else count
+
+        def noise(*shape: int) -> Tensor:
+            """Draw on the CPU, whatever the device, with one row for all windows where it is shared."""
+            values = torch.randn(*shape[:-2], drawn, shape[-1], generator=source)
+            return values.expand(shape).to(x.device)
+
+        config = self.config
+        encoded, last = self.encoder(self.dropout(x))
+        deep_noise = Noise(noise(count, config.initial), noise(frames, count, config.inputs))
+        deep = self.dynamics(encoded if config.stacked else x, deep_noise, frames)
+        if self.frozen:
+            deep = Course(*(value.detach() for value in deep))
+        initial = x.new_zeros(count, x.shape[2]) if self.start is None else nn.functional.softplus(self.start(last))
+        drive = self.drive(deep.factors)
+        shallow = self.rung(
+            self.dropout(encoded), drive, noise(frames, count, config.latent), self.decay, initial
+        )  # fmt: skip
+        fluorescence = self.gain * self._dye(shallow.calcium)
+        return _Output(deep, shallow, self.rates(deep.factors), fluorescence)
+
+    def _dye(self, calcium: Tensor) -> Tensor:
+        if self.config.dye == "linear":
+            return calcium
+        power = calcium.clamp(min=1e-6) ** self.config.exponent
+        return power / (1 + self.config.saturation * power)

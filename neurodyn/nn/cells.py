@@ -1,0 +1,102 @@
+"""Frames of any shape as standardised cells, time first, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+class Cells(nn.Module):
+    """Picks the entries of a frame that are data, and standardises each.
+
+    Parameters
+    ----------
+    brain
+        Entries of a frame that are data, bool, shape (*space).
+    sessions
+        Sessions whose cells have means and variances of their own.
+    """
+
+    brain: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, brain: np.ndarray, sessions: int = 1) -> None:
+        super().__init__()
+        self.space = brain.shape
+        self.register_buffer("brain", torch.from_numpy(brain.ravel().copy()), persistent=False)
+        self.register_buffer("mean", torch.zeros(sessions, int(brain.sum())))
+        self.register_buffer("scale", torch.ones(sessions, int(brain.sum())))
+
+    def __len__(self) -> int:
+        return self.mean.shape[1]
+
+    def fit(self, mean: np.ndarray, variance: np.ndarray, session: int = 0) -> None:
+        """Take mean and variance of a session's training data; a cell that is constant keeps the scale 1.
+
+        Parameters
+        ----------
+        mean, variance
+            Shape (cell,); the cells beyond these do not exist in the session.
+        """
+        sd = np.sqrt(variance)
+        self.mean[session, : len(mean)] = torch.from_numpy(mean).to(self.mean)
+        self.scale[session, : len(mean)] = torch.from_numpy(np.where(sd > 0, sd, 1.0)).to(self.scale)
+
+    def gather(self, frames: Float[Tensor, "batch time *space"]) -> Float[Tensor, "time batch cell"]:
+        """Return the entries that are data."""
+        return frames.flatten(2)[..., self.brain].transpose(0, 1)
+
+    def mask(self, frames: Bool[Tensor, "batch time *space"]) -> Bool[Tensor, "time batch cell"]:
+        """Return a mask's entries where there are data."""
+        return frames.flatten(2)[..., self.brain].transpose(0, 1)
+
+    def standardised(
+        self,
+        x: Float[Tensor, "time batch cell"],
+        seen: Bool[Tensor, "time batch cell"],
+        session: Int[Tensor, " batch"] | None = None,
+    ) -> Float[Tensor, "time batch cell"]:
+        """Return x with mean 0 and variance 1 per cell; 0 where it is not seen.
+
+        Parameters
+        ----------
+        session
+            Session of every window; None where there is but one.
+        """
+        rows = slice(0, 1) if session is None else session
+        return ((x - self.mean[rows]) / self.scale[rows]).where(seen, 0.0)
+
+    def scatter(self, values: Float[Tensor, "time batch cell"]) -> Float[Tensor, "batch time *space"]:
+        """Put values back into frames, 0 elsewhere."""
+        out = values.new_zeros(values.shape[1], values.shape[0], len(self.brain))
+        out[..., self.brain] = values.transpose(0, 1)
+        return out.unflatten(2, self.space)
+
+
+class RunningMoments:
+    """Mean and standard deviation over samples that come one by one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Tensor | None = None
+        self.square: Tensor | None = None
+
+    def add(self, values: Tensor) -> None:
+        """Take one sample. Welford, Technometrics 4, 419 (1962)."""
+        self.count += 1
+        if self.mean is None or self.square is None:
+            self.mean, self.square = values.clone(), torch.zeros_like(values)
+            return
+        gap = values - self.mean
+        self.mean = self.mean + gap / self.count
+        self.square = self.square + gap * (values - self.mean)
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance over the samples so far."""
+        if self.square is None:
+            raise ValueError("variance of no sample")
+        return self.square / self.count

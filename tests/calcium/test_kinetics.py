@@ -1,0 +1,70 @@
+"""Kinetics of simulated cells are found again from their traces."""
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from neurodyn.calcium.kinetics import fit_kinetics, noise_and_gain, shared_tau
+from neurodyn.core.errors import DataError
+
+RATE = 20.0
+
+
+def cells(tau=0.5, gain=0.4, noise=0.15, count=4, rate=2.0, seed=0, windows=60, frames=300):
+    """Poisson spikes under rates that wander over seconds, AR(1) calcium from rest, white noise."""
+    rng = np.random.default_rng(seed)
+    slow = lfilter([1], [1, -np.exp(-1 / (3 * RATE))], rng.normal(size=(windows, frames, count)), axis=1)
+    spikes = rng.poisson(rate / RATE * np.exp(0.5 * slow / slow.std() - 0.125))
+    calcium = lfilter([gain], [1, -np.exp(-1 / (tau * RATE))], spikes, axis=1)
+    return calcium + noise * rng.normal(size=spikes.shape)
+
+
+@pytest.mark.parametrize(("tau", "gain", "noise"), [(0.5, 0.4, 0.15), (1.0, 1.0, 0.2), (0.25, 0.2, 0.1)])
+def test_noise_and_spike_size_are_found_with_a_known_decay(tau, gain, noise):
+    found = fit_kinetics(cells(tau, gain, noise), RATE, tau)
+    np.testing.assert_allclose(found.noise, noise, rtol=0.1)
+    np.testing.assert_allclose(found.gain, gain, rtol=0.35)
+    np.testing.assert_allclose(np.median(found.gain), gain, rtol=0.1)
+    assert (found.tau == tau).all()
+
+
+@pytest.mark.parametrize("tau", [0.3, 0.6])
+def test_a_decay_faster_than_the_rates_is_found_to_a_quarter(tau):
+    assert shared_tau(cells(tau), RATE) == pytest.approx(tau, rel=0.25)
+
+
+def test_what_is_known_is_taken():
+    found = fit_kinetics(cells(), RATE, tau=0.7, gain=0.3)
+    assert (found.tau == 0.7).all() and (found.gain == 0.3).all()
+
+
+def test_missing_frames_hardly_matter():
+    whole = cells()
+    holes = whole.copy()
+    holes[np.random.default_rng(1).random(holes.shape) < 0.02] = np.nan
+    holes[5] = np.nan
+    a, b = fit_kinetics(whole, RATE, 0.5), fit_kinetics(holes, RATE, 0.5)
+    np.testing.assert_allclose(b.noise, a.noise, rtol=0.1)
+    np.testing.assert_allclose(b.gain, a.gain, rtol=0.2)
+
+
+def test_noise_alone_has_its_own_size_and_a_floor():
+    rng = np.random.default_rng(0)
+    noise, _ = noise_and_gain(0.3 * rng.normal(size=(50, 200)), 0.9)
+    assert noise == pytest.approx(0.3, rel=0.1)
+    smooth = np.cumsum(np.cumsum(rng.normal(size=(50, 200)), axis=1), axis=1)
+    assert noise_and_gain(smooth, 0.9)[0] > 0
+
+
+def test_a_cell_below_its_baseline_gets_the_others_spike_size():
+    traces = cells()
+    traces[:, :, 2] -= 10
+    found = fit_kinetics(traces, RATE, 0.5)
+    assert found.gain[2] == np.median(found.gain[[0, 1, 3]])
+    with pytest.raises(DataError, match="above its baseline"):
+        fit_kinetics(traces - 10, RATE, 0.5)
+
+
+def test_constant_cells_show_no_decay():
+    with pytest.raises(DataError, match="No cell shows a decay"):
+        shared_tau(np.zeros((5, 50, 2)), RATE)
