@@ -55,7 +55,7 @@ def test_calcium_is_the_forward_model_of_oasis():
     decay = model().decay
     _, calcium, spikes = gen_data([math.exp(-1 / 3)], sn=0, T=200, N=CELLS, framerate=10, firerate=2)
     assert not spikes[:, 0].any() and spikes.any()  # gen_data decays from the third frame on
-    drive = torch.from_numpy(np.log1p(spikes.T)[:, None].astype(np.float32))
+    drive = torch.from_numpy(np.log1p(spikes.T.astype(np.float64))[:, None].astype(np.float32))
     found, courses = driven(decay, drive)
     np.testing.assert_allclose(found[:, 0], spikes.T, atol=1e-6)
     np.testing.assert_allclose(courses[:, 0], calcium.T, atol=1e-6 * calcium.max())
