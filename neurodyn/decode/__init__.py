@@ -8,6 +8,7 @@ DECODERS = Registry(
         "knn": "neurodyn.decode.knn:KNN",
         "ridge": "neurodyn.decode.ridge:Ridge",
         "lda": "neurodyn.decode.lda:LDA",
+        "gru": "neurodyn.decode.gru:GRU",
         "logistic": "neurodyn.decode.logistic:Logistic",
     },
     "neurodyn.decoders",

@@ -14,6 +14,9 @@ from neurodyn.core.config import Params
 class Decoder(ABC):
     """Maps features to a target. Cross-validation, tuning and nulls live in `protocol`.
 
+    A decoder that is `sequential` also takes features of shape (sample, time, feature), in `fit` and `predict`; `shuffles`
+    is how many label shuffles are drawn unless another number is asked for.
+
     Parameters
     ----------
     params
@@ -26,6 +29,8 @@ class Decoder(ABC):
     tasks: ClassVar[frozenset[Literal["regress", "classify"]]]
     citation: ClassVar[str] = ""
     vectorised: ClassVar[bool] = False
+    sequential: ClassVar[bool] = False
+    shuffles: ClassVar[int] = 200
 
     task: Literal["regress", "classify"]
 

@@ -10,30 +10,34 @@ import numpy as np
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
 from neurodyn.data.windows import Windows
+from neurodyn.decode import DECODERS
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 
 CHUNK_BYTES = 128 * 2**20
 PROJECTION_FRAMES = 2000
-REDUCTIONS = ("last", "change", "mean", "flat", "response", "patches")
+REDUCTIONS = ("last", "change", "mean", "flat", "response", "patches", "sequence")
 MODEL_FEATURES = {"latents": "latents", "reconstruction": "mean", "attention": "attention"}
 
 Reader = Callable[[slice], np.ndarray]
 
 
-def default_reduction(windows: Windows) -> str:
-    """Return "response" for event windows that begin before the event, else "last+change"."""
+def default_reduction(windows: Windows, sequential: bool = False) -> str:
+    """Return "sequence" for decoders of sequences; "response" for windows that begin before an event; else "last+change"."""
+    if sequential:
+        return "sequence"
     return (
         "response" if windows.config.align == "events" and windows.times[0] < 0 <= windows.times[-1] else "last+change"
     )
 
 
-def baseline_names(source: Source) -> list[str]:
+def baseline_names(source: Source, sequential: bool = False) -> list[str]:
     """Name the rows every decoding shows: raw, pooled over space or time, and projected on training frames."""
+    reduction = default_reduction(source.windows, sequential)
     variable = source.windows.config.variable
     pooled = "patches" if len(source.windows.space) == 2 else "mean"
-    names = [f"{variable}:{default_reduction(source.windows)}", f"{variable}:{pooled}"]
-    return names + ([f"pca:{default_reduction(source.windows)}"] if source.train is not None else [])
+    names = [f"{variable}:{reduction}", f"{variable}:{pooled}"]
+    return names + ([f"pca:{reduction}"] if source.train is not None else [])
 
 
 def feature_names(source: Source, config: DecodeConfig) -> list[str]:
@@ -46,17 +50,23 @@ def feature_names(source: Source, config: DecodeConfig) -> list[str]:
         asked = [f"{variable}:flat", f"{variable}:last", *asked]
         if source.prediction is not None and "attention" in source.prediction and "attention" not in asked:
             asked.append("attention")
-    full = [_full(name, source.windows) for name in asked]
-    return list(dict.fromkeys([*baseline_names(source), *full]))
+    sequential = config.decoder is not None and DECODERS.get(config.decoder).sequential
+    full = [_full(name, source.windows, sequential) for name in asked]
+    return list(dict.fromkeys([*baseline_names(source, sequential), *full]))
 
 
-def _full(name: str, windows: Windows) -> str:
+def _full(name: str, windows: Windows, sequential: bool) -> str:
     base, sign, reduction = name.partition(":")
     base = windows.config.variable if base == "raw" else base
-    reduction = reduction if sign else ("flat" if base == "attention" else default_reduction(windows))
+    usual = "flat" if base == "attention" and not sequential else default_reduction(windows, sequential)
+    reduction = reduction if sign else usual
     for part in reduction.split("+"):
         if part not in REDUCTIONS:
             raise unknown("reduction", part, REDUCTIONS)
+    if "sequence" in reduction and reduction != "sequence":
+        raise ConfigError(
+            f"'{name}' joins a sequence with something else.", "A sequence stands alone.", f"Use {base}:sequence"
+        )
     return f"{base}:{reduction}"
 
 
@@ -78,7 +88,7 @@ def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarra
     Returns
     -------
     numpy.ndarray
-        float32, shape (window, feature).
+        float32, shape (window, feature); (window, time, feature) for the reduction "sequence".
 
     Raises
     ------
@@ -226,7 +236,7 @@ def _projected(read: Reader, projection: Projection) -> Reader:
 
 @dataclass(frozen=True)
 class _Reducer:
-    """Turn windows, shape (window, time, *space), into rows, shape (window, feature)."""
+    """Turn windows, shape (window, time, *space), into rows, shape (window, feature), or sequences of such."""
 
     names: tuple[str, ...]
     source: Source
@@ -274,6 +284,8 @@ def _temporal(name: str, values: np.ndarray, times: np.ndarray) -> np.ndarray:
         return values[:, -1] - values[:, 0]
     if name == "mean":
         return values.mean(axis=1)
+    if name == "sequence":
+        return values
     if name == "flat":
         return values.reshape(values.shape[0], -1)
     before = times < -1e-9

@@ -97,7 +97,7 @@ def evaluate(
     Parameters
     ----------
     features
-        Name -> array of shape (sample, feature), or one such array.
+        Name -> array of shape (sample, feature), or one such array; (sample, time, feature) for sequential decoders.
     labels
         What to decode.
     decoder
@@ -126,7 +126,7 @@ def evaluate(
     design = _design(labels, protocol)
     scores = []
     for name, values in named.items():
-        _check(name, values, labels)
+        _check(name, values, labels, chosen.sequential)
         predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol)
         context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
         scores += _score(context, predicted, reference, design)
@@ -143,15 +143,21 @@ def _decoder(name: str, task: Task) -> type[Decoder]:
     return chosen
 
 
-def _check(name: str, values: np.ndarray, labels: Labels) -> None:
-    if values.ndim != 2 or values.shape[0] != len(labels.target) or values.shape[1] == 0:
+def _check(name: str, values: np.ndarray, labels: Labels, sequential: bool) -> None:
+    if values.ndim == 3 and not sequential:
+        raise ConfigError(
+            f"Features '{name}' are sequences.",
+            "This decoder takes one row per sample.",
+            f"Use --decoder gru, or --features {name.partition(':')[0]}:flat",
+        )
+    if values.ndim not in (2, 3) or values.shape[0] != len(labels.target) or 0 in values.shape:
         raise DataError(
             f"Features '{name}' do not fit the target.",
             f"Found shape {values.shape}; expected ({len(labels.target)}, feature).",
             "Make features and target from the same windows.",
         )
     if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).any(axis=1).sum())
+        bad = int((~np.isfinite(values)).reshape(len(values), -1).any(axis=1).sum())
         raise DataError(
             f"Features '{name}' are not finite.", f"Found {bad} samples with NaN or infinity.", "Mask or repair them."
         )
@@ -197,7 +203,7 @@ def _cross_validate(
     decoder: type[Decoder], params: Any, values: np.ndarray, task: Task, design: _Design, protocol: Protocol
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return, per fold, predictions and training means, each of shape (test sample, column)."""
-    components = protocol.pca or (protocol.wide_pca if values.shape[1] > protocol.wide else None)
+    components = protocol.pca or (protocol.wide_pca if values.shape[-1] > protocol.wide else None)
     reduce = FoldPCA(values, components) if components else None
     candidates = decoder.candidates(params) if protocol.tune else [params]
     predicted, reference = [], []

@@ -18,14 +18,16 @@ class FoldPCA:
     Parameters
     ----------
     features
-        All samples, shape (sample, feature). A fold's components depend on its training rows only.
+        All samples, shape (sample, feature). A fold's components depend on its training rows only. Of sequences, shape
+        (sample, time, feature), every frame is projected on components of the training samples' frames.
     components
         Components to keep; fewer where the training samples span fewer.
     """
 
     def __init__(self, features: np.ndarray, components: int) -> None:
         self._components = components
-        self._features = features
+        self._frames = features.shape[1:-1]
+        self._features = features = features.reshape(-1, features.shape[-1])
         self._wide = features.shape[1] > features.shape[0]
         if self._wide:
             # A common shift cancels in the centring below; it only keeps the products well conditioned.
@@ -45,9 +47,18 @@ class FoldPCA:
         Returns
         -------
         tuple of numpy.ndarray
-            Shapes (train, component) and (test, component), in the features' unit.
+            Shapes (train, component) and (test, component), in the features' unit; time between them for sequences.
         """
-        return self._from_gram(train, test) if self._wide else self._from_covariance(train, test)
+        rows = self._rows(train), self._rows(test)
+        fitted, tested = self._from_gram(*rows) if self._wide else self._from_covariance(*rows)
+        shape = (-1, *self._frames, fitted.shape[1])
+        return fitted.reshape(shape), tested.reshape(shape)
+
+    def _rows(self, samples: np.ndarray) -> np.ndarray:
+        """Return the rows of samples: their frames, one after another."""
+        if not self._frames:
+            return samples
+        return (samples[:, None] * self._frames[0] + np.arange(self._frames[0])).ravel()
 
     def _from_covariance(self, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean = self._features[train].mean(axis=0, dtype=np.float64)

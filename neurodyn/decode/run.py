@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.provenance import version
@@ -97,7 +99,7 @@ def _decode_session(source: Source, labels: Labels, config: DecodeConfig) -> tup
         "decoder": decoder,
         "samples": len(labels.target),
         labels.unit: len(set(labels.groups.tolist())),
-        "features": {name: int(values.shape[1]) for name, values in features.items()},
+        "features": {name: int(np.prod(values.shape[1:])) for name, values in features.items()},
         "note": labels.note,
     }
     return scores, summary

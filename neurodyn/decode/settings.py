@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
 from neurodyn.data.windows import WindowConfig
+from neurodyn.decode import DECODERS
+from neurodyn.decode.base import Decoder
 
 
 class Protocol(Params):
@@ -90,7 +92,9 @@ class DecodeConfig(Params):
         default=("blocked",), min_length=1, description="kinds of division; each is a row of its own"
     )
     folds: int = Field(default=5, ge=2, description="cross-validation folds")
-    shuffles: int = Field(default=200, ge=0, description="label shuffles for the null")
+    shuffles: int | None = Field(
+        default=None, ge=0, description="label shuffles for the null (default: 200; gru 20, since each is a training)"
+    )
     tune: bool = Field(default=True, description="tune the decoder inside each training fold")
     pca: int | None = Field(
         default=None, ge=1, description="components fitted inside each training fold, for every feature"
@@ -109,7 +113,9 @@ class DecodeConfig(Params):
 
     def protocols(self) -> tuple[Protocol, ...]:
         """Return one protocol per division."""
+        usual = DECODERS.get(self.decoder).shuffles if self.decoder else Decoder.shuffles
+        shuffles = usual if self.shuffles is None else self.shuffles
         if self.protocol == "paper":
-            return paper_protocols(self.shuffles, self.seed)
-        common = {"folds": self.folds, "shuffles": self.shuffles, "tune": self.tune, "pca": self.pca, "gap": self.gap}
+            return paper_protocols(shuffles, self.seed)
+        common = {"folds": self.folds, "shuffles": shuffles, "tune": self.tune, "pca": self.pca, "gap": self.gap}
         return tuple(Protocol(split=split, seed=self.seed, **common) for split in self.splits)

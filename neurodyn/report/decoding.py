@@ -27,6 +27,7 @@ REDUCTIONS = {
     "change": "last minus first frame",
     "mean": "mean over the window",
     "flat": "whole window",
+    "sequence": "every frame in order",
     "response": "mean after minus mean before the event",
     "patches": "means over patches",
 }
