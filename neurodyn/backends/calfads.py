@@ -17,6 +17,7 @@ from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.calcium.kinetics import fit_kinetics
 from neurodyn.core.config import Params
 from neurodyn.nn.cells import Cells, RunningMoments
+from neurodyn.nn.dropout import Dropout
 from neurodyn.nn.dynamics import Course, Dynamics, Noise, linear
 from neurodyn.nn.ladder import Rung, RungOutput
 from neurodyn.nn.moments import moments
@@ -41,6 +42,9 @@ class CaLFADSConfig(Params):
     encoder: int = Field(32, gt=0, description="states per direction of the encoder of spikes")
     controller: int = Field(32, gt=0, description="states of the controller of spikes")
     latent: int = Field(64, gt=0, description="latents of the spikes per frame")
+    coupled: bool = Field(
+        False, description="the data train the deep dynamics through the spikes' drive too, not through the rates alone"
+    )
     stacked: bool = Field(False, description="deep encoders read the shallow encoder instead of the data")
     dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
     tau: float | None = Field(None, gt=0, description="decay time constant, s (default: estimated from training data)")
@@ -77,7 +81,8 @@ class CaLFADS(Backend):
 
     where the second term is the paper's approximate Poisson, which also keeps spikes sparse. Here the decay is
     exp(-dt/τ), as OASIS has it, not 1 - dt/τ; calcium, not spikes, is fed back to the controller; the deep encoder reads
-    the data unless `stacked`.
+    the data unless `stacked`; and the deep rung learns from the inferred spikes alone unless `coupled`: the error of
+    the fluorescence, larger by orders of magnitude, otherwise drowns what it learns from them.
 
     Prince, Bakhtiari, Gillon & Richards, CaLFADS (2020), Algorithms 1 and 2, Eq. 15-24.
     """
@@ -116,7 +121,7 @@ class CaLFADS(Backend):
         self.start = linear(2 * config.encoder, count) if config.initial_calcium == "inferred" else None
         if self.start is not None:
             nn.init.constant_(self.start.bias, EMPTY)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         for name in ("tau", "gain", "noise"):
             self.register_buffer(name, torch.ones(count))
         self.warm(None)
@@ -227,7 +232,7 @@ class CaLFADS(Backend):
         if self.frozen:
             deep = Course(*(value.detach() for value in deep))
         initial = x.new_zeros(count, x.shape[2]) if self.start is None else nn.functional.softplus(self.start(last))
-        drive = self.drive(deep.factors)
+        drive = self.drive(deep.factors if config.coupled else deep.factors.detach())
         shallow = self.rung(
             self.dropout(encoded), drive, noise(frames, count, config.latent), self.decay, initial
         )  # fmt: skip

@@ -93,7 +93,7 @@ class Rung(nn.Module):
             Calcium before the first frame.
         """
         entering, feedback = self.control.input.split([self.encoded, decay.shape[1]])
-        pre = h @ entering + self.control.bias
+        pre = recurrent.affine(h, entering, self.control.bias)
         start = self.initial.expand(h.shape[1], -1)
         arguments = (
             pre,

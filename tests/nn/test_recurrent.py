@@ -95,3 +95,17 @@ def test_both_directions_see_their_side_of_an_impulse():
     assert moved[:5, 3:].all() and not moved[5:, 3:].any()
     torch.testing.assert_close(last_b, torch.cat([b[-1, :, :3], b[0, :, 3:]], dim=-1))
     assert not torch.equal(last_a, last_b)
+
+
+@pytest.mark.parametrize("inputs", [0, 6])
+def test_the_affine_map_is_torchs(inputs):
+    arguments = [draw(5, 3, inputs), draw(inputs, 4, seed=1), draw(4, seed=2)]
+    for argument in arguments:
+        argument.requires_grad_()
+
+    def plain(x, weights, bias, _):
+        return x @ weights + bias
+
+    found = with_gradients(lambda *a: recurrent.affine(*a[:-1]), arguments, None)
+    expected = with_gradients(plain, doubled(arguments), None)
+    assert_same([f for f in found if f.numel()], [e for e in expected if e.numel()])
