@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,23 @@ from pydantic import Field
 from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_from_sets, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
+from neurodyn.workflow.matrix import Cell, Value, agree, cell_name, cells, filled
 
 INPUT = re.compile(r"@input[1-9]?")
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "convert")
+Made = dict[str, list[tuple[Cell, "Job"]]]
 
 
 class JobSpec(Params):
     """One job as written in the pipeline's YAML."""
 
     command: tuple[str, ...] = Field(
-        description="verb and arguments; @job is that job's product, @input the files given, @input1 the first"
+        description="verb and arguments; @job is that job's product, @input the files given, @input1 the first; between "
+        "cells, @job is the one that agrees on every shared axis, @job* are all that do"
+    )
+    matrix: str | None = Field(
+        default=None, description="run once per cell of this matrix, {axis} standing for the cell's value everywhere"
     )
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="long options of the command"
@@ -41,6 +47,9 @@ class PipelineSpec(Params):
 
     description: str = Field(description="what it does, in one line")
     inputs: tuple[str, ...] = Field(default=(), description="files used when none are given")
+    matrices: dict[str, tuple[dict[str, tuple[Value, ...]], ...]] = Field(
+        default_factory=dict, description="name -> list of axes with their values, whose combinations are its cells"
+    )
     jobs: dict[str, JobSpec] = Field(description="job name -> job, in order")
 
 
@@ -51,7 +60,7 @@ class Job:
     Parameters
     ----------
     name
-        Job name.
+        Job name, with the values of its cell.
     argv
         Arguments after `neurodyn`.
     needs
@@ -93,21 +102,57 @@ def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> tuple[list[Job], di
     Raises
     ------
     ConfigError
-        If a job refers to an unknown or later job, or inputs are missing.
+        If a job refers to an unknown or later job, or inputs are missing, or two jobs have one name or product.
     """
     files = [str(path.resolve()) for path in inputs] or [str(Path(name).expanduser().resolve()) for name in spec.inputs]
-    jobs: dict[str, Job] = {}
-    for name, job in spec.jobs.items():
-        if not JOB_NAME.fullmatch(name):
+    made: Made = {}
+    jobs: list[Job] = []
+    configs: dict[str, dict[str, Any]] = {}
+    for base, template in spec.jobs.items():
+        if not JOB_NAME.fullmatch(base):
             raise ConfigError(
-                f"jobs.{name}: not a job name.", "Expected lower-case letters, digits and _.", "Rename it."
+                f"jobs.{base}: not a job name.", "Expected lower-case letters, digits and _.", "Rename it."
             )
-        jobs[name] = _job(name, job, jobs, files)
-    return list(jobs.values()), {name: job.config for name, job in spec.jobs.items() if job.config}
+        here: list[tuple[Cell, Job]] = []
+        for name, cell, job in _repeated(base, template, spec.matrices):
+            here.append((cell, _job(name, job, cell, made, files)))
+            configs |= {name: job.config} if job.config else {}
+        made[base] = here
+        jobs += [job for _, job in here]
+    _check_apart(made)
+    return jobs, configs
 
 
-def _job(name: str, spec: JobSpec, earlier: dict[str, Job], files: list[str]) -> Job:
-    needs: list[str] = []
+def _repeated(base: str, job: JobSpec, matrices: Mapping[str, Any]) -> Iterator[tuple[str, Cell, JobSpec]]:
+    """Yield a job once per cell of its matrix, filled in."""
+    if job.matrix is None:
+        yield base, {}, job
+        return
+    if job.matrix not in matrices:
+        raise unknown(f"matrix for jobs.{base}", job.matrix, matrices)
+    for cell in cells(matrices[job.matrix]):
+        values = filled(job.model_dump(exclude={"matrix"}), cell, f"jobs.{base}")
+        values["command"] = [str(word) for word in values["command"]]
+        values["out"] = None if values["out"] is None else str(values["out"])
+        yield cell_name(base, cell), cell, JobSpec.model_validate(values)
+
+
+def _check_apart(made: Made) -> None:
+    """Refuse jobs of one name, and cells that would write over each other's products."""
+    names = [job.name for several in made.values() for _, job in several]
+    products = [job.product for several in made.values() for _, job in several if job.argv[0] in VERBS_THAT_REPLACE]
+    for what, found in (("name", names), ("product", products)):
+        twice = [one for one in found if found.count(one) > 1]
+        if twice:
+            raise ConfigError(
+                f"Two jobs have the {what} {twice[0]}.",
+                f"Found {found.count(twice[0])} of them.",
+                "Give each its own: out: NAME-{axis} for every axis of the matrix.",
+            )
+
+
+def _job(name: str, spec: JobSpec, cell: Cell, earlier: Made, files: list[str]) -> Job:
+    needs: list[Job] = []
 
     def words(word: str) -> list[str]:
         """Replace a reference by the paths it stands for."""
@@ -115,19 +160,33 @@ def _job(name: str, spec: JobSpec, earlier: dict[str, Job], files: list[str]) ->
             return _inputs(word, files)
         if not word.startswith("@"):
             return [word]
-        if word[1:] not in earlier:
-            raise unknown(f"earlier job for jobs.{name}", word[1:], earlier)
-        needs.append(word[1:])
-        return [earlier[word[1:]].product]
+        found = _meant(name, word, cell, earlier)
+        needs.extend(found)
+        return [job.product for job in found]
 
     argv = [path for word in spec.command for path in words(word)]
     flags = [path for word in _flags(name, spec) for path in words(word)]
-    product = spec.out or (earlier[needs[0]].product if needs else None)
+    product = spec.out or (needs[0].product if needs else None)
     if product is None or Path(product).is_absolute() or ".." in Path(product).parts:
         raise ConfigError(
             f"jobs.{name}.out: no product inside the output folder.", f"Found {product}.", "Give out: NAME"
         )
-    return Job(name, (*argv, *flags), tuple(needs), product)
+    return Job(name, (*argv, *flags), tuple(job.name for job in needs), product)
+
+
+def _meant(name: str, word: str, cell: Cell, earlier: Made) -> list[Job]:
+    """Return the job that ``@job`` stands for in a cell, or all that ``@job*`` stands for."""
+    base = word[1:].removesuffix("*")
+    if base not in earlier:
+        raise unknown(f"earlier job for jobs.{name}", base, earlier)
+    found = [job for other, job in earlier[base] if agree(cell, other)]
+    if not found or (len(found) > 1 and not word.endswith("*")):
+        raise ConfigError(
+            f"jobs.{name}: {word} stands for {len(found)} jobs.",
+            f"The cells of {base}: {', '.join(job.name for _, job in earlier[base])}.",
+            f"Write @{base}* for all of them, or give both jobs the same matrix.",
+        )
+    return found
 
 
 def _inputs(word: str, files: list[str]) -> list[str]:

@@ -71,7 +71,7 @@ def test_a_job_cannot_need_a_later_one() -> None:
 def test_every_packaged_pipeline_plans(name: str, tmp_path: Path) -> None:
     loaded, _ = load_pipeline(name)
     jobs, _ = plan(loaded, [tmp_path / "one", tmp_path / "two"])
-    assert len(jobs) == len(loaded.jobs) and loaded.description
+    assert len(jobs) >= len(loaded.jobs) and loaded.description
     help_text = {job.argv[0] for job in jobs}
     assert help_text <= {
         "simulate",
