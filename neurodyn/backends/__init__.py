@@ -7,6 +7,7 @@ BACKENDS = Registry(
     {
         "calfads": "neurodyn.backends.calfads:CaLFADS",
         "cst": "neurodyn.backends.cst:CST",
+        "lfads": "neurodyn.backends.lfads:LFADS",
         "pca": "neurodyn.backends.pca:PCA",
     },
     "neurodyn.backends",

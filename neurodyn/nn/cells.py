@@ -47,11 +47,11 @@ class Cells(nn.Module):
 
     def gather(self, frames: Float[Tensor, "batch time *space"]) -> Float[Tensor, "time batch cell"]:
         """Return the entries that are data."""
-        return frames.flatten(2)[..., self.brain].transpose(0, 1)
+        return self._chosen(frames.flatten(2)).transpose(0, 1)
 
     def mask(self, frames: Bool[Tensor, "batch time *space"]) -> Bool[Tensor, "time batch cell"]:
         """Return a mask's entries where there are data."""
-        return frames.flatten(2)[..., self.brain].transpose(0, 1)
+        return self._chosen(frames.flatten(2)).transpose(0, 1)
 
     def standardised(
         self,
@@ -75,28 +75,40 @@ class Cells(nn.Module):
         out[..., self.brain] = values.transpose(0, 1)
         return out.unflatten(2, self.space)
 
+    def _chosen(self, entries: Tensor) -> Tensor:
+        return entries if len(self) == len(self.brain) else entries[..., self.brain]
+
 
 class RunningMoments:
-    """Mean and standard deviation over samples that come one by one."""
+    """Mean and variance over samples that come one by one. Welford, Technometrics 4, 419 (1962)."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Tensor | None = None
-        self.square: Tensor | None = None
+        self._moments: tuple[Tensor, Tensor] | None = None
 
     def add(self, values: Tensor) -> None:
-        """Take one sample. Welford, Technometrics 4, 419 (1962)."""
+        """Take one sample."""
         self.count += 1
-        if self.mean is None or self.square is None:
-            self.mean, self.square = values.clone(), torch.zeros_like(values)
+        if self._moments is None:
+            self._moments = values.clone(), torch.zeros_like(values)
             return
-        gap = values - self.mean
-        self.mean = self.mean + gap / self.count
-        self.square = self.square + gap * (values - self.mean)
+        mean, square = self._moments
+        gap = values - mean
+        mean = mean + gap / self.count
+        self._moments = mean, square + gap * (values - mean)
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the samples so far."""
+        return self._known[0]
 
     @property
     def variance(self) -> Tensor:
         """Variance over the samples so far."""
-        if self.square is None:
-            raise ValueError("variance of no sample")
-        return self.square / self.count
+        return self._known[1] / self.count
+
+    @property
+    def _known(self) -> tuple[Tensor, Tensor]:
+        if self._moments is None:
+            raise ValueError("moments of no sample")
+        return self._moments

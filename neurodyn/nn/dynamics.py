@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurodyn.nn.dropout import Dropout
 from neurodyn.nn.priors import AutoregressivePrior, NormalPrior, floored, sample
-from neurodyn.nn.recurrent import GRU, Bidirectional, cell
+from neurodyn.nn.recurrent import GRU, Bidirectional, affine, cell
 
 VARIANCE_FLOOR = 1e-4
 
@@ -28,6 +29,27 @@ class Noise(NamedTuple):
 
     initial: Tensor
     inputs: Tensor
+
+
+class Posterior(NamedTuple):
+    """What the encoders say of a window.
+
+    Parameters
+    ----------
+    mean, logvar
+        Of the initial state's latents, shape (batch, initial).
+    gates
+        The data's part of the controller's gates, shape (time, batch, gates); None without a controller.
+    """
+
+    mean: Tensor
+    logvar: Tensor
+    gates: Tensor | None
+
+    def repeated(self, count: int) -> Posterior:
+        """Return the windows `count` times over, one copy of all after another."""
+        gates = None if self.gates is None else self.gates.repeat(1, count, 1)
+        return Posterior(self.mean.repeat(count, 1), self.logvar.repeat(count, 1), gates)
 
 
 class Course(NamedTuple):
@@ -95,7 +117,7 @@ class Dynamics(nn.Module):
         self.start = nn.Identity() if initial == generator else linear(initial, generator)
         self.generator = GRU(inputs, generator)
         self.factors = nn.Parameter(torch.randn(factors, generator) * generator**-0.5)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.controller = Controller(signals, controller, inputs, factors, dropout) if inputs else None
         self.sizes = {"initial": initial, "inputs": inputs}
 
@@ -104,16 +126,25 @@ class Dynamics(nn.Module):
 
         Frames beyond those of x are a forecast: their inputs come from the prior's mean, zero.
         """
+        return self.run(self.infer(x), noise, frames)
+
+    def infer(self, x: Float[Tensor, "time batch signal"]) -> Posterior:
+        """Encode windows."""
         _, last = self.encoder(self.dropout(x))
         mean, logvar = self.posterior(self.dropout(last)).chunk(2, dim=-1)
-        logvar = floored(logvar, VARIANCE_FLOOR)
+        gates = None if self.controller is None else self.controller.encode(x)
+        return Posterior(mean, floored(logvar, VARIANCE_FLOOR), gates)
+
+    def run(self, posterior: Posterior, noise: Noise, frames: int) -> Course:
+        """Draw one sample of the posterior, and run the generator for `frames` frames."""
+        mean, logvar, gates = posterior
         state = self.start(sample(mean, logvar, noise.initial))
         kl = self.prior.kl(mean, logvar).sum(dim=-1)
-        if self.controller is None:
-            empty = x.new_zeros(frames, x.shape[1], 0)
+        if self.controller is None or gates is None:
+            empty = mean.new_zeros(frames, len(mean), 0)
             states = self.generator(empty, state)
             return Course(self.dropout(states) @ self.rows.T, empty, kl, torch.zeros_like(kl))
-        return self._controlled(x, state, noise, frames, kl)
+        return self._controlled(self.controller, gates, state, noise, frames, kl)
 
     @property
     def rows(self) -> Float[Tensor, "factor generator"]:
@@ -126,28 +157,36 @@ class Dynamics(nn.Module):
         return self.generator.recurrent_cost
 
     def _controlled(
-        self, x: Float[Tensor, "time batch signal"], state: Tensor, noise: Noise, frames: int, kl: Tensor
+        self, controller: Controller, gates: Tensor, state: Tensor, noise: Noise, frames: int, kl: Tensor
     ) -> Course:
-        controller = self.controller
-        if controller is None:
-            raise TypeError("no controller")
-        pre = F.pad(controller.encode(x), (0, 0, 0, 0, 0, frames - len(x)))
-        keep = self.dropout(x.new_ones(frames, *state.shape))
-        rows, weights = self.rows, self.generator
-        control, factors = controller.initial.expand(x.shape[1], -1), state @ rows.T
-        courses, means, logvars, samples = [], [], [], []
-        for t in range(frames):
-            control = cell(pre[t] + factors @ controller.feedback, control, controller.unit.recurrent)
-            mean, logvar = (control @ controller.posterior + controller.posterior_bias).chunk(2, dim=-1)
-            drawn = sample(mean, logvar, noise.inputs[t]) if t < len(x) else torch.zeros_like(mean)
-            state = cell(drawn @ weights.input + weights.bias, state, weights.recurrent)
-            factors = (keep[t] * state) @ rows.T
-            for kept, value in zip((courses, means, logvars, samples), (factors, mean, logvar, drawn), strict=True):
-                kept.append(value)
-        drawn = torch.stack(samples)
-        inferred = [torch.stack(part[: len(x)], dim=1) for part in (samples, means, logvars)]
+        generator, seen = self.generator, min(frames, len(gates))
+        keep = self.dropout(state.new_ones(frames, *state.shape))
+        state = state.clamp(-generator.clip, generator.clip)
+        rows = self.rows
+        arguments = (
+            gates[:seen],
+            controller.feedback,
+            controller.unit.recurrent,
+            controller.posterior,
+            controller.posterior_bias,
+            noise.inputs[:seen],
+            generator.input,
+            generator.bias,
+            generator.recurrent,
+            rows,
+            keep[:seen],
+            controller.initial.expand(len(state), -1),
+            state,
+        )
+        moments, samples, states = loop(*arguments)
+        mean, logvar = moments.chunk(2, dim=-1)
+        inferred = [part.transpose(0, 1) for part in (samples, mean, logvar)]
         divergence = controller.prior.kl_conditional(*inferred).sum(dim=(1, 2))
-        return Course(torch.stack(courses), drawn, kl, divergence)
+        if frames > seen:
+            nothing = samples.new_zeros(frames - seen, *samples.shape[1:])
+            states = torch.cat([states, generator(nothing, states[-1])])
+            samples = torch.cat([samples, nothing])
+        return Course((keep * states) @ rows.T, samples, kl, divergence)
 
 
 class Controller(nn.Module):
@@ -171,7 +210,7 @@ class Controller(nn.Module):
         self.posterior = nn.Parameter(torch.randn(hidden, 2 * inputs) * hidden**-0.5)
         self.posterior_bias = nn.Parameter(torch.zeros(2 * inputs))
         self.prior = AutoregressivePrior(inputs)
-        self.dropout, self.lag = nn.Dropout(dropout), lag
+        self.dropout, self.lag = Dropout(dropout), lag
 
     @property
     def feedback(self) -> Float[Tensor, "factor gates"]:
@@ -185,7 +224,44 @@ class Controller(nn.Module):
         seen = torch.cat(
             [F.pad(forth, (0, 0, 0, 0, lag, 0))[: len(x)], F.pad(back, (0, 0, 0, 0, 0, lag))[lag:]], dim=-1
         )
-        return self.dropout(seen) @ self.unit.input[: 2 * self.unit.hidden] + self.unit.bias
+        return affine(self.dropout(seen), self.unit.input[: 2 * self.unit.hidden], self.unit.bias)
+
+
+def loop(
+    pre: Tensor,
+    feedback: Tensor,
+    control_weights: Tensor,
+    posterior: Tensor,
+    posterior_bias: Tensor,
+    noise: Tensor,
+    entering: Tensor,
+    bias: Tensor,
+    weights: Tensor,
+    rows: Tensor,
+    keep: Tensor,
+    control: Tensor,
+    state: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run controller and generator step by step with torch, on any device and in any precision.
+
+    Arguments as for the kernel `controlled`.
+
+    Returns
+    -------
+    moments, samples, states
+        Mean and log variance of the inputs, the inputs, and the generator's states, time first.
+    """
+    factors = state @ rows.T
+    moments, samples, states = [], [], []
+    for t in range(len(pre)):
+        control = cell(pre[t] + factors @ feedback, control, control_weights)
+        moment = control @ posterior + posterior_bias
+        drawn = sample(*moment.chunk(2, dim=-1), noise[t])
+        state = cell(drawn @ entering + bias, state, weights)
+        factors = (keep[t] * state) @ rows.T
+        for kept, value in zip((moments, samples, states), (moment, drawn, state), strict=True):
+            kept.append(value)
+    return torch.stack(moments), torch.stack(samples), torch.stack(states)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:
