@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from neurodyn.compiled import controlled
 from neurodyn.nn.dropout import Dropout
 from neurodyn.nn.priors import AutoregressivePrior, NormalPrior, floored, sample
-from neurodyn.nn.recurrent import GRU, Bidirectional, affine, cell
+from neurodyn.nn.recurrent import (
+    GRU,
+    Bidirectional,
+    affine,
+    array,
+    cell,
+    flat,
+    fused,
+    gates_and_candidate,
+    recurrent_gradient,
+)
 
 VARIANCE_FLOOR = 1e-4
 
@@ -178,7 +190,10 @@ class Dynamics(nn.Module):
             controller.initial.expand(len(state), -1),
             state,
         )
-        moments, samples, states = loop(*arguments)
+        if fused(*arguments):
+            moments, samples, states = _Fused.apply(*arguments)  # pyright: ignore[reportGeneralTypeIssues]
+        else:
+            moments, samples, states = loop(*arguments)
         mean, logvar = moments.chunk(2, dim=-1)
         inferred = [part.transpose(0, 1) for part in (samples, mean, logvar)]
         divergence = controller.prior.kl_conditional(*inferred).sum(dim=(1, 2))
@@ -262,6 +277,52 @@ def loop(
         for kept, value in zip((moments, samples, states), (moment, drawn, state), strict=True):
             kept.append(value)
     return torch.stack(moments), torch.stack(samples), torch.stack(states)
+
+
+class _Fused(torch.autograd.Function):
+    """`loop`, compiled."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        values = [array(tensor) for tensor in arguments]
+        pre, feedback, control_weights, posterior, bias, noise, entering, offset, weights, rows, keep = values[:-2]
+        controls, states = (np.empty((len(pre) + 1, *start.shape), np.float32) for start in values[-2:])
+        controls[0], states[0] = values[-2:]
+        control_gates, control_candidate = gates_and_candidate(control_weights)
+        gates, candidate = gates_and_candidate(weights)
+        generated = (entering, offset, gates, candidate, rows, keep)
+        ctx.kept = controlled.controlled(
+            pre, feedback, control_gates, control_candidate, posterior, bias, noise, *generated, controls, states
+        )  # fmt: skip
+        moments, samples = ctx.kept[4:6]
+        ctx.values = (feedback, control_gates, control_candidate, posterior, noise, entering, gates, candidate)
+        ctx.values = (*ctx.values, rows, keep, controls, states)
+        return tuple(torch.from_numpy(values) for values in (moments, samples, states[1:]))  # pyright: ignore[reportReturnType]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        *_, keep, controls, states = ctx.values
+        control_course, control_reset, course, reset, moments, samples, factors = ctx.kept
+        d_moments, d_factors = array(gradients[0]).copy(), np.zeros_like(factors)
+        given = (d_moments, array(gradients[1]), array(gradients[2]), d_factors)
+        passed: Any = (*given, *ctx.values, control_course, course, moments)
+        d_pre, d_driven, d_control, d_state = controlled.controlled_back(*passed)
+        found = (
+            d_pre,
+            flat(factors[:-1]).T @ flat(d_pre),
+            recurrent_gradient(controls[:-1], control_reset, d_pre),
+            flat(controls[1:]).T @ flat(d_moments),
+            flat(d_moments).sum(axis=0),
+            None,
+            flat(samples).T @ flat(d_driven),
+            flat(d_driven).sum(axis=0),
+            recurrent_gradient(states[:-1], reset, d_driven),
+            flat(d_factors[1:]).T @ flat(keep * states[1:]) + d_factors[0].T @ states[0],
+            None,
+            d_control,
+            d_state,
+        )
+        return tuple(None if value is None else torch.from_numpy(value) for value in found)
 
 
 def linear(inputs: int, outputs: int) -> nn.Linear:

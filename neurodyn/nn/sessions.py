@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from neurodyn.nn.recurrent import affine
+
 
 class SessionLinear(nn.Module):
     """A linear map per session: y = x W + b with W, b of the window's session.
@@ -31,7 +33,7 @@ class SessionLinear(nn.Module):
     ) -> Float[Tensor, "time batch outputs"]:
         """Map every window by its session's weights; with one session, whatever its number."""
         if len(self.weight) == 1:
-            return x @ self.weight[0] + self.bias[0]
+            return affine(x, self.weight[0], self.bias[0])
         return torch.bmm(x.transpose(0, 1), self.weight[session]).transpose(0, 1) + self.bias[session]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neurodyn.nn import ladder, recurrent
+from neurodyn.nn import dynamics, ladder, recurrent
 from neurodyn.nn.recurrent import GRU, Bidirectional
 
 
@@ -76,6 +76,46 @@ def test_the_compiled_rung_is_the_plain_one_in_double_precision(ceiling):
     assert_same(with_gradients(ladder._Fused.apply, arguments, ceiling), plain)
     assert (plain[1] == 0).any() and (plain[1] > 0).any()
     assert (plain[1] >= torch.tensor(ceiling).exp() - 1.001).any() == (ceiling == 1.0)
+
+
+def controlled_arguments(frames, count, control, inputs, hidden, factors):
+    shapes = {
+        "pre": (frames, count, 3 * control),
+        "feedback": (factors, 3 * control),
+        "control weights": (control, 3 * control),
+        "posterior": (control, 2 * inputs),
+        "posterior bias": (2 * inputs,),
+        "noise": (frames, count, inputs),
+        "entering": (inputs, 3 * hidden),
+        "bias": (3 * hidden,),
+        "weights": (hidden, 3 * hidden),
+        "rows": (factors, hidden),
+        "keep": (frames, count, hidden),
+        "control": (count, control),
+        "state": (count, hidden),
+    }
+    arguments = [draw(*shape, scale=0.5, seed=k) for k, shape in enumerate(shapes.values())]
+    for name, argument in zip(shapes, arguments, strict=True):
+        argument.requires_grad_(name not in ("noise", "keep"))
+    return arguments
+
+
+def test_the_compiled_controller_and_generator_are_the_plain_ones_in_double_precision():
+    arguments = controlled_arguments(frames=15, count=6, control=7, inputs=2, hidden=8, factors=3)
+    plain = with_gradients(lambda *a: dynamics.loop(*a[:-1]), doubled(arguments), None)
+    assert_same(with_gradients(lambda *a: dynamics._Fused.apply(*a[:-1]), arguments, None), plain)
+
+
+def test_a_forecast_runs_on_without_inputs():
+    torch.manual_seed(0)
+    model = dynamics.Dynamics(4, 5, 6, 7, 3, inputs=2, controller=5).eval()
+    x, noise = draw(12, 6, 4), dynamics.Noise(draw(6, 6), draw(12, 6, 2, seed=1))
+    short, long = model(x, noise, 12), model(x, noise, 20)
+    torch.testing.assert_close(long.factors[:12], short.factors)
+    assert not long.inputs[12:].any() and long.inputs[:12].any()
+    torch.testing.assert_close(long.kl_inputs, short.kl_inputs)
+    plain = model.double()(x.double(), dynamics.Noise(*(part.double() for part in noise)), 20)
+    torch.testing.assert_close(long.factors, plain.factors.float(), rtol=1e-4, atol=1e-5)
 
 
 def test_states_stay_between_the_limits():
