@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.calcium.kinetics import fit_kinetics
 from neurodyn.core.config import Params
-from neurodyn.nn.cells import Cells, RunningMoments
+from neurodyn.nn.cells import Cells, RunningMoments, Spread
 from neurodyn.nn.dropout import Dropout
-from neurodyn.nn.dynamics import Course, Dynamics, Noise, linear
+from neurodyn.nn.dynamics import Course, Dynamics, Noise, Posterior, linear
 from neurodyn.nn.ladder import Rung, RungOutput
+from neurodyn.nn.likelihoods import LOG_LIMIT, bounded
 from neurodyn.nn.moments import moments
 from neurodyn.nn.priors import NormalPrior
 from neurodyn.nn.recurrent import Bidirectional
@@ -28,6 +29,7 @@ LOGGER = logging.getLogger(__name__)
 SAMPLE_SEED = 0
 LEAST_KL = 1.0
 EMPTY = -3.0
+LEAST_SHARE = 1e-3
 
 
 class CaLFADSConfig(Params):
@@ -47,6 +49,9 @@ class CaLFADSConfig(Params):
     )
     stacked: bool = Field(False, description="deep encoders read the shallow encoder instead of the data")
     dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
+    cell_dropout: float = Field(
+        0.2, ge=0, lt=1, description="share of cells that training hides from the deep encoders, window by window"
+    )
     tau: float | None = Field(None, gt=0, description="decay time constant, s (default: estimated from training data)")
     rise: float = Field(0.0, ge=0, description="rise time constant, s; 0 for none, i.e. AR(1)")
     gain: float | None = Field(None, gt=0, description="jump of fluorescence at one spike (default: estimated)")
@@ -59,6 +64,14 @@ class CaLFADSConfig(Params):
     freeze: int = Field(0, ge=0, description="steps for which the deep dynamics are not trained")
     l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
     samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
+
+
+class _Encoded(NamedTuple):
+    """What the encoders say of windows."""
+
+    states: Tensor
+    calcium: Tensor
+    posterior: Posterior
 
 
 class _Output(NamedTuple):
@@ -102,9 +115,9 @@ class CaLFADS(Backend):
         super().__init__(config, layout)
         self.cells = Cells(layout.brain)
         count = len(self.cells)
-        self.encoder = Bidirectional(count, config.encoder)
+        self.encoder = Bidirectional(2 * count, config.encoder)
         self.dynamics = Dynamics(
-            2 * config.encoder if config.stacked else count,
+            2 * config.encoder if config.stacked else 2 * count,
             config.deep_encoder,
             config.initial,
             config.generator,
@@ -121,7 +134,7 @@ class CaLFADS(Backend):
         self.start = linear(2 * config.encoder, count) if config.initial_calcium == "inferred" else None
         if self.start is not None:
             nn.init.constant_(self.start.bias, EMPTY)
-        self.dropout = Dropout(config.dropout)
+        self.dropout, self.cell_dropout = Dropout(config.dropout), Dropout(config.cell_dropout)
         for name in ("tau", "gain", "noise"):
             self.register_buffer(name, torch.ones(count))
         self.warm(None)
@@ -156,6 +169,7 @@ class CaLFADS(Backend):
         done = math.inf if step is None else step / max(1, ramp)
         self.shallow_weight, self.deep_weight = min(1.0, done), min(1.0, max(0.0, done - 1))
         self.frozen = step is not None and step < freeze
+        self.spread = Spread()
 
     def health(self, valid: dict[str, float], step: int) -> str | None:
         """Say whether the deep dynamics carry nothing about single windows."""
@@ -164,35 +178,37 @@ class CaLFADS(Backend):
         carried = valid["kl_initial"] + valid.get("kl_inputs", 0.0)
         if carried < LEAST_KL:
             return f"the deep dynamics carry {carried:.2f} nats per window"
+        if self.spread.share < LEAST_SHARE:
+            return f"the factors differ between windows by {self.spread.share:.1e} of their mean square"
         return None
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Average samples of the posterior; the same noise serves every window."""
-        x, seen, _ = self._signals(batch)
-        names = ("factors", "rates", "spikes", "fluorescence", "inputs")
-        kept = {name: RunningMoments() for name in names}
-        source = torch.Generator().manual_seed(SAMPLE_SEED)
+        x, _ = self._signals(batch)
+        encoded, source = self._encode(x), torch.Generator().manual_seed(SAMPLE_SEED)
+        kept = {name: RunningMoments() for name in ("factors", "inputs", "rates", "spikes", "fluorescence")}
         for _ in range(self.config.samples):
-            sample = self._run(x, seen, source, shared=True)
-            values = (sample.deep.factors, sample.log_rate.exp(), sample.shallow.spikes, sample.fluorescence)
-            for name, value in zip(names, (*values, sample.deep.inputs), strict=True):
-                kept[name].add(value)
-        mean = {name: value.mean for name, value in kept.items() if value.mean is not None}
+            out = self._sample(encoded, source, shared=True)
+            drawn = (out.deep.factors, out.deep.inputs, out.log_rate.exp(), out.shallow.spikes, out.fluorescence)
+            for moments_of, value in zip(kept.values(), drawn, strict=True):
+                moments_of.add(value)
         spread = (kept["fluorescence"].variance + self.noise**2).sqrt()
         return Prediction(
-            mean=self.cells.scatter(mean["fluorescence"]),
+            mean=self.cells.scatter(kept["fluorescence"].mean),
             std=self.cells.scatter(spread),
-            latents=mean["factors"].transpose(0, 1),
-            inputs=mean["inputs"].transpose(0, 1),
-            rates=self.cells.scatter(mean["rates"]),
-            spikes=self.cells.scatter(mean["spikes"]),
+            latents=kept["factors"].mean.transpose(0, 1),
+            inputs=kept["inputs"].mean.transpose(0, 1),
+            rates=self.cells.scatter(kept["rates"].mean),
+            spikes=self.cells.scatter(kept["spikes"].mean),
             spikes_std=self.cells.scatter(kept["spikes"].variance.sqrt()),
         )
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the parts of the negative evidence bound, nats per window."""
-        x, seen, valid = self._signals(batch)
-        out = self._run(x, seen, generator)
+        x, valid = self._signals(batch)
+        out = self._sample(self._encode(x), generator)
+        if not self.training:
+            self.spread.add(out.deep.factors.detach())
         target = self.cells.gather(batch.target)
         error = ((target - out.fluorescence) / self.noise).where(valid, 0.0) ** 2
         log_expected = out.log_rate - math.log(self.layout.rate_hz)
@@ -209,35 +225,52 @@ class CaLFADS(Backend):
         }
         return parts if self.config.inputs else {name: value for name, value in parts.items() if name != "kl_inputs"}
 
-    def _signals(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return standardised data and the masks of what may be seen and of what is data, time first."""
+    def _signals(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what the encoders read, and the mask of what is data, time first.
+
+        They read every cell, standardised, and what is new in it, x(t) - g x(t-1): a spike at once, not a ramp.
+        """
         valid = self.cells.mask(batch.valid)
         seen = self.cells.mask(batch.visible) & valid
-        return self.cells.standardised(self.cells.gather(batch.x), seen), seen, valid
+        x = self.cells.standardised(self.cells.gather(batch.x), seen)
+        earlier = nn.functional.pad(x[:-1], (0, 0, 0, 0, 1, 0))
+        new = (x - self.decay[0] * earlier).where(seen, 0.0)
+        return torch.cat([x, new], dim=-1), valid
 
-    def _run(self, x: Tensor, seen: Tensor, source: torch.Generator, shared: bool = False) -> _Output:
+    def _encode(self, x: Tensor) -> _Encoded:
+        config = self.config
+        states, last = self.encoder(self.dropout(x))
+        initial = x.new_zeros(x.shape[1], len(self.cells))
+        if self.start is not None:
+            initial = nn.functional.softplus(self.start(last))
+        return _Encoded(states, initial, self.dynamics.infer(states if config.stacked else self._without_cells(x)))
+
+    def _without_cells(self, x: Tensor) -> Tensor:
+        """Hide whole cells from the deep encoders in training, others in every window."""
+        if not self.training or not self.config.cell_dropout:
+            return x
+        keep = self.cell_dropout(x.new_ones(1, x.shape[1], len(self.cells)))
+        return x * torch.cat([keep, keep], dim=-1)
+
+    def _sample(self, encoded: _Encoded, source: torch.Generator, shared: bool = False) -> _Output:
         """Draw one sample of the posterior; `shared` noise is the same for every window."""
-        frames, count, _ = x.shape
-        drawn = 1 if shared else count
+        frames, count, _ = encoded.states.shape
+        config, device = self.config, encoded.states.device
 
         def noise(*shape: int) -> Tensor:
             """Draw on the CPU, whatever the device, with one row for all windows where it is shared."""
-            values = torch.randn(*shape[:-2], drawn, shape[-1], generator=source)
-            return values.expand(shape).to(x.device)
+            values = torch.randn(*shape[:-2], 1 if shared else count, shape[-1], generator=source)
+            return values.expand(shape).to(device)
 
-        config = self.config
-        encoded, last = self.encoder(self.dropout(x))
         deep_noise = Noise(noise(count, config.initial), noise(frames, count, config.inputs))
-        deep = self.dynamics(encoded if config.stacked else x, deep_noise, frames)
+        deep = self.dynamics.run(encoded.posterior, deep_noise, frames)
         if self.frozen:
             deep = Course(*(value.detach() for value in deep))
-        initial = x.new_zeros(count, x.shape[2]) if self.start is None else nn.functional.softplus(self.start(last))
         drive = self.drive(deep.factors if config.coupled else deep.factors.detach())
-        shallow = self.rung(
-            self.dropout(encoded), drive, noise(frames, count, config.latent), self.decay, initial
-        )  # fmt: skip
-        fluorescence = self.gain * self._dye(shallow.calcium)
-        return _Output(deep, shallow, self.rates(deep.factors), fluorescence)
+        z_noise = noise(frames, count, config.latent)
+        shallow = self.rung(self.dropout(encoded.states), drive, z_noise, self.decay, encoded.calcium)
+        log_rate = bounded(self.rates(deep.factors), -LOG_LIMIT, LOG_LIMIT)
+        return _Output(deep, shallow, log_rate, self.gain * self._dye(shallow.calcium))
 
     def _dye(self, calcium: Tensor) -> Tensor:
         if self.config.dye == "linear":

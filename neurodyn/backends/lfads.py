@@ -15,7 +15,7 @@ from torch import Tensor
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
-from neurodyn.nn.cells import Cells, RunningMoments
+from neurodyn.nn.cells import Cells, RunningMoments, Spread
 from neurodyn.nn.dynamics import Dynamics, Noise
 from neurodyn.nn.likelihoods import LIKELIHOODS, Likelihood
 from neurodyn.nn.moments import moments
@@ -302,29 +302,6 @@ class LFADS(Backend):
 
     def _scale(self, batch: Batch) -> Tensor:
         return self.cells.scale[0] if self.read_in is None else self.cells.scale[batch.session]
-
-
-class Spread:
-    """How much factors differ between windows, gathered batch by batch."""
-
-    def __init__(self) -> None:
-        self.windows = 0
-        self.total = self.square = torch.zeros(())
-
-    def add(self, factors: Float[Tensor, "time batch factor"]) -> None:
-        """Take in a batch."""
-        values = factors.double()
-        self.windows += values.shape[1]
-        self.total = self.total.to(values.device) + values.sum(dim=1)
-        self.square = self.square.to(values.device) + values.square().sum(dim=1)
-
-    @property
-    def share(self) -> float:
-        """Variance over windows, averaged over time and factors, over their mean square; 1 with fewer than two."""
-        if self.windows < 2:
-            return 1.0
-        square, mean = self.square / self.windows, self.total / self.windows
-        return ((square - mean**2).mean() / square.mean()).item()
 
 
 def _likelihood(config: LFADSConfig, cells: int) -> Likelihood:

@@ -112,3 +112,26 @@ class RunningMoments:
         if self._moments is None:
             raise ValueError("moments of no sample")
         return self._moments
+
+
+class Spread:
+    """How much factors differ between windows, gathered batch by batch."""
+
+    def __init__(self) -> None:
+        self.windows = 0
+        self.total = self.square = torch.zeros(())
+
+    def add(self, factors: Float[Tensor, "time batch factor"]) -> None:
+        """Take in a batch."""
+        values = factors.double()
+        self.windows += values.shape[1]
+        self.total = self.total.to(values.device) + values.sum(dim=1)
+        self.square = self.square.to(values.device) + values.square().sum(dim=1)
+
+    @property
+    def share(self) -> float:
+        """Variance over windows, averaged over time and factors, over their mean square; 1 with fewer than two."""
+        if self.windows < 2:
+            return 1.0
+        square, mean = self.square / self.windows, self.total / self.windows
+        return ((square - mean**2).mean() / square.mean()).item()

@@ -74,8 +74,8 @@ def test_a_rise_makes_the_difference_of_two_exponentials():
 def test_loss_parts_are_the_densities_up_to_constants(monkeypatch):
     backend, some = model(), batch()
     kept = {}
-    run = backend._run
-    monkeypatch.setattr(backend, "_run", lambda *a, **k: kept.setdefault("out", run(*a, **k)))
+    run = backend._sample
+    monkeypatch.setattr(backend, "_sample", lambda *a, **k: kept.setdefault("out", run(*a, **k)))
     with torch.no_grad():
         parts = backend.loss(some, torch.Generator().manual_seed(0))
     out = kept["out"]
