@@ -81,8 +81,8 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(undisturbe
     assert (other / "model.safetensors").read_bytes() != (undisturbed / "model.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("step", [0, 4, 6, 11])
-def test_a_run_killed_at_any_step_ends_with_the_same_bytes(undisturbed, config, movie, tmp_path, monkeypatch, step):
+def killed_at(step: int, monkeypatch, config: RunConfig, recording: Path, out: Path) -> None:
+    """Start a run that dies before a training step."""
     train_step = TrainingModule.training_step
 
     def deadly(self, batch, index):
@@ -90,12 +90,27 @@ def test_a_run_killed_at_any_step_ends_with_the_same_bytes(undisturbed, config, 
             raise Killed
         return train_step(self, batch, index)
 
-    monkeypatch.setattr(TrainingModule, "training_step", deadly)
-    with pytest.raises(Killed):
-        run(config, movie, tmp_path / "run")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(TrainingModule, "training_step", deadly)
+        run(config, recording, out)
+
+
+@pytest.mark.parametrize("step", [0, 4, 6, 11])
+def test_a_run_killed_at_any_step_ends_with_the_same_bytes(undisturbed, config, movie, tmp_path, monkeypatch, step):
+    killed_at(step, monkeypatch, config, movie, tmp_path / "run")
     assert not (tmp_path / "run" / "status.json").exists()
-    monkeypatch.undo()
     assert_same(run(config, movie, tmp_path / "run"), undisturbed)
+
+
+def test_latent_dynamics_killed_in_their_warm_up_and_after_end_with_the_same_bytes(traces, tmp_path, monkeypatch):
+    sizes = [f"model.{name}=6" for name in ("generator", "initial", "encoder", "controller", "latent", "deep_encoder")]
+    short = ["training.epochs=4", "training.steps_per_epoch=3", "training.batch=4", "training.warmup=2"]
+    kinetics = ["model.tau=0.3", "model.gain=0.5", "model.warmup=3", "windows.duration=1.0"]
+    config = load_run_config("calfads", None, [*sizes, *short, *kinetics])[0]
+    whole = run(config, traces, tmp_path / "whole")
+    for step in (2, 5, 10):
+        killed_at(step, monkeypatch, config, traces, tmp_path / "killed")
+    assert_same(run(config, traces, tmp_path / "killed"), whole)
 
 
 @pytest.mark.parametrize("victim", ["write_metrics", "save_model", "_finish"])
