@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.registry import Registry
+from neurodyn.data.behavior import BehaviorLog
 from neurodyn.data.recording import Recording
 from neurodyn.data.signals import FrameTimes
 from neurodyn.data.stimulus import StimulusLog
@@ -99,6 +100,7 @@ class ReadOptions(Params):
     stimulus: StimulusLog | None = Field(
         default=None, description="stimulus log beside the recording, and the photodiode that timed it"
     )
+    behavior: BehaviorLog | None = Field(default=None, description="courses of behaviour beside the recording")
     frame_times: FrameTimes | None = Field(
         default=None, description="camera pulses, or list of times, one per frame of the file"
     )
@@ -158,15 +160,16 @@ def read(path: Path, options: ReadOptions | None = None, reader: str | None = No
     options = options or ReadOptions()
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a recording, a movie or a folder.", "Check the path.")
-    if options.frame_times is None and options.stimulus is None:
+    if options.frame_times is None and options.stimulus is None and options.behavior is None:
         return reshaped(path, options, _reader(path, reader))
     return _timed(path, options, _reader(path, reader))
 
 
 def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
-    """Read, then put the recording on the camera's clock and bring in the stimulus log."""
+    """Read, then put the recording on the camera's clock and bring in the stimulus log and the behaviour."""
     import numpy as np
 
+    from neurodyn.data.behavior import with_behavior
     from neurodyn.data.reshape import reshaped
     from neurodyn.data.signals import read_frame_times
     from neurodyn.data.sources import wanted
@@ -179,7 +182,9 @@ def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
         rate = options.fs or float(1 / np.median(np.diff(times))) / place.every
         recording = reshaped(path, options.model_copy(update={"fs": rate}), reader)
         recording = with_times(recording, times, place.first, place.every, options.fs)
-    return recording if options.stimulus is None else with_stimulus(recording, path, options.stimulus)
+    if options.stimulus is not None:
+        recording = with_stimulus(recording, path, options.stimulus)
+    return recording if options.behavior is None else with_behavior(recording, path, options.behavior)
 
 
 def _reader(path: Path, name: str | None) -> type[Reader]:
