@@ -17,7 +17,14 @@ from neurodyn.decode.source import Source
 CHUNK_BYTES = 128 * 2**20
 PROJECTION_FRAMES = 2000
 REDUCTIONS = ("last", "change", "mean", "flat", "response", "patches", "sequence")
-MODEL_FEATURES = {"latents": "latents", "reconstruction": "mean", "attention": "attention"}
+MODEL_FEATURES = {
+    "latents": "latents",
+    "reconstruction": "mean",
+    "attention": "attention",
+    "rates": "rates",
+    "inputs": "inputs",
+    "inferred_spikes": "spikes",
+}
 
 Reader = Callable[[slice], np.ndarray]
 

@@ -78,7 +78,8 @@ class DecodeConfig(Params):
     )
     features: tuple[str, ...] = Field(
         default=(),
-        description="VARIABLE, latents, reconstruction, attention or pca, with :REDUCTION; raw rows always come too",
+        description="VARIABLE, pca or, of a model, latents, reconstruction, rates, inferred_spikes, inputs or attention, with "
+        ":REDUCTION; raw rows always come too",
     )
     decoder: str | None = Field(default=None, description="decoder (default: ridge for numbers, lda for classes)")
     params: dict[str, Any] = Field(default_factory=dict, description="the decoder's own settings")

@@ -21,6 +21,9 @@ BASES = {
     "latents": "the model's latents",
     "reconstruction": "the model's reconstruction",
     "attention": "the model's attention",
+    "rates": "the model's firing rates",
+    "inputs": "the model's inferred inputs",
+    "inferred_spikes": "the model's inferred spikes",
 }
 REDUCTIONS = {
     "last": "last frame",

@@ -10,6 +10,8 @@ from neurodyn.decode import features as module
 from neurodyn.decode.features import build_features, feature_names, fit_projection, patch_index
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source, open_source
+from tests.decode.runs import make_run as make_latents_run
+from tests.decode.runs import simulated
 from tests.report.fake_run import make_run, movie, traces
 
 CONFIG = DecodeConfig(target="contrast")
@@ -94,6 +96,18 @@ def test_a_run_shows_raw_rows_beside_its_model(tmp_path):
         build_features("latents:last+change", source, CONFIG),
         np.concatenate([latents[:, -1], latents[:, -1] - latents[:, 0]], axis=1),
     )
+
+
+def test_what_else_a_model_infers_can_be_decoded(tmp_path):
+    run = make_latents_run(tmp_path / "run", simulated(tmp_path, bins=20))
+    source = open_source(run, CONFIG)
+    names = ("rates:mean", "inferred_spikes:mean")
+    assert feature_names(source, CONFIG.model_copy(update={"features": names}))[-2:] == list(names)
+    for name, given in zip(names, ("rates", "spikes"), strict=True):
+        expected = source.prediction[given].values.mean(axis=1)
+        np.testing.assert_allclose(build_features(name, source, CONFIG), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(DataError, match="no feature 'inputs'"):
+        build_features("inputs:mean", source, CONFIG)
 
 
 def test_what_does_not_exist_is_named(split):
