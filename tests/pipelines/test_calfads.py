@@ -39,10 +39,15 @@ def small(models: tuple[str, ...], duration: float) -> list[str]:
 
 
 def test_table_1_stands_beside_the_published_figures(tmp_path: Path) -> None:
-    cells = ["matrices.all=[{calcium: [linear, hill], seed: [3]}]", "matrices.spikes=[{calcium: [linear], seed: [3]}]"]
-    out = run("paper-calfads-table1", tmp_path / "out", [*cells, *small(MODELS, 3.0)])
+    cells = [
+        "matrices.all=[{calcium: [linear], dye: [linear], gain: ['null'], seed: [3]}, "
+        "{calcium: [hill], dye: [hill], gain: [1.0], seed: [3]}]",
+        "matrices.mismatched=[{calcium: [hill], seed: [3]}]",
+        "matrices.spikes=[{calcium: [linear], seed: [3]}]",
+    ]
+    out = run("paper-calfads-table1", tmp_path / "out", [*cells, *small((*MODELS, "mismatched"), 3.0)])
     rows = [*read_scores(out / "scores" / "scores.csv"), *read_scores(out / "oasis-scores" / "scores.csv")]
-    assert {row.model for row in rows} == {"calfads", "oasis-lfads", "gaussian-lfads", "lfads"}
+    assert {row.model for row in rows} == {"calfads", "calfads-linear-dye", "oasis-lfads", "gaussian-lfads", "lfads"}
     assert {row.seed for row in rows} == {3}
     assert {row.session for row in rows} == {"lorenz-linear-3", "lorenz-hill-3"}
     assert {row.split for row in rows} == {"column:valid", "column:test"}
