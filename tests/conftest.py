@@ -1,6 +1,9 @@
 """Shared fixtures; jaxtyping is checked wherever tensors flow."""
 
+import os
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as training does: threads in products this small only wait
 
 import pytest
 from jaxtyping import install_import_hook
