@@ -39,13 +39,16 @@ class Source:
     model: str = "none"
 
     def sessions(self) -> Iterator[Self]:
-        """Yield one source per recording, in order."""
+        """Yield one source per recording, in order, with the cells that the recording has."""
         for index in np.unique(self.windows.session):
-            mine = np.flatnonzero(self.windows.session == index)
-            train = None
-            if self.train is not None:
-                train = self.train.take(np.flatnonzero(self.train.session == index))
-            yield replace(self.take(mine), train=train)
+            windows = _alone(self.windows, index)
+            train = None if self.train is None else _alone(self.train, index)
+            prediction = self.prediction
+            if prediction is not None:
+                prediction = prediction.isel(window=np.flatnonzero(self.windows.session == index))
+                if "roi" in prediction.dims:
+                    prediction = prediction.isel(roi=slice(windows.space[0]))
+            yield replace(self, windows=windows, train=train, prediction=prediction)
 
     def take(self, rows: np.ndarray) -> Self:
         """Return the source with some of its windows."""
@@ -61,6 +64,14 @@ class Source:
     def last(self) -> np.ndarray:
         """Time of each window's last frame, s, shape (window,)."""
         return self.windows.start + (self.windows.frames - 1) / self.windows.rate_hz
+
+
+def _alone(windows: Windows, session: int) -> Windows:
+    """Return the windows of one recording, with the cells that it has."""
+    mine = windows.take(np.flatnonzero(windows.session == session))
+    place = None if windows.places is None else windows.places[session : session + 1]
+    recordings = (windows.recordings[session],)
+    return replace(mine, recordings=recordings, session=0 * mine.session, padded=None, places=place)
 
 
 def open_source(path: Path, config: DecodeConfig) -> Source:

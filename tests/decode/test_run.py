@@ -9,6 +9,8 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.data.windows import WindowConfig
 from neurodyn.decode.run import DecodeConfig, decode
+from tests.decode.runs import join_runs, simulated
+from tests.decode.runs import make_run as make_latents_run
 from tests.report.fake_run import make_run, traces
 
 EVENTS = WindowConfig(duration=3.0, align="events", offset=-1.0)
@@ -110,3 +112,20 @@ def test_gratings_decode_as_published(shared_data, tmp_path, name, least, most):
         assert score.n == 128
         assert low <= score.value <= high
         assert score.null_mean == pytest.approx(0.25 if "%" in target else 0.125, abs=0.05)
+
+
+def test_sessions_with_cells_of_their_own_are_decoded_as_if_alone(tmp_path):
+    sources = [simulated(tmp_path, bins=20, held_out=12, seed=k, cells=cells) for k, cells in enumerate((12, 7))]
+    runs = [make_latents_run(tmp_path / f"run-{k}", path, seed=k) for k, path in enumerate(sources)]
+    joined = join_runs(runs, tmp_path / "joined")
+    features = ("dff:mean", "pca:mean", "latents:mean", "reconstruction:mean", "rates:mean")
+    config = DecodeConfig(target="condition", task="regress", decoder="knn", features=features, shuffles=0)
+
+    def values(path):
+        return {
+            (s.session, s.features, s.metric): s.value
+            for s in read_scores(decode(path, config=config))
+            if s.fold == "all"
+        }
+
+    assert values(joined) == values(runs[0]) | values(runs[1])
