@@ -38,9 +38,6 @@ def test_direction_of_gratings_is_in_the_factors(shared_data, tmp_path):
         name: s for (_, name), s in pooled(out / "runs" / "calfads-1" / "scores-direction.csv", "accuracy").items()
     }
     for name in ("latents:mean", "rates:mean", "inferred_spikes:mean"):
-        print(
-            f"{name} {scores[name].value:.3f}, ΔF/F {scores['dff:mean'].value:.3f}, PCA {scores['pca:mean'].value:.3f}"
-        )  # noqa: T201
         assert scores[name].ci_low > 2 * 0.125
         assert scores[name].p < 0.01
 
@@ -61,6 +58,5 @@ def test_position_on_the_track_is_better_known_from_factors_than_from_components
         short = pooled(out / f"short-{session.removeprefix('session-')}" / "scores.csv", "r2")
         factors = long[session, "latents:last"]
         others = [found[session, f"{base}:mean"].value for found in (long, short) for base in ("pca", "events")]
-        print(f"{session}: factors {factors.value:.3f}, events and components {max(others):.3f} at best")  # noqa: T201
         assert factors.value > max(others)
         assert factors.ci_low > 0
