@@ -8,7 +8,7 @@ import sys
 import typer
 
 from neurodyn.cli.console import show_error
-from neurodyn.core.processor import use_wide_vectors
+from neurodyn.core.processor import keep_freed_memory, use_wide_vectors
 
 VERBS = (
     "demo",
@@ -48,6 +48,7 @@ def build() -> typer.Typer:
 def main() -> None:
     """Run the command line and exit with its code."""
     use_wide_vectors()
+    keep_freed_memory()
     try:
         code = build()(prog_name="neurodyn", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:

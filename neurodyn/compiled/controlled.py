@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from neurodyn.compiled.base import compiled
-from neurodyn.compiled.gru import HALF, cell, cell_back
+from neurodyn.compiled.elementary import HALF, exp
+from neurodyn.compiled.gru import cell, cell_back
 
 
 @compiled
 def controlled(
     pre: np.ndarray,
+    control_bias: np.ndarray,
     feedback: np.ndarray,
     control_gates: np.ndarray,
     control_candidate: np.ndarray,
@@ -32,8 +32,8 @@ def controlled(
 
     Parameters
     ----------
-    pre
-        The data's part of the controller's gates, shape (time, batch, 3 control).
+    pre, control_bias
+        The data's part of the controller's gates, shape (time, batch, 3 control), and its bias.
     feedback
         Factors to the controller's gates, shape (factor, 3 control).
     control_gates, control_candidate
@@ -57,7 +57,7 @@ def controlled(
     Returns
     -------
     control_course, control_reset, course, reset
-        Gates z, r, n and r h of the controller and of the generator, as `gru.scan` gives them.
+        Gates z, r, n and r h of the controller and of the generator, as in `gru.scan`.
     moments
         Mean and log variance of the inputs, shape (time, batch, 2 input).
     samples
@@ -77,27 +77,24 @@ def controlled(
     factors = np.empty((frames + 1, count, width), np.float32)
     control_scratch = np.empty((2, count, 2 * control), np.float32)
     scratch = np.empty((2, count, 2 * hidden), np.float32)
-    whole = np.empty((count, 3 * control), np.float32)
-    driven = np.empty((count, 3 * hidden), np.float32)
     kept = np.empty((count, hidden), np.float32)
     np.dot(states[0], rows_t, factors[0])
     for t in range(frames):
-        np.dot(factors[t], feedback, whole)
-        whole += pre[t]
+        np.dot(factors[t], feedback, control_course[t])
+        control_course[t] += pre[t]
         cell(
-            whole, controls[t], control_gates, control_candidate,
-            control_course[t], control_reset[t], control_scratch, controls[t + 1],
+            control_course[t], control_bias, controls[t], control_gates, control_candidate,
+            control_reset[t], control_scratch, controls[t + 1],
         )  # fmt: skip
         np.dot(controls[t + 1], posterior, moments[t])
         for b in range(count):
             for k in range(2 * inputs):
                 moments[t, b, k] += posterior_bias[k]
             for k in range(inputs):
-                sd = np.float32(math.exp(HALF * moments[t, b, inputs + k]))
+                sd = exp(HALF * moments[t, b, inputs + k])
                 samples[t, b, k] = moments[t, b, k] + sd * noise[t, b, k]
-        np.dot(samples[t], entering, driven)
-        driven += bias
-        cell(driven, states[t], gate_weights, candidate_weights, course[t], reset[t], scratch, states[t + 1])
+        np.dot(samples[t], entering, course[t])
+        cell(course[t], bias, states[t], gate_weights, candidate_weights, reset[t], scratch, states[t + 1])
         for b in range(count):
             for j in range(hidden):
                 kept[b, j] = keep[t, b, j] * states[t + 1, b, j]
@@ -126,8 +123,11 @@ def controlled_back(
     control_course: np.ndarray,
     course: np.ndarray,
     moments: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Differentiate `controlled`; overwrites `d_moments` and `d_factors` by the gradients that pass through them.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Differentiate `controlled`.
+
+    Overwrites `d_moments` and `d_factors` by the gradients that pass through them, `control_course` and `course` by those
+    of what enters the controller's and the generator's gates.
 
     Parameters
     ----------
@@ -138,10 +138,6 @@ def controlled_back(
 
     Returns
     -------
-    d_pre
-        Shape (time, batch, 3 control).
-    d_driven
-        Gradient of what enters the generator's gates, shape (time, batch, 3 hidden).
     d_control, d_state
         Gradients of the initial states, shapes (batch, control) and (batch, hidden).
     """
@@ -153,8 +149,6 @@ def controlled_back(
     candidate_weights_t = np.ascontiguousarray(candidate_weights.T)
     feedback_t, posterior_t = np.ascontiguousarray(feedback.T), np.ascontiguousarray(posterior.T)
     entering_t = np.ascontiguousarray(entering.T)
-    d_pre = np.empty((frames, count, 3 * control), np.float32)
-    d_driven = np.empty((frames, count, 3 * hidden), np.float32)
     d_input = np.empty((count, inputs), np.float32)
     control_scratch = np.empty((2, count, 2 * control), np.float32)
     scratch = np.empty((2, count, 2 * hidden), np.float32)
@@ -166,23 +160,21 @@ def controlled_back(
         for b in range(count):
             for j in range(hidden):
                 total[b, j] = total[b, j] * keep[t, b, j] + d_states[t, b, j] + d_state[b, j]
-        cell_back(
-            total, states[t], course[t], gate_weights_t, candidate_weights_t, scratch, d_driven[t], d_state
-        )  # fmt: skip
-        np.dot(d_driven[t], entering_t, d_input)
+        cell_back(total, states[t], course[t], gate_weights_t, candidate_weights_t, scratch, d_state)
+        np.dot(course[t], entering_t, d_input)
         for b in range(count):
             for k in range(inputs):
                 d = d_input[b, k] + d_samples[t, b, k]
-                sd = np.float32(math.exp(HALF * moments[t, b, inputs + k]))
+                sd = exp(HALF * moments[t, b, inputs + k])
                 d_moments[t, b, k] += d
                 d_moments[t, b, inputs + k] += HALF * sd * noise[t, b, k] * d
         np.dot(d_moments[t], posterior_t, control_total)
         control_total += d_control
         cell_back(
             control_total, controls[t], control_course[t], control_gates_t, control_candidate_t,
-            control_scratch, d_pre[t], d_control,
+            control_scratch, d_control,
         )  # fmt: skip
-        np.dot(d_pre[t], feedback_t, d_factors[t])
+        np.dot(control_course[t], feedback_t, d_factors[t])
     np.dot(d_factors[0], rows, total)
     d_state += total
-    return d_pre, d_driven, d_control, d_state
+    return d_control, d_state

@@ -1,7 +1,8 @@
 """A gated recurrent unit over time, forwards and backwards.
 
 Arrays are float32 and time first. Weights of a gated recurrent unit are stacked as update z, reset r, candidate n. Only
-what must go step by step is here: products that can wait until the end of the loop are one large product outside.
+what must go step by step is here: products that can wait until the end of the loop are one large product outside. An inner
+loop that writes an array which it reads at another place is not compiled to vector instructions: hence several short ones.
 """
 
 from __future__ import annotations
@@ -9,39 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from neurodyn.compiled.base import compiled
-
-SATURATED = np.float32(9.0)
-ONE, TWO, HALF = np.float32(1.0), np.float32(2.0), np.float32(0.5)
-
-
-@compiled
-def tanh(x: np.float32) -> np.float32:
-    """Return tanh(x) to 2e-7, in arithmetic that vector units do.
-
-    Lambert's continued fraction a / b at x / 4; then tanh 2y = 2 tanh y / (1 + tanh² y) twice, as 2ab / (a² + b²), so that
-    there is one division.
-    """
-    y = min(max(x, -SATURATED), SATURATED) * np.float32(0.25)
-    s = y * y
-    a = y * (np.float32(135135) + s * (np.float32(17325) + s * (np.float32(378) + s)))
-    b = np.float32(135135) + s * (np.float32(62370) + s * (np.float32(3150) + s * np.float32(28)))
-    a, b = TWO * a * b, a * a + b * b
-    return TWO * a * b / (a * a + b * b)
-
-
-@compiled
-def sigmoid(x: np.float32) -> np.float32:
-    """Return 1 / (1 + exp(-x))."""
-    return HALF + HALF * tanh(HALF * x)
+from neurodyn.compiled.elementary import ONE, sigmoid, tanh
 
 
 @compiled
 def cell(
-    pre: np.ndarray,
+    gates: np.ndarray,
+    bias: np.ndarray,
     h: np.ndarray,
     gate_weights: np.ndarray,
     candidate_weights: np.ndarray,
-    gates: np.ndarray,
     reset: np.ndarray,
     scratch: np.ndarray,
     out: np.ndarray,
@@ -50,12 +28,14 @@ def cell(
 
     Parameters
     ----------
-    pre
-        Input part of the gates, shape (batch, 3 hidden).
+    gates
+        Input part of the gates without their bias, shape (batch, 3 hidden); overwritten by z, r, n.
+    bias
+        Shape (3 hidden,).
     gate_weights, candidate_weights
         U of shapes (hidden, 2 hidden) and (hidden, hidden).
-    gates, reset, out
-        Written: z, r, n; r h; h'.
+    reset, out
+        Written: r h; h'.
     scratch
         Shape (2, batch, 2 hidden), flat behind; overwritten.
     """
@@ -64,17 +44,18 @@ def cell(
     np.dot(h, gate_weights, recurrent)
     for b in range(count):
         for j in range(2 * hidden):
-            gates[b, j] = sigmoid(pre[b, j] + recurrent[b, j])
+            gates[b, j] = sigmoid(gates[b, j] + bias[j] + recurrent[b, j])
         for j in range(hidden):
             reset[b, j] = gates[b, hidden + j] * h[b, j]
     candidate = scratch[1].reshape(-1)[: count * hidden].reshape(count, hidden)
     np.dot(reset, candidate_weights, candidate)
     for b in range(count):
         for j in range(hidden):
-            n = tanh(pre[b, 2 * hidden + j] + candidate[b, j])
-            z = gates[b, j]
-            gates[b, 2 * hidden + j] = n
-            out[b, j] = z * h[b, j] + (ONE - z) * n
+            candidate[b, j] = tanh(gates[b, 2 * hidden + j] + bias[2 * hidden + j] + candidate[b, j])
+        for j in range(hidden):
+            gates[b, 2 * hidden + j] = candidate[b, j]
+        for j in range(hidden):
+            out[b, j] = gates[b, j] * (h[b, j] - candidate[b, j]) + candidate[b, j]
 
 
 @compiled
@@ -85,10 +66,9 @@ def cell_back(
     gate_weights_t: np.ndarray,
     candidate_weights_t: np.ndarray,
     scratch: np.ndarray,
-    d_pre: np.ndarray,
     d_h: np.ndarray,
 ) -> None:
-    """Differentiate one step: write the gradients of `pre` and h from that of h'.
+    """Differentiate one step: write the gradient of h from that of h', and that of the input part over `gates`.
 
     Parameters
     ----------
@@ -96,24 +76,25 @@ def cell_back(
         Transposed U, contiguous: (2 hidden, hidden) and (hidden, hidden).
     """
     count, hidden = h.shape
-    d_candidate = scratch[0].reshape(-1)[: count * hidden].reshape(count, hidden)
-    d_reset = scratch[1].reshape(-1)[: count * hidden].reshape(count, hidden)
-    d_gates = scratch[0]
+    d_gates, rest = scratch[0], scratch[1].reshape(-1)
+    d_candidate = rest[: count * hidden].reshape(count, hidden)
+    d_reset = rest[count * hidden :].reshape(count, hidden)
     for b in range(count):
         for j in range(hidden):
             z, n = gates[b, j], gates[b, 2 * hidden + j]
+            d_gates[b, j] = d_out[b, j] * (h[b, j] - n) * z * (ONE - z)
             d_candidate[b, j] = d_out[b, j] * (ONE - z) * (ONE - n * n)
-            d_pre[b, 2 * hidden + j] = d_candidate[b, j]
+        for j in range(hidden):
+            gates[b, 2 * hidden + j] = d_candidate[b, j]
     np.dot(d_candidate, candidate_weights_t, d_reset)
     for b in range(count):
         for j in range(hidden):
-            z, r, n = gates[b, j], gates[b, hidden + j], gates[b, 2 * hidden + j]
-            d_gates[b, j] = d_out[b, j] * (h[b, j] - n) * z * (ONE - z)
+            z, r = gates[b, j], gates[b, hidden + j]
             d_gates[b, hidden + j] = d_reset[b, j] * h[b, j] * r * (ONE - r)
             d_h[b, j] = d_out[b, j] * z + d_reset[b, j] * r
         for j in range(2 * hidden):
-            d_pre[b, j] = d_gates[b, j]
-    through = scratch[1].reshape(-1)[: count * hidden].reshape(count, hidden)
+            gates[b, j] = d_gates[b, j]
+    through = d_candidate
     np.dot(d_gates, gate_weights_t, through)
     for b in range(count):
         for j in range(hidden):
@@ -122,34 +103,38 @@ def cell_back(
 
 @compiled
 def scan(
-    pre: np.ndarray, gate_weights: np.ndarray, candidate_weights: np.ndarray, states: np.ndarray, backwards: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run a gated recurrent unit over `pre`, shape (time, batch, 3 hidden).
+    gates: np.ndarray,
+    bias: np.ndarray,
+    gate_weights: np.ndarray,
+    candidate_weights: np.ndarray,
+    states: np.ndarray,
+    backwards: bool,
+) -> np.ndarray:
+    """Run a gated recurrent unit.
 
     Parameters
     ----------
+    gates
+        Input part of the gates, shape (time, batch, 3 hidden); overwritten by z, r, n.
     states
         Shape (time + 1, batch, hidden). The first (the last, if `backwards`) holds the initial state; the others are
         written.
 
     Returns
     -------
-    gates
-        Shape (time, batch, 3 hidden).
     reset
         r h, shape (time, batch, hidden).
     """
-    frames, count, hidden = pre.shape[0], pre.shape[1], states.shape[2]
-    gates = np.empty_like(pre)
+    frames, count, hidden = gates.shape[0], gates.shape[1], states.shape[2]
     reset = np.empty((frames, count, hidden), np.float32)
     scratch = np.empty((2, count, 2 * hidden), np.float32)
     for step in range(frames):
         t = frames - 1 - step if backwards else step
         before, after = (t + 1, t) if backwards else (t, t + 1)
         cell(
-            pre[t], states[before], gate_weights, candidate_weights, gates[t], reset[t], scratch, states[after]
+            gates[t], bias, states[before], gate_weights, candidate_weights, reset[t], scratch, states[after]
         )  # fmt: skip
-    return gates, reset
+    return reset
 
 
 @compiled
@@ -160,8 +145,8 @@ def scan_back(
     gate_weights: np.ndarray,
     candidate_weights: np.ndarray,
     backwards: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Differentiate `scan`.
+) -> np.ndarray:
+    """Differentiate `scan`; the gradient of the gates' input part is written over `gates`.
 
     Parameters
     ----------
@@ -170,15 +155,12 @@ def scan_back(
 
     Returns
     -------
-    d_pre
-        Shape (time, batch, 3 hidden).
     d_initial
         Shape (batch, hidden).
     """
     frames, count, hidden = d_states.shape
     gate_weights_t = np.ascontiguousarray(gate_weights.T)
     candidate_weights_t = np.ascontiguousarray(candidate_weights.T)
-    d_pre = np.empty_like(gates)
     scratch = np.empty((2, count, 2 * hidden), np.float32)
     carry = np.zeros((count, hidden), np.float32)
     total = np.empty((count, hidden), np.float32)
@@ -188,7 +170,5 @@ def scan_back(
         for b in range(count):
             for j in range(hidden):
                 total[b, j] = carry[b, j] + d_states[t, b, j]
-        cell_back(
-            total, states[before], gates[t], gate_weights_t, candidate_weights_t, scratch, d_pre[t], carry
-        )  # fmt: skip
-    return d_pre, carry
+        cell_back(total, states[before], gates[t], gate_weights_t, candidate_weights_t, scratch, carry)
+    return carry

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from neurodyn.compiled.base import compiled
-from neurodyn.compiled.gru import HALF, ONE, cell, cell_back
+from neurodyn.compiled.elementary import HALF, ONE, ZERO, exp
+from neurodyn.compiled.gru import cell, cell_back
 
 
 @compiled
 def rung(
-    pre: np.ndarray,
+    gates: np.ndarray,
+    bias: np.ndarray,
     feedback: np.ndarray,
     gate_weights: np.ndarray,
     candidate_weights: np.ndarray,
@@ -30,8 +30,8 @@ def rung(
 
     Parameters
     ----------
-    pre
-        Input part of the controller's gates, shape (time, batch, 3 hidden).
+    gates, bias
+        Input part of the controller's gates, shape (time, batch, 3 hidden), overwritten by z, r, n; and its bias.
     feedback
         Calcium to gates, shape (cell, 3 hidden).
     posterior, posterior_bias
@@ -54,10 +54,10 @@ def rung(
 
     Returns
     -------
-    gates, reset
-        Of the controller, as `kernels.scan` gives them.
-    moments
-        Mean and log variance of z, shape (time, batch, 2 latent).
+    reset
+        r h of the controller, shape (time, batch, hidden).
+    mean, logvar
+        Of z, shape (time, batch, latent).
     samples
         z, shape (time, batch, latent).
     logits
@@ -67,39 +67,41 @@ def rung(
     """
     frames, count, latent = noise.shape
     hidden, cells = controls.shape[2], decay.shape[1]
-    gates = np.empty((frames, count, 3 * hidden), np.float32)
     reset = np.empty((frames, count, hidden), np.float32)
-    moments = np.empty((frames, count, 2 * latent), np.float32)
+    mean = np.empty((frames, count, latent), np.float32)
+    logvar = np.empty((frames, count, latent), np.float32)
     samples = np.empty((frames, count, latent), np.float32)
     logits = np.empty((frames, count, cells), np.float32)
     spikes = np.empty((frames, count, cells), np.float32)
     scratch = np.empty((2, count, 2 * hidden), np.float32)
-    whole = np.empty((count, 3 * hidden), np.float32)
+    fed = np.empty((count, 3 * hidden), np.float32)
+    moments = np.empty((count, 2 * latent), np.float32)
     for t in range(frames):
-        np.dot(calcium[t + 1], feedback, whole)
-        whole += pre[t]
-        cell(whole, controls[t], gate_weights, candidate_weights, gates[t], reset[t], scratch, controls[t + 1])
-        np.dot(controls[t + 1], posterior, moments[t])
+        np.dot(calcium[t + 1], feedback, fed)
+        gates[t] += fed
+        cell(gates[t], bias, controls[t], gate_weights, candidate_weights, reset[t], scratch, controls[t + 1])
+        np.dot(controls[t + 1], posterior, moments)
         for b in range(count):
-            for k in range(2 * latent):
-                moments[t, b, k] += posterior_bias[k]
             for k in range(latent):
-                sd = np.float32(math.exp(HALF * moments[t, b, latent + k]))
-                samples[t, b, k] = moments[t, b, k] + sd * noise[t, b, k]
+                m, v = moments[b, k] + posterior_bias[k], moments[b, latent + k] + posterior_bias[latent + k]
+                mean[t, b, k], logvar[t, b, k] = m, v
+                samples[t, b, k] = m + exp(HALF * v) * noise[t, b, k]
         np.dot(samples[t], readout, logits[t])
         for b in range(count):
             for k in range(cells):
                 s = logits[t, b, k] + drive[t, b, k]
                 logits[t, b, k] = s
-                u = max(np.float32(math.exp(min(s, ceiling))) - ONE, np.float32(0.0))
-                spikes[t, b, k] = u
-                calcium[t + 2, b, k] = decay[0, k] * calcium[t + 1, b, k] + decay[1, k] * calcium[t, b, k] + u
-    return gates, reset, moments, samples, logits, spikes
+                spikes[t, b, k] = max(exp(min(s, ceiling)) - ONE, ZERO)
+            for k in range(cells):
+                decayed = decay[0, k] * calcium[t + 1, b, k] + decay[1, k] * calcium[t, b, k]
+                calcium[t + 2, b, k] = decayed + spikes[t, b, k]
+    return reset, mean, logvar, samples, logits, spikes
 
 
 @compiled
 def rung_back(
-    d_moments: np.ndarray,
+    d_mean: np.ndarray,
+    d_logvar: np.ndarray,
     d_spikes: np.ndarray,
     d_calcium: np.ndarray,
     feedback: np.ndarray,
@@ -112,25 +114,25 @@ def rung_back(
     ceiling: np.float32,
     controls: np.ndarray,
     gates: np.ndarray,
-    moments: np.ndarray,
+    logvar: np.ndarray,
     logits: np.ndarray,
     spikes: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Differentiate `rung`; overwrites `d_moments` and `d_calcium` by the gradients that pass through them.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Differentiate `rung`; the gradient of the gates' input part is written over `gates`.
 
     Parameters
     ----------
-    d_moments, d_spikes, d_calcium
-        Gradients of the outputs, shapes (time, batch, 2 latent), (time, batch, cell), (time + 2, batch, cell).
+    d_mean, d_logvar, d_spikes
+        Gradients of the outputs, shapes (time, batch, latent) twice and (time, batch, cell).
+    d_calcium
+        Gradient of the calcium, shape (time + 2, batch, cell); overwritten by what passes through every bin's calcium.
 
     Returns
     -------
-    d_pre
-        Shape (time, batch, 3 hidden).
     d_logits
         Gradient of log(1 + spikes), shape (time, batch, cell).
-    d_moments, d_calcium
-        Whole gradients of the moments and of every bin's calcium.
+    d_moments
+        Whole gradient of mean and log variance, shape (time, batch, 2 latent).
     d_control
         Gradient of the initial controller state, shape (batch, hidden).
     """
@@ -140,7 +142,7 @@ def rung_back(
     candidate_weights_t = np.ascontiguousarray(candidate_weights.T)
     posterior_t, readout_t = np.ascontiguousarray(posterior.T), np.ascontiguousarray(readout.T)
     feedback_t = np.ascontiguousarray(feedback.T)
-    d_pre = np.empty((frames, count, 3 * hidden), np.float32)
+    d_moments = np.empty((frames, count, 2 * latent), np.float32)
     d_logits = np.empty((frames, count, cells), np.float32)
     d_samples = np.empty((count, latent), np.float32)
     d_back = np.empty((count, cells), np.float32)
@@ -151,26 +153,24 @@ def rung_back(
         t = frames - 1 - step
         for b in range(count):
             for k in range(cells):
-                d = d_calcium[t + 2, b, k]
-                d_calcium[t + 1, b, k] += decay[0, k] * d
-                d_calcium[t, b, k] += decay[1, k] * d
+                d_calcium[t + 1, b, k] += decay[0, k] * d_calcium[t + 2, b, k]
+                d_calcium[t, b, k] += decay[1, k] * d_calcium[t + 2, b, k]
+            for k in range(cells):
                 s = logits[t, b, k]
-                inside = s > 0 and s < ceiling
-                slope = spikes[t, b, k] + ONE if inside else np.float32(0.0)
-                d_logits[t, b, k] = (d_spikes[t, b, k] + d) * slope
+                slope = spikes[t, b, k] + ONE if (s > ZERO) & (s < ceiling) else ZERO
+                d_logits[t, b, k] = (d_spikes[t, b, k] + d_calcium[t + 2, b, k]) * slope
         np.dot(d_logits[t], readout_t, d_samples)
         for b in range(count):
             for k in range(latent):
-                sd = np.float32(math.exp(HALF * moments[t, b, latent + k]))
-                d_moments[t, b, k] += d_samples[b, k]
-                d_moments[t, b, latent + k] += HALF * sd * noise[t, b, k] * d_samples[b, k]
+                d_moments[t, b, k] = d_mean[t, b, k] + d_samples[b, k]
+            for k in range(latent):
+                through = HALF * exp(HALF * logvar[t, b, k]) * noise[t, b, k] * d_samples[b, k]
+                d_moments[t, b, latent + k] = d_logvar[t, b, k] + through
         np.dot(d_moments[t], posterior_t, total)
         total += carry
-        cell_back(
-            total, controls[t], gates[t], gate_weights_t, candidate_weights_t, scratch, d_pre[t], carry
-        )  # fmt: skip
-        np.dot(d_pre[t], feedback_t, d_back)
+        cell_back(total, controls[t], gates[t], gate_weights_t, candidate_weights_t, scratch, carry)
+        np.dot(gates[t], feedback_t, d_back)
         for b in range(count):
             for k in range(cells):
                 d_calcium[t + 1, b, k] += d_back[b, k]
-    return d_pre, d_logits, d_moments, d_calcium, carry
+    return d_logits, d_moments, carry

@@ -1,11 +1,15 @@
-"""How fast the linear algebra library uses this processor."""
+"""How fast the linear algebra library and the allocator of memory use this processor."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 from pathlib import Path
 
 CPUINFO = Path("/proc/cpuinfo")
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+LARGE = 32 * 2**20  # glibc accepts no more
+KEPT = 2**30
 
 
 def use_wide_vectors() -> None:
@@ -17,3 +21,15 @@ def use_wide_vectors() -> None:
     words = CPUINFO.read_text(encoding="utf-8", errors="replace").split() if CPUINFO.exists() else []
     if "AuthenticAMD" in words and {"avx512f", "avx512dq", "avx512bw", "avx512vl"} <= set(words):
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+
+
+def keep_freed_memory() -> None:
+    """Have glibc hand arrays of up to 32 MB the memory freed last, up to 1 GB of it, instead of fresh pages every time.
+
+    A step of training frees what the next one asks for; clearing new pages took a fifth of it. Elsewhere than on glibc,
+    nothing changes.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(MMAP_THRESHOLD, LARGE)
+        mallopt(TRIM_THRESHOLD, KEPT)

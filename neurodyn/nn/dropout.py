@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from neurodyn.compiled.dropout import kept
 
 LEVELS = 2**16
 
@@ -34,6 +38,24 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.rate)
         seed = int(torch.randint(2**62, ()))
-        bits = np.random.Generator(np.random.SFC64(seed)).integers(LEVELS, size=x.shape, dtype=np.uint16)
-        keep = np.multiply(bits >= dropped, np.float32(LEVELS / (LEVELS - dropped)), dtype=np.float32)
-        return x * torch.from_numpy(keep).to(x.dtype)
+        bits = np.random.Generator(np.random.SFC64(seed)).integers(LEVELS, size=x.numel(), dtype=np.uint16)
+        return _Dropped.apply(x, bits, dropped)  # pyright: ignore[reportReturnType]
+
+
+class _Dropped(torch.autograd.Function):
+    """x where its random bits are not below `dropped`, scaled up; 0 elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bits: np.ndarray, dropped: int) -> Tensor:
+        ctx.chosen = (bits, np.uint16(dropped), LEVELS / (LEVELS - dropped))
+        return _kept(x, *ctx.chosen)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return _kept(gradients[0], *ctx.chosen), None, None
+
+
+def _kept(x: Tensor, bits: np.ndarray, dropped: np.uint16, scale: float) -> Tensor:
+    values = x.detach().contiguous().numpy()
+    out = kept(values.ravel(), bits, dropped, values.dtype.type(scale))
+    return torch.from_numpy(out.reshape(values.shape))

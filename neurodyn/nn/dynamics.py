@@ -16,13 +16,14 @@ from neurodyn.nn.priors import AutoregressivePrior, NormalPrior, floored, sample
 from neurodyn.nn.recurrent import (
     GRU,
     Bidirectional,
-    affine,
     array,
     cell,
     flat,
     fused,
     gates_and_candidate,
+    product,
     recurrent_gradient,
+    taken,
 )
 
 VARIANCE_FLOOR = 1e-4
@@ -177,6 +178,7 @@ class Dynamics(nn.Module):
         rows = self.rows
         arguments = (
             gates[:seen],
+            controller.unit.bias,
             controller.feedback,
             controller.unit.recurrent,
             controller.posterior,
@@ -233,17 +235,18 @@ class Controller(nn.Module):
         return self.unit.input[2 * self.unit.hidden :]
 
     def encode(self, x: Float[Tensor, "time batch signal"]) -> Float[Tensor, "time batch gates"]:
-        """Return the data's part of the controller's gates."""
+        """Return the data's part of the controller's gates, without their bias."""
         forth, back = self.encoder(self.dropout(x))[0].chunk(2, dim=-1)
         lag = self.lag
         seen = torch.cat(
             [F.pad(forth, (0, 0, 0, 0, lag, 0))[: len(x)], F.pad(back, (0, 0, 0, 0, 0, lag))[lag:]], dim=-1
         )
-        return affine(self.dropout(seen), self.unit.input[: 2 * self.unit.hidden], self.unit.bias)
+        return product(self.dropout(seen), self.unit.input[: 2 * self.unit.hidden])
 
 
 def loop(
     pre: Tensor,
+    control_bias: Tensor,
     feedback: Tensor,
     control_weights: Tensor,
     posterior: Tensor,
@@ -269,7 +272,7 @@ def loop(
     factors = state @ rows.T
     moments, samples, states = [], [], []
     for t in range(len(pre)):
-        control = cell(pre[t] + factors @ feedback, control, control_weights)
+        control = cell(pre[t] + control_bias + factors @ feedback, control, control_weights)
         moment = control @ posterior + posterior_bias
         drawn = sample(*moment.chunk(2, dim=-1), noise[t])
         state = cell(drawn @ entering + bias, state, weights)
@@ -285,15 +288,15 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         values = [array(tensor) for tensor in arguments]
-        pre, feedback, control_weights, posterior, bias, noise, entering, offset, weights, rows, keep = values[:-2]
+        pre, control_bias, feedback, control_weights, posterior, bias, noise = values[:7]
+        entering, offset, weights, rows, keep = values[7:-2]
         controls, states = (np.empty((len(pre) + 1, *start.shape), np.float32) for start in values[-2:])
         controls[0], states[0] = values[-2:]
         control_gates, control_candidate = gates_and_candidate(control_weights)
         gates, candidate = gates_and_candidate(weights)
+        inferred = (pre, control_bias, feedback, control_gates, control_candidate, posterior, bias, noise)
         generated = (entering, offset, gates, candidate, rows, keep)
-        ctx.kept = controlled.controlled(
-            pre, feedback, control_gates, control_candidate, posterior, bias, noise, *generated, controls, states
-        )  # fmt: skip
+        ctx.kept = controlled.controlled(*inferred, *generated, controls, states)
         moments, samples = ctx.kept[4:6]
         ctx.values = (feedback, control_gates, control_candidate, posterior, noise, entering, gates, candidate)
         ctx.values = (*ctx.values, rows, keep, controls, states)
@@ -302,13 +305,15 @@ class _Fused(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         *_, keep, controls, states = ctx.values
-        control_course, control_reset, course, reset, moments, samples, factors = ctx.kept
+        control_course, control_reset, course, reset, moments, samples, factors = taken(ctx)
         d_moments, d_factors = array(gradients[0]).copy(), np.zeros_like(factors)
         given = (d_moments, array(gradients[1]), array(gradients[2]), d_factors)
         passed: Any = (*given, *ctx.values, control_course, course, moments)
-        d_pre, d_driven, d_control, d_state = controlled.controlled_back(*passed)
+        d_control, d_state = controlled.controlled_back(*passed)
+        d_pre, d_driven = control_course, course
         found = (
             d_pre,
+            flat(d_pre).sum(axis=0),
             flat(factors[:-1]).T @ flat(d_pre),
             recurrent_gradient(controls[:-1], control_reset, d_pre),
             flat(controls[1:]).T @ flat(d_moments),

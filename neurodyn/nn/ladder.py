@@ -93,10 +93,11 @@ class Rung(nn.Module):
             Calcium before the first frame.
         """
         entering, feedback = self.control.input.split([self.encoded, decay.shape[1]])
-        pre = recurrent.affine(h, entering, self.control.bias)
         start = self.initial.expand(h.shape[1], -1)
         arguments = (
-            pre,
+            h,
+            entering,
+            self.control.bias,
             feedback,
             self.control.recurrent,
             self.posterior,
@@ -109,15 +110,14 @@ class Rung(nn.Module):
             initial,
         )
         if fused(*arguments):
-            moments, spikes, courses = _Fused.apply(*arguments, self.ceiling)  # pyright: ignore[reportGeneralTypeIssues]
-        else:
-            moments, spikes, courses = loop(*arguments, self.ceiling)
-        mean, logvar = moments.chunk(2, dim=-1)
-        return RungOutput(mean, logvar, spikes, courses)
+            return RungOutput(*_Fused.apply(*arguments, self.ceiling))  # pyright: ignore[reportGeneralTypeIssues]
+        return RungOutput(*loop(*arguments, self.ceiling))
 
 
 def loop(
-    pre: Tensor,
+    h: Tensor,
+    entering: Tensor,
+    bias: Tensor,
     feedback: Tensor,
     weights: Tensor,
     posterior: Tensor,
@@ -129,43 +129,48 @@ def loop(
     control: Tensor,
     calcium: Tensor,
     ceiling: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Run a rung step by step with torch, on any device and in any precision; arguments as for the kernel `rung`.
+
+    Parameters
+    ----------
+    h, entering
+        What the controller reads, shape (time, batch, encoded), and its weights.
 
     Returns
     -------
-    moments, spikes, calcium
+    mean, logvar, spikes, calcium
         Time first.
     """
-    before = calcium
-    moments, spikes, courses = [], [], []
+    before, pre = calcium, h @ entering + bias
+    kept: list[tuple[Tensor, ...]] = []
     for t in range(len(pre)):
         control = recurrent.cell(pre[t] + calcium @ feedback, control, weights)
-        moment = control @ posterior + posterior_bias
-        mean, logvar = moment.chunk(2, dim=-1)
+        mean, logvar = (control @ posterior + posterior_bias).chunk(2, dim=-1)
         z = mean + torch.exp(0.5 * logvar) * noise[t]
         spike = torch.relu(torch.exp((z @ readout + drive[t]).clamp(max=ceiling)) - 1)
         calcium, before = decay[0] * calcium + decay[1] * before + spike, calcium
-        moments.append(moment)
-        spikes.append(spike)
-        courses.append(calcium)
-    return torch.stack(moments), torch.stack(spikes), torch.stack(courses)
+        kept.append((mean, logvar, spike, calcium))
+    mean, logvar, spikes, courses = (torch.stack(values) for values in zip(*kept, strict=True))
+    return mean, logvar, spikes, courses
 
 
 class _Fused(torch.autograd.Function):
     """`loop`, compiled."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         ceiling = np.float32(arguments[-1])
         values = [array(tensor) for tensor in arguments[:-1]]
-        pre, feedback, weights, posterior, posterior_bias, noise, readout, drive, decay, start, first = values
+        h, entering, bias, feedback, weights, posterior, posterior_bias, noise, readout, drive, decay = values[:-2]
         frames, count = noise.shape[:2]
-        controls = np.empty((frames + 1, *start.shape), np.float32)
+        controls = np.empty((frames + 1, *values[-2].shape), np.float32)
         calcium = np.empty((frames + 2, count, decay.shape[1]), np.float32)
-        controls[0], calcium[:2] = start, first
-        gates, reset, moments, samples, logits, spikes = rung.rung(
-            pre,
+        controls[0], calcium[:2] = values[-2:]
+        gates = (flat(h) @ entering).reshape(frames, count, -1)
+        reset, mean, logvar, samples, logits, spikes = rung.rung(
+            gates,
+            bias,
             feedback,
             *recurrent.gates_and_candidate(weights),
             posterior,
@@ -178,19 +183,21 @@ class _Fused(torch.autograd.Function):
             controls,
             calcium,
         )
-        ctx.values = (feedback, weights, posterior, noise, readout, decay, ceiling)
-        ctx.kept = (controls, calcium, gates, reset, moments, samples, logits, spikes)
-        return tuple(torch.from_numpy(values) for values in (moments, spikes, calcium[2:]))  # pyright: ignore[reportReturnType]
+        ctx.values = (h, entering, feedback, weights, posterior, noise, readout, decay, ceiling)
+        ctx.kept = (controls, calcium, gates, reset, logvar, samples, logits, spikes)
+        return tuple(torch.from_numpy(values) for values in (mean, logvar, spikes, calcium[2:]))  # pyright: ignore[reportReturnType]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        feedback, weights, posterior, noise, readout, decay, ceiling = ctx.values
-        controls, calcium, gates, reset, moments, samples, logits, spikes = ctx.kept
+        h, entering, feedback, weights, posterior, noise, readout, decay, ceiling = ctx.values
+        controls, calcium, gates, reset, logvar, samples, logits, spikes = recurrent.taken(ctx)
+        d_mean, d_logvar, d_spikes, d_later = (array(gradient) for gradient in gradients)
         d_calcium = np.zeros_like(calcium)
-        d_calcium[2:] = gradients[2].numpy()
-        d_pre, d_logits, d_moments, d_calcium, d_control = rung.rung_back(
-            array(gradients[0]).copy(),
-            array(gradients[1]),
+        d_calcium[2:] = d_later
+        d_logits, d_moments, d_control = rung.rung_back(
+            d_mean,
+            d_logvar,
+            d_spikes,
             d_calcium,
             feedback,
             *recurrent.gates_and_candidate(weights),
@@ -201,14 +208,17 @@ class _Fused(torch.autograd.Function):
             ceiling,
             controls,
             gates,
-            moments,
+            logvar,
             logits,
             spikes,
         )
-        through = d_calcium[2:]
-        d_decay = np.stack([(through * calcium[1:-1]).sum((0, 1)), (through * calcium[:-2]).sum((0, 1))])
+        d_pre, through = gates, d_calcium[2:]
+        earlier = (calcium[1:-1], calcium[:-2]) if ctx.needs_input_grad[10] else ()
+        d_decay = np.stack([(through * before).sum((0, 1)) for before in earlier]) if earlier else None
         found = (
-            d_pre,
+            (flat(d_pre) @ entering.T).reshape(h.shape) if ctx.needs_input_grad[0] else None,
+            flat(h).T @ flat(d_pre),
+            flat(d_pre).sum(axis=0),
             flat(calcium[1:-1]).T @ flat(d_pre),
             recurrent.recurrent_gradient(controls[:-1], reset, d_pre),
             flat(controls[1:]).T @ flat(d_moments),

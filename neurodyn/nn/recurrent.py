@@ -107,13 +107,13 @@ def cell(pre: Tensor, h: Tensor, recurrent: Tensor) -> Tensor:
     return z * h + (1 - z) * n
 
 
-def affine(
-    x: Float[Tensor, "time batch inputs"], weights: Float[Tensor, "inputs outputs"], bias: Float[Tensor, " outputs"]
+def product(
+    x: Float[Tensor, "time batch inputs"], weights: Float[Tensor, "inputs outputs"]
 ) -> Float[Tensor, "time batch outputs"]:
-    """Return x W + b; float32 on the processor goes through numpy, whose library is faster on some processors."""
-    if fused(x, weights, bias):
-        return _Affine.apply(x, weights, bias)  # pyright: ignore[reportReturnType]
-    return x @ weights + bias
+    """Return x W; float32 on the processor goes through numpy, whose library is faster on some processors."""
+    if fused(x, weights):
+        return _Product.apply(x, weights)  # pyright: ignore[reportReturnType]
+    return x @ weights
 
 
 def array(tensor: Tensor) -> np.ndarray:
@@ -139,23 +139,28 @@ def recurrent_gradient(before: np.ndarray, reset: np.ndarray, d_pre: np.ndarray)
     return np.concatenate([gates, flat(reset).T @ flat(d_pre)[:, 2 * hidden :]], axis=1)
 
 
-class _Affine(torch.autograd.Function):
-    """`affine`, by numpy."""
+def taken(ctx: Any) -> Any:
+    """Return what a loop kept for its gradients, which are written over it: there is no second time."""
+    if ctx.kept is None:
+        raise RuntimeError("The gradients of a recurrent loop can be taken only once.")
+    kept, ctx.kept = ctx.kept, None
+    return kept
+
+
+class _Product(torch.autograd.Function):
+    """`product`, by numpy."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(x, weights)
-        out = flat(array(x)) @ array(weights)
-        out += array(bias)
-        return torch.from_numpy(out.reshape(*x.shape[:2], -1))
+        return torch.from_numpy((flat(array(x)) @ array(weights)).reshape(*x.shape[:2], -1))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         values, weights = (array(tensor) for tensor in ctx.saved_tensors)
         d_out = flat(array(gradients[0]))
-        d_x = (d_out @ weights.T).reshape(values.shape) if ctx.needs_input_grad[0] else None
-        found = (d_x, flat(values).T @ d_out, d_out.sum(axis=0))
-        return tuple(None if value is None else torch.from_numpy(value) for value in found)
+        d_x = torch.from_numpy((d_out @ weights.T).reshape(values.shape)) if ctx.needs_input_grad[0] else None
+        return d_x, torch.from_numpy(flat(values).T @ d_out)
 
 
 class _Fused(torch.autograd.Function):
@@ -167,23 +172,20 @@ class _Fused(torch.autograd.Function):
     ) -> Tensor:
         values, start = array(x), array(initial)
         frames, count = values.shape[:2]
-        pre = flat(values) @ array(weights)
-        pre += array(bias)
+        gates = (flat(values) @ array(weights)).reshape(frames, count, -1)
         states = np.empty((frames + 1, *start.shape), np.float32)
         states[-1 if backwards else 0] = start
-        gates, reset = gru.scan(
-            pre.reshape(frames, count, -1), *gates_and_candidate(array(recurrent)), states, backwards
-        )
+        reset = gru.scan(gates, array(bias), *gates_and_candidate(array(recurrent)), states, backwards)
         ctx.kept = (values, states, gates, reset, backwards)
         ctx.save_for_backward(weights, recurrent)
         return torch.from_numpy(states[:-1] if backwards else states[1:])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        values, states, gates, reset, backwards = ctx.kept
+        values, states, gates, reset, backwards = taken(ctx)
         weights, recurrent = (array(tensor) for tensor in ctx.saved_tensors)
-        d_pre, d_initial = gru.scan_back(array(gradients[0]), states, gates, *gates_and_candidate(recurrent), backwards)
-        before = states[1:] if backwards else states[:-1]
+        d_initial = gru.scan_back(array(gradients[0]), states, gates, *gates_and_candidate(recurrent), backwards)
+        before, d_pre = states[1:] if backwards else states[:-1], gates
         d_x = (flat(d_pre) @ weights.T).reshape(values.shape) if ctx.needs_input_grad[0] else None
         found = (
             d_x,

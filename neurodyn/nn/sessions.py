@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from neurodyn.nn.recurrent import affine
+from neurodyn.nn.recurrent import product
 
 
 class SessionLinear(nn.Module):
@@ -33,7 +33,7 @@ class SessionLinear(nn.Module):
     ) -> Float[Tensor, "time batch outputs"]:
         """Map every window by its session's weights; with one session, whatever its number."""
         if len(self.weight) == 1:
-            return affine(x, self.weight[0], self.bias[0])
+            return product(x, self.weight[0]) + self.bias[0]
         return torch.bmm(x.transpose(0, 1), self.weight[session]).transpose(0, 1) + self.bias[session]
 
 

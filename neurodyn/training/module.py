@@ -77,7 +77,7 @@ class TrainingModule(pl.LightningModule):
         config = self.settings
         trained = [parameter for parameter in self.backend.parameters() if parameter.requires_grad]
         return torch.optim.AdamW(
-            trained, lr=config.lr, weight_decay=config.weight_decay, betas=config.betas, eps=config.eps
+            trained, lr=config.lr, weight_decay=config.weight_decay, betas=config.betas, eps=config.eps, fused=True
         )
 
     def learning_rate(self, step: int) -> float:

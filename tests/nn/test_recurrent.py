@@ -57,7 +57,9 @@ def test_the_plain_unit_has_the_gradients_of_finite_differences():
 def test_the_compiled_rung_is_the_plain_one_in_double_precision(ceiling):
     frames, count, hidden, latent, cells = 15, 6, 7, 4, 5
     shapes = {
-        "pre": (frames, count, 3 * hidden),
+        "h": (frames, count, 3),
+        "entering": (3, 3 * hidden),
+        "bias": (3 * hidden,),
         "feedback": (cells, 3 * hidden),
         "recurrent": (hidden, 3 * hidden),
         "posterior": (hidden, 2 * latent),
@@ -74,13 +76,15 @@ def test_the_compiled_rung_is_the_plain_one_in_double_precision(ceiling):
         argument.requires_grad_(name != "noise")
     plain = with_gradients(ladder.loop, doubled(arguments), ceiling)
     assert_same(with_gradients(ladder._Fused.apply, arguments, ceiling), plain)
-    assert (plain[1] == 0).any() and (plain[1] > 0).any()
-    assert (plain[1] >= torch.tensor(ceiling).exp() - 1.001).any() == (ceiling == 1.0)
+    spikes = plain[2]
+    assert (spikes == 0).any() and (spikes > 0).any()
+    assert (spikes >= torch.tensor(ceiling).exp() - 1.001).any() == (ceiling == 1.0)
 
 
 def controlled_arguments(frames, count, control, inputs, hidden, factors):
     shapes = {
         "pre": (frames, count, 3 * control),
+        "control bias": (3 * control,),
         "feedback": (factors, 3 * control),
         "control weights": (control, 3 * control),
         "posterior": (control, 2 * inputs),
@@ -138,14 +142,16 @@ def test_both_directions_see_their_side_of_an_impulse():
 
 
 @pytest.mark.parametrize("inputs", [0, 6])
-def test_the_affine_map_is_torchs(inputs):
-    arguments = [draw(5, 3, inputs), draw(inputs, 4, seed=1), draw(4, seed=2)]
-    for argument in arguments:
-        argument.requires_grad_()
+def test_the_product_is_torchs(inputs):
+    arguments = [draw(5, 3, inputs).requires_grad_(), draw(inputs, 4, seed=1).requires_grad_()]
+    plain = with_gradients(lambda *a: a[0] @ a[1], doubled(arguments), None)
+    found = with_gradients(lambda *a: recurrent.product(*a[:-1]), arguments, None)
+    assert_same([f for f in found if f.numel()], [p for p in plain if p.numel()])
 
-    def plain(x, weights, bias, _):
-        return x @ weights + bias
 
-    found = with_gradients(lambda *a: recurrent.affine(*a[:-1]), arguments, None)
-    expected = with_gradients(plain, doubled(arguments), None)
-    assert_same([f for f in found if f.numel()], [e for e in expected if e.numel()])
+def test_gradients_of_a_compiled_loop_are_taken_once():
+    torch.manual_seed(0)
+    states = GRU(2, 3)(draw(4, 5, 2), draw(5, 3))
+    states.sum().backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="only once"):
+        states.sum().backward()
