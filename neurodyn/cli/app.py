@@ -19,6 +19,7 @@ VERBS = (
     "infer",
     "decode",
     "evaluate",
+    "compare",
     "report",
     "run",
     "simulate",

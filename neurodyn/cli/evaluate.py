@@ -11,7 +11,11 @@ from neurodyn.cli.common import Out
 from neurodyn.cli.console import Common, command
 
 if TYPE_CHECKING:
-    from neurodyn.core.config import Resolved
+    from collections.abc import Callable
+
+    from neurodyn.core.config import Params, Resolved
+
+OF_RUNS = ("frames", "interpolation", "latents", "rotations")
 
 
 def register(app: typer.Typer) -> None:
@@ -22,10 +26,10 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     common: Common,
     sources: Annotated[
-        list[Path], typer.Argument(help="Recordings, or folders of them; run folders for latents and rotations.")
+        list[Path], typer.Argument(help="Recordings, or folders of them; run folders for what models give.")
     ],
     metric: Annotated[
-        str, typer.Option("--metric", help="What to score: spikes, rois, latents or rotations.")
+        str, typer.Option("--metric", help="What to score: spikes, rois, latents, rotations, frames or interpolation.")
     ] = "spikes",
     features: Annotated[
         str | None,
@@ -47,11 +51,11 @@ def evaluate(
     if metric == "rois":
         _rois(common, sources, regions, output or Path("roi-scores"))
         return
-    if metric in ("latents", "rotations"):
+    if metric in OF_RUNS:
         _inferred(common, metric, sources, features, output or Path(f"{metric.rstrip('s')}-scores"))
         return
     if metric != "spikes":
-        raise unknown("metric", metric, ["latents", "rois", "rotations", "spikes"])
+        raise unknown("metric", metric, sorted(["rois", "spikes", *OF_RUNS]))
     config = validate(SpikeScoreConfig, _resolved(common, features))
     recordings = [path for source in sources for path in recordings_in(source)]
     folder = output or Path("spike-scores")
@@ -91,28 +95,38 @@ def _resolved(common: Common, features: str | None) -> Resolved:
 
 def _inferred(common: Common, metric: str, sources: list[Path], features: str | None, folder: Path) -> None:
     from neurodyn.core.config import validate
-    from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
-    from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
 
-    resolved = _resolved(common, features)
+    kind, score = _scorer(metric)
     paths = [path for source in sources for path in runs_in(source)]
-    config = validate(LatentScoreConfig if metric == "latents" else RotationScoreConfig, resolved)
+    config = validate(kind, _resolved(common, features))
     if common.dry_run:
         common.plan([f"{path} -> {folder / 'scores.csv'}" for path in paths], **config.model_dump())
         return
-    if isinstance(config, LatentScoreConfig):
-        path = score_latents(paths, folder, config)
-    else:
-        path = score_rotations(paths, folder, config)
+    path = score(paths, folder, config)
     common.say(run_table(path))
     common.product(path)
+
+
+def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
+    """Return what a metric of runs is configured by, and what computes it."""
+    from neurodyn.decode.frame_scores import FrameScoreConfig, score_frames
+    from neurodyn.decode.interpolation_scores import InterpolationScoreConfig, score_interpolation
+    from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
+    from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
+
+    return {
+        "frames": (FrameScoreConfig, score_frames),
+        "interpolation": (InterpolationScoreConfig, score_interpolation),
+        "latents": (LatentScoreConfig, score_latents),
+        "rotations": (RotationScoreConfig, score_rotations),
+    }[metric]
 
 
 def run_table(path: Path) -> str:
     """Render scores of runs for the terminal: a row per run and metric, a column per part, 95 % intervals in brackets."""
     from neurodyn.data.scores import read_scores
 
-    scores = read_scores(path)
+    scores = [score for score in read_scores(path) if score.fold == "all"]
     parts = list(dict.fromkeys(score.split.rpartition(":")[2] for score in scores))
     rows = [["session", "model", "seed", "features", "metric", *parts]]
     for key in dict.fromkeys((s.session, s.model, s.seed, s.features, s.metric) for s in scores):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -29,7 +29,11 @@ def infer(
     gpu: Gpu = "auto",
     at: Annotated[
         str | None,
-        typer.Option("--at", help="Also predict at these times within the window, s: 0.05,0.15.", show_default=False),
+        typer.Option(
+            "--at",
+            help="Also predict at these times within the window, s: 0.05,0.15; truth: where truth is known.",
+            show_default=False,
+        ),
     ] = None,
 ) -> None:
     """Predict held-out windows and score hidden frames against linear interpolation."""
@@ -42,7 +46,9 @@ def infer(
     common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, at=_times(at)))
 
 
-def _times(text: str | None) -> list[float] | None:
+def _times(text: str | None) -> list[float] | Literal["truth"] | None:
+    if text == "truth":
+        return "truth"
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:

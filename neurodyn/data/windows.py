@@ -11,18 +11,21 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
-from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
+from neurodyn.data.splits import PARTS, SPLITS
 
 IN_MEMORY_BYTES = 2 * 2**30
 GAP_FACTOR = 1.5
-PARTS = ("train", "valid", "test")
 
 
 class WindowConfig(Params):
     """Which windows are cut from a recording, and how they are split."""
 
     variable: str = Field(default="dff", description="neural variable")
+    target: str | None = Field(
+        default=None, description="variable of what a model should give, where that is not the variable itself"
+    )
     duration: float = Field(default=1.0, gt=0, description="window length, s")
     stride: float | None = Field(
         default=None, gt=0, description="distance between window starts, s (default: the duration)"
@@ -31,6 +34,11 @@ class WindowConfig(Params):
         default="stream", description="cut along the whole recording, or one window per stimulus event"
     )
     offset: float = Field(default=0.0, description="start of the window relative to the event, s (align: events)")
+    irregular: bool = Field(
+        default=False,
+        description="every frame keeps its own time, and a window has as many as every event has within the duration, "
+        "none beyond the next event (align: events)",
+    )
     split: Literal["blocked", "trial", "condition", "column", "random"] = Field(
         default="blocked",
         description="what never crosses train, valid and test; column: a stimulus column names each trial's part",
@@ -56,6 +64,8 @@ class WindowConfig(Params):
             raise ValueError("fractions must be non-negative and sum to 1")
         if (self.split in ("condition", "column")) != (self.condition is not None):
             raise ValueError("split: condition or column, and the name of a condition column, go together")
+        if self.irregular and self.align != "events":
+            raise ValueError("irregular frames need windows that begin at events, align: events")
         return self
 
 
@@ -106,6 +116,8 @@ class Windows:
         _check_alike(recordings, config.variable, ragged)
         rate = recordings[0].rate_hz
         frames = max(1, round(config.duration * rate))
+        if config.irregular:
+            frames = max(1, min(_least(recording, config) for recording in recordings))
         session, first, trial = [], [], []
         for index, recording in enumerate(recordings):
             starts, trials = _starts(recording, config, frames)
@@ -171,6 +183,22 @@ class Windows:
         taken = replace(self, session=self.session[indices], first=self.first[indices], trial=self.trial[indices])
         taken.__dict__["_sources"] = self._sources  # one copy in memory serves every part
         return taken
+
+    def clock(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """Time of every frame as in `times`, shape (window, time); each window's own where frames are irregular."""
+        session, first = self.session[indices], self.first[indices]
+        if not self.config.irregular:
+            return np.broadcast_to(self.times, (first.size, self.frames))
+        own = [self.recordings[s].time[f : f + self.frames] for s, f in zip(session, first, strict=True)]
+        onset = [np.sort(self.recordings[s].stimulus["start"].values) for s in range(len(self.recordings))]
+        begin = [onset[s][k] for s, k in zip(session, self.trial[indices], strict=True)]
+        return np.reshape(own, (first.size, self.frames)) - np.reshape(begin, (first.size, 1))
+
+    @cached_property
+    def targets(self) -> Self:
+        """The same windows of the variable that a model should give."""
+        config = self.config.model_copy(update={"variable": self.config.target or self.config.variable})
+        return replace(self, config=config)
 
     def values(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Read windows.
@@ -287,6 +315,13 @@ def _check_alike(recordings: Sequence[Recording], variable: str, ragged: bool) -
             )
 
 
+def _least(recording: Recording, config: WindowConfig) -> int:
+    """Return the fewest frames within the duration from any event; irregular frames have no rate."""
+    begin = np.sort(recording.stimulus["start"].values) + config.offset
+    first, last = np.searchsorted(recording.time, [begin - 1e-9, begin + config.duration - 1e-9])
+    return int((last - first).min(initial=recording.time.size))
+
+
 def _starts(recording: Recording, config: WindowConfig, frames: int) -> tuple[np.ndarray, np.ndarray]:
     time, rate = recording.time, recording.rate_hz
     has_events = recording.table("stimulus") is not None
@@ -301,98 +336,14 @@ def _starts(recording: Recording, config: WindowConfig, frames: int) -> tuple[np
     fits = first + frames <= time.size
     first, trial = first[fits], trial[fits]
     last = first + frames - 1
-    broken = np.concatenate([[0], np.cumsum(np.diff(time) > GAP_FACTOR / rate)])
-    whole = broken[first] == broken[last]
+    if config.irregular:
+        whole = time[last] < np.append(onsets, np.inf)[trial + 1]
+    else:
+        broken = np.concatenate([[0], np.cumsum(np.diff(time) > GAP_FACTOR / rate)])
+        whole = broken[first] == broken[last]
     first, trial, last = first[whole], trial[whole], last[whole]
     if config.align == "events":
         near = np.abs(time[first] - onsets[trial] - config.offset) <= 1 / rate
         return first[near], trial[near]
     next_onset = np.append(onsets, np.inf)[trial + 1]
     return first, np.where(time[last] < next_onset, trial, -1)
-
-
-def _bounds(fractions: tuple[float, float, float], count: int) -> list[int]:
-    return [0, *(int(round(x * count)) for x in np.cumsum(fractions)[:2]), count]
-
-
-def _assign(groups: np.ndarray, config: WindowConfig) -> np.ndarray:
-    """Deal whole groups to the three parts at random; -1 stays outside."""
-    names = np.unique(groups[groups >= 0])
-    order = np.random.default_rng(config.seed).permutation(names)
-    part = np.full(groups.shape, -1)
-    bounds = _bounds(config.fractions, names.size)
-    for k in range(3):
-        part[np.isin(groups, order[bounds[k] : bounds[k + 1]])] = k
-    return part
-
-
-def _by_trial(windows: Windows) -> np.ndarray:
-    stride = int(windows.trial.max()) + 1
-    return _assign(np.where(windows.trial < 0, -1, windows.session * stride + windows.trial), windows.config)
-
-
-def _in_trials(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Return the windows that lie in a trial, and the condition column of each."""
-    if windows.config.condition is None:
-        raise ConfigError(
-            f"split: {windows.config.split} needs a column.", "Found none.", "--set windows.condition=COLUMN"
-        )
-    inside = np.flatnonzero(windows.trial >= 0)
-    return inside, windows.take(inside).column(windows.config.condition)
-
-
-def _by_condition(windows: Windows) -> np.ndarray:
-    inside, values = _in_trials(windows)
-    groups = np.full(len(windows), -1)
-    groups[inside] = np.unique(values, return_inverse=True)[1]
-    return _assign(groups, windows.config)
-
-
-def _by_column(windows: Windows) -> np.ndarray:
-    inside, values = _in_trials(windows)
-    named = np.array([str(value) for value in values])  # a store gives strings back in several types
-    strange = sorted(set(named) - set(PARTS))
-    if strange:
-        raise DataError(
-            f"Column '{windows.config.condition}' does not name parts.",
-            f"Found {', '.join(strange[:5])}{', …' if len(strange) > 5 else ''}; expected {', '.join(PARTS)}.",
-            "Mend the column, or split by its values: --set windows.split=condition",
-        )
-    part = np.full(len(windows), -1)
-    for k, name in enumerate(PARTS):
-        part[inside[named == name]] = k
-    return part
-
-
-def _random(windows: Windows) -> np.ndarray:
-    return _assign(np.arange(len(windows)), windows.config)
-
-
-def _blocked(windows: Windows) -> np.ndarray:
-    """Cut each session's time into contiguous blocks, train, valid, test in turn, a guard gap between them."""
-    config, rate = windows.config, windows.rate_hz
-    gap = config.duration if config.gap is None else config.gap
-    shares = np.cumsum([0.0, *np.tile(np.divide(config.fractions, config.blocks), config.blocks)])
-    part = np.full(len(windows), -1)
-    for index, recording in enumerate(windows.recordings):
-        mine = windows.session == index
-        first = windows.start[mine]
-        last = first + (windows.frames - 1) / rate
-        begin, end = recording.time[0], recording.time[-1] + 1 / rate
-        edges = begin + (end - begin) * shares
-        owner = np.full(first.size, -1)
-        for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
-            low += gap / 2 if low > begin else 0
-            high -= gap / 2 if high < end - 1e-9 else 0
-            owner[(first >= low - 1e-9) & (last < high - 1e-9)] = k % len(PARTS)
-        part[mine] = owner
-    return part
-
-
-SPLITS = {
-    "blocked": _blocked,
-    "trial": _by_trial,
-    "condition": _by_condition,
-    "column": _by_column,
-    "random": _random,
-}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score
-from neurodyn.data.windows import PARTS, WindowConfig, Windows
+from neurodyn.data.splits import PARTS
+from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.decode.source import as_text, match, model_name, open_prediction, run_windows
 from neurodyn.metrics.intervals import bootstrap_interval
 
@@ -115,6 +116,24 @@ class Inferred:
         )
         return self.row(part, target, metric, more["features"], statistic(rows.sum(axis=0)), (low, high), names.size)
 
+    def means(
+        self, part: str, target: str, metric: str, values: np.ndarray, bootstraps: int, seed: int
+    ) -> Iterator[Score]:
+        """Return the mean over the windows of a part, with its interval, and every window's own value as a fold.
+
+        Parameters
+        ----------
+        values
+            One per window of all parts, shape (window,).
+        """
+        rows = self.part == part
+        sums = np.stack([values[rows], np.ones(rows.sum())], axis=1)
+        how = {"features": "", "bootstraps": bootstraps, "seed": seed}
+        yield self.score(part, target, metric, sums, lambda s: float(s[0] / s[1]), **how)
+        for start, value in zip(self.windows.start[rows], values[rows], strict=True):
+            row = self.row(part, target, metric, "", float(value), (float("nan"), float("nan")), 1)
+            yield replace(row, fold=f"{start:.3f} s")
+
     def row(
         self, part: str, target: str, metric: str, features: str, value: float, ci: tuple[float, float], n: int
     ) -> Score:
@@ -139,13 +158,15 @@ class Inferred:
         )
 
 
-def open_inferred(paths: Sequence[Path], windows: WindowConfig | None = None) -> list[Inferred]:
+def open_inferred(paths: Sequence[Path], windows: WindowConfig | None = None, truth: bool = True) -> list[Inferred]:
     """Open run folders with a prediction, and bare recordings, session by session.
 
     Parameters
     ----------
     windows
         Windows of bare recordings; None for one per trial, parts as the stimulus column `part` says.
+    truth
+        Whether the recordings must have ground truth.
 
     Raises
     ------
@@ -158,7 +179,7 @@ def open_inferred(paths: Sequence[Path], windows: WindowConfig | None = None) ->
         for session in np.unique(opened.windows.session):
             found.append(_rows(opened, np.flatnonzero(opened.windows.session == session)))
     for one in found:
-        if one.recording.table("truth") is None:
+        if truth and one.recording.table("truth") is None:
             raise DataError(
                 f"Recording '{one.recording.session}' has no ground truth.",
                 f"Found groups: {', '.join(one.recording.tree.children)}; expected one named truth.",

@@ -109,7 +109,7 @@ def comparison_part(folders: Sequence[Path], published: str | None) -> Part | No
     ConfigError
         If there are published figures but nothing to set beside them, or they cannot be read.
     """
-    results = Results(_published(published) if published else None)
+    results = Results(read_published(published) if published else None)
     for folder in folders:
         if (folder / "evaluate.json").is_file() and read_json(folder / "evaluate.json").get("metric") == "latents":
             _add(results, folder)
@@ -135,7 +135,8 @@ def comparison_part(folders: Sequence[Path], published: str | None) -> Part | No
     )
 
 
-def _published(name: str) -> Published:
+def read_published(name: str) -> Published:
+    """Read published figures by name or path."""
     return validate(Published, resolve([load_yaml(find_preset("published", name))]))
 
 

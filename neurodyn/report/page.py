@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
+from neurodyn.report.blocks import Part
 from neurodyn.report.collect import collect
 from neurodyn.report.comparison import comparison_part
 
@@ -45,7 +46,12 @@ def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Pa
     folders = list(dict.fromkeys(_folder(Path(path)) for path in paths))
     comparison = comparison_part(folders, published)
     parts = [*([comparison] if comparison else []), *map(collect, folders)]
-    title = parts[0].title if len(parts) == 1 else f"{len(folders)} results"
+    return write_page(parts, out)
+
+
+def write_page(parts: Sequence[Part], out: Path) -> Path:
+    """Write parts as one HTML page, atomically."""
+    title = parts[0].title if len(parts) == 1 else f"{len(parts)} results"
     html = _environment().get_template("page.html.j2").render(title=title, parts=parts, version=version())
     with locked(out):
         clear_partials(out)

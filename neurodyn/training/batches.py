@@ -47,10 +47,14 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
         Frames the model must not see, bool, shape (window, time).
     """
     values, mask = windows.values(indices)
+    targets = None
+    if windows.config.target is not None:
+        wanted, known = windows.targets.values(indices)
+        targets, mask = torch.from_numpy(wanted), mask & known
     visible = mask if hidden is None else mask & ~hidden.reshape(*hidden.shape, *[1] * len(windows.space))
-    t = torch.from_numpy(windows.times).float().expand(len(values), -1)
+    t = torch.from_numpy(windows.clock(indices).astype(np.float32))
     session = torch.from_numpy(model_sessions(windows, indices).astype(np.int64))
-    return Batch(torch.from_numpy(values), t, torch.from_numpy(visible), torch.from_numpy(mask), session)
+    return Batch(torch.from_numpy(values), t, torch.from_numpy(visible), torch.from_numpy(mask), session, targets)
 
 
 def prepare_chunks(windows: Windows) -> Iterator[np.ndarray]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from torch import Tensor
 from zarr.codecs import ZstdCodec
 
 from neurodyn.backends.base import Backend, Prediction
-from neurodyn.core.errors import ConfigError
+from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER
 from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.splits import PARTS
 from neurodyn.data.store import write_table
-from neurodyn.data.windows import PARTS, Windows
+from neurodyn.data.windows import Windows
 from neurodyn.training.devices import choose_devices, reproducible
 from neurodyn.training.reconstruction import Errors, Filled, hide
 from neurodyn.training.run import Run, load_run
@@ -31,6 +32,7 @@ TRAILING = {
     "inputs": ("time", "input"),
     "attention": ("time", "key"),
     "hidden": ("time",),
+    "clock": ("time",),
 }
 OPTIONAL = ("latents", "inputs", "rates", "spikes", "spikes_std", "std")
 
@@ -43,7 +45,7 @@ def infer(
     gpu: str = "auto",
     attention: bool = True,
     batch: int = 32,
-    at: Sequence[float] | None = None,
+    at: Sequence[float] | Literal["truth"] | None = None,
     seed: int = 0,
 ) -> Path:
     """Write `prediction.zarr` and `reconstruction.csv` into a run folder.
@@ -54,6 +56,7 @@ def infer(
     `attention`
     (window, time, key), the last frame's attention averaged over its patches; and a test in which some inner frames
     are hidden: `hidden` (window, time), `hidden_mean` and `linear` like `mean`. With `at`: `at` (window, query, *space).
+    Where the target is another variable, `target` like `mean`; where frames are irregular, `clock` (window, time), s.
     reconstruction.csv has R² on hidden frames of every part, for the model and for linear interpolation.
 
     Parameters
@@ -69,7 +72,8 @@ def infer(
     batch
         Windows at a time; bounds the memory.
     at
-        Times within the window, s, for models of continuous time.
+        Times within the window, s, for models of continuous time; "truth": those at which the recordings say what is true
+        between their frames (`query` of the group truth).
     seed
         Decides which frames are hidden.
 
@@ -80,22 +84,23 @@ def infer(
     """
     run, devices = load_run(run_path), choose_devices(gpu)
     _check(run, parts, at)
+    windows = run.windows if recordings is None else {"all": run.cut(recordings)}
+    times = _true_times(windows) if at == "truth" else at
     target = run.path / "prediction.zarr"
     with locked(target):
-        settings = _settings(run, recordings, list(parts), attention, at, seed)
+        settings = _settings(run, recordings, list(parts), attention, times, seed)
         if _up_to_date(target, settings):
             LOGGER.info("%s is up to date.", target)
             return target
         clear_partials(target)
-        windows = run.windows if recordings is None else {"all": run.cut(recordings)}
         with reproducible(run.config.training.threads, devices), atomic(target, folder=True) as folder:
-            worker = _Worker(run, devices.first, attention, at, batch, seed)
+            worker = _Worker(run, devices.first, attention, times, batch, seed)
             scores = _write(folder, worker, windows, parts if recordings is None else ("all",), settings)
             write_scores(run.path / "reconstruction.csv", scores)
     return target
 
 
-def _check(run: Run, parts: Sequence[str], at: Sequence[float] | None) -> None:
+def _check(run: Run, parts: Sequence[str], at: Sequence[float] | str | None) -> None:
     strange = [part for part in parts if part not in PARTS]
     if strange or not parts:
         raise ConfigError(
@@ -107,6 +112,20 @@ def _check(run: Run, parts: Sequence[str], at: Sequence[float] | None) -> None:
             f"It can: {', '.join(sorted(run.backend.capabilities))}.",
             "Leave out --at, or use a model of continuous time: cst",
         )
+
+
+def _true_times(windows: dict[str, Windows]) -> list[float]:
+    """Return the times, s from a window's start, of what is known to be true between the frames."""
+    recordings = next(iter(windows.values())).recordings
+    truths = [recording.table("truth") for recording in recordings]
+    found = [truth["query"].values for truth in truths if truth is not None and "query" in truth.coords]
+    if len(found) < len(recordings) or any(not np.array_equal(times, found[0]) for times in found):
+        raise DataError(
+            "There are no true times to predict at.",
+            f"Found them in {len(found)} of {len(recordings)} recordings; expected the same in all: truth/query.",
+            "Name the times: --at 0.05,0.15",
+        )
+    return [float(time) for time in found[0]]
 
 
 def _settings(
@@ -164,6 +183,10 @@ class _Worker:
             return out
         out |= _optional(whole) | {"observed": np.where(filled.batch.valid, filled.batch.x, np.nan)}
         out |= {"linear": filled.linear, "hidden": filled.hidden}
+        if filled.batch.targets is not None:
+            out["target"] = np.where(filled.batch.valid, filled.batch.targets, np.nan)
+        if self.run.config.windows.irregular:
+            out["clock"] = filled.batch.t.numpy()
         if self.at is not None:
             times = torch.tensor(self.at, dtype=torch.float32, device=self.device).expand(len(filled.hidden), -1)
             out["at"] = _array(self.backend.at(observed, times))

@@ -62,14 +62,14 @@ def hide(windows: Windows, indices: np.ndarray, seed: int) -> Filled:
     """Read windows with inner frames hidden, and interpolate them linearly; an entry never seen gets 0."""
     hidden = hidden_frames(windows, indices, seed)
     batch = read_batch(windows, indices, hidden)
-    linear = linear_interpolation(batch.x.numpy(), windows.times, batch.visible.numpy())
+    linear = linear_interpolation(batch.x.numpy(), batch.t.numpy(), batch.visible.numpy())
     return Filled(batch, hidden, np.nan_to_num(linear, nan=0.0))
 
 
 class Errors:
     """Sums of squares per window, for R² = 1 − Σ (x − x̂)² / Σ (x − x̄)² over chosen valid entries.
 
-    x̄ is the mean of each entry over all valid frames of all windows, so differences between entries explain nothing;
+    x are the targets, and x̄ is the mean of each entry over all valid frames of all windows, so differences between entries explain nothing;
     cells of different sessions are different entries where windows are padded.
 
     Parameters
@@ -84,7 +84,7 @@ class Errors:
 
     def add(self, filled: Filled, mean: np.ndarray, hidden_mean: np.ndarray) -> None:
         """Add a batch: `mean` predicted with nothing hidden, `hidden_mean` with hidden frames."""
-        x, valid = filled.batch.x.numpy(), filled.batch.valid.numpy()
+        x, valid = filled.batch.target.numpy(), filled.batch.valid.numpy()
         wanted = valid & filled.hidden.reshape(*filled.hidden.shape, *[1] * (x.ndim - 2))
         sessions = filled.batch.session.tolist() if self.padded else [0]
         level = np.stack([self.means[session] for session in sessions])[:, None]
@@ -131,7 +131,9 @@ def _means(windows: Windows) -> dict[int, np.ndarray]:
     """Return the mean of every entry; of every session, where sessions have cells of their own."""
     sessions = np.zeros(len(windows), dtype=int) if windows.padded is None else model_sessions(windows)
     return {
-        int(session): moments(prepare_chunks(windows.take(np.flatnonzero(sessions == session))))[1].astype(np.float32)
+        int(session): moments(prepare_chunks(windows.targets.take(np.flatnonzero(sessions == session))))[1].astype(
+            np.float32
+        )
         for session in np.unique(sessions)
     }
 

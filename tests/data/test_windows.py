@@ -268,3 +268,35 @@ def test_windows_on_disk_are_read_when_asked_for(tmp_path, monkeypatch):
 def test_nonsense_is_refused(config):
     with pytest.raises(ValidationError):
         WindowConfig(**config)
+
+
+def test_a_target_is_another_variable_of_the_same_windows():
+    source = recording()
+    clean = Recording.from_arrays({"dff": source["dff"].values, "clean": source["dff"].values + 0.5}, rate_hz=RATE)
+    windows = cut(clean, target="clean")
+    values, _ = windows.values()
+    wanted, known = windows.targets.values()
+    np.testing.assert_array_equal(wanted, values + 0.5)
+    assert known.all()
+    np.testing.assert_array_equal(windows.take(np.array([3])).targets.values()[0], wanted[[3]])
+
+
+def test_irregular_frames_keep_their_times_and_end_with_the_next_event():
+    own = np.sort(RNG.uniform(0, 1, (4, 6)), axis=1)
+    own[:, 0] = 0.0
+    time = (own + 3 * np.arange(4)[:, None]).ravel()
+    stimulus = {"start": 3.0 * np.arange(4), "stop": 3.0 * np.arange(4) + 1}
+    values = np.arange(24, dtype=np.float32)[:, None]
+    source = Recording.from_arrays({"dff": values}, time=time, stimulus=stimulus)
+    windows = cut(source, duration=1.0, align="events", irregular=True)
+    assert len(windows) == 4
+    np.testing.assert_allclose(windows.clock(), own)
+    np.testing.assert_array_equal(windows.values()[0][..., 0], np.arange(24).reshape(4, 6))
+    fewer = cut(source, duration=0.6, align="events", irregular=True)
+    assert fewer.frames == (own < 0.6).sum(1).min()
+    np.testing.assert_allclose(fewer.clock(), own[:, : fewer.frames])
+
+
+def test_irregular_frames_need_events():
+    with pytest.raises(ValidationError, match="begin at events"):
+        WindowConfig(irregular=True)

@@ -7,7 +7,8 @@ import xarray as xr
 import yaml
 
 from neurodyn.data.recording import Recording
-from neurodyn.data.windows import PARTS, WindowConfig, Windows
+from neurodyn.data.splits import PARTS
+from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.simulate import SIMULATORS
 
 TRIALS = {"conditions": 6, "repeats": 5, "train_repeats": 3, "held_out": 4, "held_out_repeats": 2}

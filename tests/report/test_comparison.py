@@ -130,9 +130,9 @@ def test_the_page_has_the_comparison_before_the_runs(folders, tmp_path):
 
 @pytest.mark.parametrize("name", sorted(list_presets("published")))
 def test_every_packaged_table_is_readable_and_names_only_its_own(name):
-    from neurodyn.report.comparison import _published
+    from neurodyn.report.comparison import read_published
 
-    table = _published(name)
+    table = read_published(name)
     assert isinstance(table, Published)
     assert set(table.values) <= set(table.datasets)
     assert {model for models in table.values.values() for model in models} <= set(table.models)

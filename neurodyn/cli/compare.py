@@ -1,0 +1,39 @@
+"""`neurodyn compare`: tables of scores side by side, tested unit by unit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from neurodyn.cli.common import Out
+from neurodyn.cli.console import Common, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    command(app, "compare")(compare)
+
+
+def compare(
+    common: Common,
+    sources: Annotated[list[Path], typer.Argument(help="Tables of scores (CSV), or folders with one.")],
+    against: Annotated[
+        str | None,
+        typer.Option("--against", help="Model the others are tested against (default: the first).", show_default=False),
+    ] = None,
+    published: Annotated[
+        str | None,
+        typer.Option("--published", help="Published figures to set beside: a name or a YAML.", show_default=False),
+    ] = None,
+    output: Out = None,
+) -> None:
+    """Put models of the same targets into one table with intervals and paired tests, and one figure each."""
+    from neurodyn.report.compare import compare as write_comparison
+
+    folder = output or Path("comparison")
+    if common.dry_run:
+        common.plan([f"{', '.join(map(str, sources))} -> {folder / 'comparison.html'}"])
+        return
+    common.product(write_comparison(sources, folder, against, published))

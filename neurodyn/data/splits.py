@@ -1,0 +1,101 @@
+"""Which windows train, validate and test: by trial, condition, column, contiguous blocks, or at random."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from neurodyn.core.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from neurodyn.data.windows import WindowConfig, Windows
+
+PARTS = ("train", "valid", "test")
+
+
+def _bounds(fractions: tuple[float, float, float], count: int) -> list[int]:
+    return [0, *(int(round(x * count)) for x in np.cumsum(fractions)[:2]), count]
+
+
+def _assign(groups: np.ndarray, config: WindowConfig) -> np.ndarray:
+    """Deal whole groups to the three parts at random; -1 stays outside."""
+    names = np.unique(groups[groups >= 0])
+    order = np.random.default_rng(config.seed).permutation(names)
+    part = np.full(groups.shape, -1)
+    bounds = _bounds(config.fractions, names.size)
+    for k in range(3):
+        part[np.isin(groups, order[bounds[k] : bounds[k + 1]])] = k
+    return part
+
+
+def _by_trial(windows: Windows) -> np.ndarray:
+    stride = int(windows.trial.max()) + 1
+    return _assign(np.where(windows.trial < 0, -1, windows.session * stride + windows.trial), windows.config)
+
+
+def _in_trials(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Return the windows that lie in a trial, and the condition column of each."""
+    if windows.config.condition is None:
+        raise ConfigError(
+            f"split: {windows.config.split} needs a column.", "Found none.", "--set windows.condition=COLUMN"
+        )
+    inside = np.flatnonzero(windows.trial >= 0)
+    return inside, windows.take(inside).column(windows.config.condition)
+
+
+def _by_condition(windows: Windows) -> np.ndarray:
+    inside, values = _in_trials(windows)
+    groups = np.full(len(windows), -1)
+    groups[inside] = np.unique(values, return_inverse=True)[1]
+    return _assign(groups, windows.config)
+
+
+def _by_column(windows: Windows) -> np.ndarray:
+    inside, values = _in_trials(windows)
+    named = np.array([str(value) for value in values])  # a store gives strings back in several types
+    strange = sorted(set(named) - set(PARTS))
+    if strange:
+        raise DataError(
+            f"Column '{windows.config.condition}' does not name parts.",
+            f"Found {', '.join(strange[:5])}{', …' if len(strange) > 5 else ''}; expected {', '.join(PARTS)}.",
+            "Mend the column, or split by its values: --set windows.split=condition",
+        )
+    part = np.full(len(windows), -1)
+    for k, name in enumerate(PARTS):
+        part[inside[named == name]] = k
+    return part
+
+
+def _random(windows: Windows) -> np.ndarray:
+    return _assign(np.arange(len(windows)), windows.config)
+
+
+def _blocked(windows: Windows) -> np.ndarray:
+    """Cut each session's time into contiguous blocks, train, valid, test in turn, a guard gap between them."""
+    config, rate = windows.config, windows.rate_hz
+    gap = config.duration if config.gap is None else config.gap
+    shares = np.cumsum([0.0, *np.tile(np.divide(config.fractions, config.blocks), config.blocks)])
+    part = np.full(len(windows), -1)
+    for index, recording in enumerate(windows.recordings):
+        mine = windows.session == index
+        first = windows.start[mine]
+        last = first + (windows.frames - 1) / rate
+        begin, end = recording.time[0], recording.time[-1] + 1 / rate
+        edges = begin + (end - begin) * shares
+        owner = np.full(first.size, -1)
+        for k, (low, high) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+            low += gap / 2 if low > begin else 0
+            high -= gap / 2 if high < end - 1e-9 else 0
+            owner[(first >= low - 1e-9) & (last < high - 1e-9)] = k % len(PARTS)
+        part[mine] = owner
+    return part
+
+
+SPLITS = {
+    "blocked": _blocked,
+    "trial": _by_trial,
+    "condition": _by_condition,
+    "column": _by_column,
+    "random": _random,
+}

@@ -1,0 +1,100 @@
+"""Score what models say between the frames against what is known to be true there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from pydantic import Field
+
+from neurodyn.core.config import Params
+from neurodyn.core.errors import DataError
+from neurodyn.data.scores import Score
+from neurodyn.decode.inferred import Inferred, open_inferred
+from neurodyn.decode.latent_scores import write_evaluation
+from neurodyn.metrics.interpolation import interpolation_errors, roughness
+
+SAME_TIME = 1e-6
+
+
+class InterpolationScoreConfig(Params):
+    """How interpolation is scored."""
+
+    bootstraps: int = Field(default=1000, ge=100, description="resamples of trials for the intervals")
+    seed: int = Field(default=0, ge=0, description="seed of the resamples")
+
+
+def score_interpolation(paths: Sequence[Path], out: Path, config: InterpolationScoreConfig) -> Path:
+    """Compare what models predict between the frames with what is true there, trial by trial, and write one table.
+
+    Over the queried times of a trial that are no frame's: `l2_error`, the mean length of the error vector; `mse`, the
+    mean squared error per entry; `relative_l2_error`, length of the whole error over that of the truth. Over all queried
+    times: `roughness`, the mean length of the second divided difference. All in units of the truth's `scale` (and, for
+    the roughness, per s²). Further estimates in the group truth, such as `oracle`, are scored beside the models.
+
+    Parameters
+    ----------
+    paths
+        Run folders whose prediction was made with `--at truth`.
+    out
+        Folder for scores.csv (one row per trial, and their mean with fold "all") and evaluate.json.
+
+    Raises
+    ------
+    DataError
+        If a source has no such prediction, or its recording no `dense` truth.
+    """
+    sources = open_inferred(paths)
+    first = {one.recording.session: one for one in reversed(sources)}
+    scores = []
+    for one in sources:
+        estimates = {one.model: _given(one)}
+        if one is first[one.recording.session]:
+            estimates |= _references(one)
+        scores += [score for name, values in estimates.items() for score in _scores(one, name, values, config)]
+    return write_evaluation(out, "interpolation", sources, scores, config)
+
+
+def _given(one: Inferred) -> np.ndarray:
+    """Return what a model predicted at the times of the truth, shape (window, query, *space)."""
+    truth, given = _truth(one), one.given("at")
+    if "dense" not in truth or given is None or one.prediction is None:
+        raise DataError(
+            f"{one.path} cannot be compared with truth between its frames.",
+            f"Found truth/dense: {'dense' in truth}; prediction between frames: {given is not None}.",
+            f"Make it: neurodyn infer {one.path} --at truth",
+        )
+    if not np.array_equal(one.prediction["query"].values, truth["query"].values):
+        raise DataError(
+            f"{one.path} was asked at other times than truth is known for.",
+            f"Found {one.prediction.sizes['query']} times, expected {truth.sizes['query']}.",
+            f"Make it again: neurodyn infer {one.path} --at truth",
+        )
+    return given
+
+
+def _references(one: Inferred) -> dict[str, np.ndarray]:
+    """Return further estimates that the recording itself holds."""
+    truth = _truth(one)
+    like = [str(name) for name in truth if truth[name].dims == truth["dense"].dims and name != "dense"]
+    return {name: truth[name].values[one.windows.trial] for name in like}
+
+
+def _scores(one: Inferred, model: str, values: np.ndarray, config: InterpolationScoreConfig) -> Iterator[Score]:
+    truth, trial = _truth(one)["dense"], one.windows.trial
+    scale, times = float(truth.attrs.get("scale", 1.0)), truth["query"].values
+    apart = np.abs(times[None, :, None] - one.windows.clock()[:, None, :]) > SAME_TIME
+    metrics = interpolation_errors(values / scale, truth.values[trial] / scale, np.asarray(apart.all(2)))
+    metrics["roughness"] = roughness(values / scale, times)
+    for part in one.scored:
+        for metric, found in metrics.items():
+            for score in one.means(part, "interpolation", metric, found, config.bootstraps, config.seed):
+                yield replace(score, model=model)
+
+
+def _truth(one: Inferred) -> xr.Dataset:
+    found = one.recording.table("truth")
+    return xr.Dataset() if found is None else found

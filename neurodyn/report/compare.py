@@ -1,0 +1,283 @@
+"""`compare`: several tables of scores of the same targets, side by side, tested unit by unit."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+from scipy.stats import false_discovery_control, wilcoxon
+
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.registry import unknown
+from neurodyn.data.scores import Score, read_scores
+from neurodyn.metrics.intervals import bootstrap_interval
+from neurodyn.report.blocks import Block, Part, Section, Table, interval, number
+from neurodyn.report.comparison import Published, read_published
+from neurodyn.report.page import write_page
+from neurodyn.report.style import BLACK, BLUE, GREY, draw
+
+TABLES = ("scores.csv", "reconstruction.csv")
+SMALLER_IS_BETTER = ("error", "mse", "mae", "roughness")
+SHOWN_UNITS = 400
+Unit = tuple[str, str]
+Question = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model on one target.
+
+    Parameters
+    ----------
+    name
+        The model, with features and decoder where they differ.
+    units
+        (session, fold or seed) -> value, averaged over the seeds of one session and fold.
+    seeds
+        Seeds behind them.
+    """
+
+    name: str
+    units: Mapping[Unit, float]
+    seeds: int
+
+    @property
+    def mean(self) -> float:
+        """Mean over units."""
+        return float(np.mean(list(self.units.values())))
+
+
+@dataclass
+class Paired:
+    """One row against the reference, over the units they share.
+
+    Parameters
+    ----------
+    difference, low, high
+        Mean of row minus reference, and its 95 % interval by bootstrap over units.
+    better
+        Share of units in which the row is better.
+    p
+        Wilcoxon's signed-rank test, two-sided; NaN where all differences are zero or there is one unit.
+    adjusted
+        The same, corrected for the number of rows (Benjamini & Yekutieli 2001).
+    count
+        Shared units.
+    """
+
+    difference: float
+    low: float
+    high: float
+    better: float
+    p: float
+    count: int
+    adjusted: float = field(default=float("nan"))
+
+
+def compare(paths: Sequence[Path], out: Path, against: str | None = None, published: str | None = None) -> Path:
+    """Write comparison.csv and comparison.html: every model on every target, with intervals and paired tests.
+
+    Units are the folds of the tables (trials, windows, folds of cross-validation) or, where a table has none, seeds.
+    Values of one session and fold are averaged over seeds before anything is tested.
+
+    Parameters
+    ----------
+    paths
+        Tables of scores, or folders with scores.csv or reconstruction.csv.
+    out
+        Folder to write.
+    against
+        Model that the others are tested against (default: that of the published figures, or the first).
+    published
+        Name or path of a YAML of published figures.
+
+    Returns
+    -------
+    pathlib.Path
+        comparison.html.
+    """
+    figures = read_published(published) if published else None
+    questions = _questions([score for path in paths for score in read_scores(_table(path))])
+    _check(questions, against)
+    reference = against or (figures.against if figures else None)
+    answers = {question: (rows, _tests(rows, reference, question[2])) for question, rows in questions.items()}
+    with locked(out / "comparison.csv"):
+        clear_partials(out / "comparison.csv")
+        _write(out / "comparison.csv", answers)
+    return write_page([_part(answers, figures)], out / "comparison.html")
+
+
+def _table(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = [path / name for name in TABLES if (path / name).is_file()]
+    if not found:
+        raise DataError(
+            f"{path} has no table of scores.",
+            f"Expected a CSV, or a folder with {' or '.join(TABLES)}.",
+            f"Make one: neurodyn evaluate {path} or neurodyn decode {path}",
+        )
+    return found[0]
+
+
+def _check(questions: Mapping[Question, Sequence[Row]], against: str | None) -> None:
+    names = list(dict.fromkeys(row.name for rows in questions.values() for row in rows))
+    if len(names) < 2:
+        raise ConfigError(
+            "There is nothing to compare.", f"Found one model: {', '.join(names) or 'none'}.", "Give tables of several."
+        )
+    if against is not None and against not in names:
+        raise unknown("model", against, names)
+
+
+def _questions(scores: Sequence[Score]) -> dict[Question, list[Row]]:
+    """Group scores by (split and part, target, metric), then by model; nothing that is the same for all is named."""
+    varied = [name for name in ("features", "decoder") if len({getattr(s, name) for s in scores}) > 1]
+    found: dict[Question, dict[str, dict[Unit, dict[int, float]]]] = {}
+    folded = {(s.split, s.target, s.metric) for s in scores if s.fold != "all"}
+    for s in scores:
+        question = (s.split, s.target, s.metric)
+        if question in folded and s.fold == "all":
+            continue
+        name = " · ".join(filter(None, [s.model, *(getattr(s, part) for part in varied)]))
+        unit = (s.session, s.fold if question in folded else str(s.seed))
+        found.setdefault(question, {}).setdefault(name, {}).setdefault(unit, {})[s.seed] = s.value
+    return {question: [_row(name, units) for name, units in rows.items()] for question, rows in found.items()}
+
+
+def _row(name: str, units: Mapping[Unit, Mapping[int, float]]) -> Row:
+    seeds = {(session, seed) for (session, _), values in units.items() for seed in values}
+    return Row(name, {unit: float(np.mean(list(values.values()))) for unit, values in units.items()}, len(seeds))
+
+
+def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, Paired]:
+    """Test every row against the reference."""
+    named = [row for row in rows if row.name == against]
+    reference = named[0] if named else rows[0]
+    sign = -1 if metric.endswith(SMALLER_IS_BETTER) else 1
+    found = {}
+    for row in rows:
+        shared = sorted(set(row.units) & set(reference.units))
+        if row is not reference and shared:
+            found[row.name] = _paired(np.array([row.units[u] - reference.units[u] for u in shared]), sign)
+    valid = [test for test in found.values() if test.p == test.p]
+    if valid:
+        adjusted = false_discovery_control([test.p for test in valid], method="by")
+        for test, p in zip(valid, adjusted, strict=True):
+            test.adjusted = float(p)
+    return found
+
+
+def _paired(difference: np.ndarray, sign: int) -> Paired:
+    low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size)
+    tested = difference.size > 1 and difference.any()
+    p = float(wilcoxon(difference)[1]) if tested else float("nan")
+    return Paired(float(difference.mean()), low, high, float((sign * difference > 0).mean()), p, difference.size)
+
+
+def _write(path: Path, answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]]) -> None:
+    header = ["split", "target", "metric", "model", "mean", "ci_low", "ci_high", "units", "seeds"]
+    header += ["difference", "difference_low", "difference_high", "share_better", "p", "p_adjusted"]
+    with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(header)
+        for question, (rows, tests) in answers.items():
+            for row in rows:
+                low, high = _interval(row)
+                cells = [*question, row.name, row.mean, low, high, len(row.units), row.seeds]
+                test = tests.get(row.name)
+                more = [test.difference, test.low, test.high, test.better, test.p, test.adjusted] if test else [""] * 6
+                writer.writerow([*cells, *more])
+
+
+def _interval(row: Row) -> tuple[float, float]:
+    values = np.array(list(row.units.values()))
+    return bootstrap_interval(lambda index: float(values[index].mean()), values.size)
+
+
+def _part(answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]], published: Published | None) -> Part:
+    sections = []
+    for (split, target, metric), (rows, tests) in answers.items():
+        blocks: list[Block] = [_page_table(target, metric, rows, tests, published), _figure(metric, target, rows)]
+        sections.append(Section(f"{target}, {metric.replace('_', ' ')}, {split}", blocks))
+    return Part(
+        title="Models side by side",
+        subtitle="Paired over units",
+        summary=[_sentence(*question, rows) for question, (rows, _) in answers.items()],
+        sections=sections,
+        references=[published.source] if published else [],
+    )
+
+
+def _sentence(split: str, target: str, metric: str, rows: Sequence[Row]) -> str:
+    smaller = metric.endswith(SMALLER_IS_BETTER)
+    best = sorted(rows, key=lambda row: row.mean if smaller else -row.mean)[:3]
+    return (
+        f"{target}, {metric.replace('_', ' ')} ({split}): best {', '.join(f'{r.name} {_short(r.mean)}' for r in best)}."
+    )
+
+
+def _page_table(
+    target: str, metric: str, rows: Sequence[Row], tests: Mapping[str, Paired], published: Published | None
+) -> Table:
+    reference = next(row.name for row in rows if row.name not in tests)
+    figures = published.values.get(target, {}) if published else {}
+    cells = []
+    for row in rows:
+        test, figure = tests.get(row.name), figures.get(row.name, {}).get(metric)
+        compared = ["", "", "", ""]
+        if test is not None:
+            compared = [_short(test.difference), _between(test.low, test.high), f"{test.better:.0%}", _p(test.adjusted)]
+        there = "–" if figure is None else f"{_short(figure[0])} ± {_short(figure[1])}"
+        mean = [_short(row.mean), _between(*_interval(row)), str(len(row.units)), str(row.seeds)]
+        cells.append([row.name, *mean, *compared, *([there] if published else [])])
+    header = ["Model", "Mean", "95 % interval", "Units", "Runs", f"Minus {reference}", "95 % interval", "Better", "p"]
+    caption = (
+        "Mean over units, intervals by bootstrap over them; difference to the reference over shared units, share of units "
+        "better than it, and Wilcoxon's signed-rank test, corrected for the number of rows (Benjamini & Yekutieli)."
+    )
+    header += ["Published"] if published else []
+    return Table(caption, header, cells, frozenset(range(1, len(header))))
+
+
+def _figure(metric: str, target: str, rows: Sequence[Row]) -> Block:
+    rng = np.random.default_rng(0)
+
+    def paint(canvas: Canvas) -> None:
+        axes = canvas.subplots()
+        for y, row in enumerate(rows):
+            values = np.array(list(row.units.values()))
+            shown = rng.permutation(values)[:SHOWN_UNITS]
+            axes.plot(shown, y + rng.uniform(-0.25, 0.25, shown.size), "o", color=GREY, ms=1.6, alpha=0.35, mew=0)
+            low, high = _interval(row)
+            axes.plot([low, high], [y, y], color=BLUE, lw=2.4)
+            axes.plot(row.mean, y, "|", color=BLACK, ms=10, mew=1.4)
+        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel(f"{metric.replace('_', ' ')} of {target}")
+        values = np.concatenate([list(row.units.values()) for row in rows])
+        if (values > 0).all() and values.max() > 30 * np.median(values):
+            axes.set_xscale("log")
+
+    caption = "Grey: units; blue: 95 % interval of the mean; black: mean."
+    return draw(paint, height=0.6 + 0.26 * len(rows), alt=f"{metric} of every model", caption=caption)
+
+
+def _short(value: float) -> str:
+    """Three significant digits, or three decimals where that says more."""
+    if value != value:
+        return "–"
+    return number(value) if abs(value) >= 0.1 or value == 0 else f"{value:.3g}".replace("-", "−")
+
+
+def _between(low: float, high: float) -> str:
+    return interval(low, high) if max(abs(low), abs(high)) >= 0.1 or low != low else f"[{_short(low)}, {_short(high)}]"
+
+
+def _p(value: float) -> str:
+    return "–" if value != value else "< 0.001" if value < 0.001 else number(value)

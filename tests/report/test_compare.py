@@ -1,0 +1,87 @@
+"""Models side by side: means over units, paired tests as scipy has them, and what cannot be compared."""
+
+import csv
+
+import numpy as np
+import pytest
+from scipy.stats import wilcoxon
+
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.scores import Score, write_scores
+from neurodyn.report.compare import compare
+
+NAN = float("nan")
+RNG = np.random.default_rng(0)
+CURVES = 40
+TRUTH = RNG.gamma(2.0, 0.02, CURVES)
+ERRORS = {
+    name: TRUTH + shift + 0.005 * RNG.standard_normal((2, CURVES)) for name, shift in (("one", 0.0), ("two", 0.01))
+}
+
+
+def row(model, seed, fold, value, metric="l2_error", session="s"):
+    return Score(
+        session=session, model=model, seed=seed, split="column:test", target="interpolation", metric=metric, fold=fold,
+        value=value, ci_low=NAN, ci_high=NAN, null_mean=NAN, p=NAN, n=1, unit="trials",
+    )  # fmt: skip
+
+
+def table(folder, model, metric="l2_error"):
+    rows = []
+    for seed, values in enumerate(ERRORS[model]):
+        rows += [row(model, seed, str(k), value, metric) for k, value in enumerate(values)]
+        rows.append(row(model, seed, "all", values.mean(), metric))
+    folder.mkdir(parents=True)
+    return write_scores(folder / "scores.csv", rows).parent
+
+
+def answers(folder):
+    with (folder / "comparison.csv").open(newline="") as handle:
+        return {row["model"]: row for row in csv.DictReader(handle)}
+
+
+def test_units_are_averaged_over_seeds_and_tested_in_pairs(tmp_path):
+    folders = [table(tmp_path / name, name) for name in ERRORS]
+    page = compare(folders, tmp_path / "out", against="one")
+    found = answers(tmp_path / "out")
+    one, two = (ERRORS[name].mean(0) for name in ("one", "two"))
+    assert float(found["two"]["mean"]) == pytest.approx(two.mean())
+    assert (found["two"]["units"], found["two"]["seeds"]) == (str(CURVES), "2")
+    assert float(found["two"]["difference"]) == pytest.approx((two - one).mean())
+    assert float(found["two"]["p"]) == pytest.approx(wilcoxon(two - one).pvalue)
+    assert float(found["two"]["share_better"]) == pytest.approx((two < one).mean())
+    assert float(found["two"]["difference_low"]) < (two - one).mean() < float(found["two"]["difference_high"])
+    assert found["one"]["p"] == ""
+    assert "best one" in page.read_text()
+
+
+def test_more_is_better_where_the_metric_is_no_error(tmp_path):
+    folders = [table(tmp_path / name, name, metric="r2") for name in ERRORS]
+    compare(folders, tmp_path / "out", against="one")
+    one, two = (ERRORS[name].mean(0) for name in ("one", "two"))
+    assert float(answers(tmp_path / "out")["two"]["share_better"]) == pytest.approx((two > one).mean())
+
+
+def test_tables_without_folds_are_paired_by_seed(tmp_path):
+    rows = [row(name, seed, "all", value) for name in ERRORS for seed, value in enumerate(ERRORS[name].mean(1))]
+    compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
+    assert answers(tmp_path / "out")["two"]["units"] == "2"
+
+
+def test_many_tests_are_corrected(tmp_path):
+    rows = [row(f"m{m}", 0, str(k), TRUTH[k] + 0.002 * RNG.standard_normal()) for m in range(6) for k in range(CURVES)]
+    compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
+    found = [r for r in answers(tmp_path / "out").values() if r["p"]]
+    assert len(found) == 5
+    assert all(float(r["p_adjusted"]) > float(r["p"]) for r in found)
+
+
+def test_what_cannot_be_compared_is_named(tmp_path):
+    alone = table(tmp_path / "one", "one")
+    with pytest.raises(ConfigError, match="nothing to compare"):
+        compare([alone], tmp_path / "out")
+    with pytest.raises(ConfigError, match="thre"):
+        compare([alone, table(tmp_path / "two", "two")], tmp_path / "out", against="thre")
+    with pytest.raises(DataError, match="no table of scores"):
+        compare([tmp_path], tmp_path / "out")
+    assert not (tmp_path / "out" / "comparison.html").exists()
