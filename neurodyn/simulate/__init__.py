@@ -7,7 +7,10 @@ SIMULATORS = Registry(
     {
         "chaotic_rnn": "neurodyn.simulate.chaotic_rnn:ChaoticRNN",
         "lorenz": "neurodyn.simulate.lorenz:Lorenz",
+        "moving_texture": "neurodyn.simulate.moving_texture:MovingTexture",
+        "navier_stokes": "neurodyn.simulate.navier_stokes:NavierStokes",
         "rotations": "neurodyn.simulate.rotations:Rotations",
+        "spirals": "neurodyn.simulate.spirals:Spirals",
         "two_photon": "neurodyn.simulate.two_photon:TwoPhoton",
         "widefield": "neurodyn.simulate.widefield:Widefield",
     },

@@ -97,6 +97,24 @@ def plan_trials(p: TrialParams, rng: np.random.Generator) -> Trials:
     return Trials(condition[order], repeat[order], part[order])
 
 
+def trial_times(within: np.ndarray, period: float) -> np.ndarray:
+    """Lay trials along one time axis.
+
+    Parameters
+    ----------
+    within
+        Frame times, s from the trial's start, shape (trial, time).
+    period
+        Time from the start of one trial to that of the next, s.
+
+    Returns
+    -------
+    numpy.ndarray
+        Frame times, s, shape (trial, time).
+    """
+    return np.arange(len(within))[:, None] * period + within
+
+
 def hill(c: np.ndarray, gamma: float, exponent: float) -> np.ndarray:
     """Return the fluorescence of a dye that binds calcium cooperatively, d = c^n / (1 + gamma c^n).
 
@@ -135,7 +153,8 @@ def trial_recording(
     """
     order_rng, spike_rng, noise_rng = rng.spawn(3)
     trials = plan_trials(p, order_rng)
-    time = np.arange(trials.condition.size)[:, None] * (p.bins / p.rate_hz + p.gap) + np.arange(p.bins) / p.rate_hz
+    within = np.broadcast_to(np.arange(p.bins) / p.rate_hz, (trials.condition.size, p.bins))
+    time = trial_times(within, p.bins / p.rate_hz + p.gap)
     rates = courses.rates[trials.condition].astype(np.float32)
     spikes = spike_rng.poisson(rates / p.rate_hz).astype(np.uint16)
     concentration = np.moveaxis(calcium(np.moveaxis(spikes, 1, 0), p.rate_hz, 0.0, p.decay), 0, 1)
