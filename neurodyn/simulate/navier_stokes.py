@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from scipy.fft import irfft2, rfft2
 
 from neurodyn.core.errors import WorkError
 from neurodyn.data.recording import Recording
@@ -121,11 +120,11 @@ class Torus:
 
     def forward(self, field: np.ndarray) -> np.ndarray:
         """Return the kept part of a field's spectrum, shape (..., size, size // 2 + 1)."""
-        return rfft2(field) * self.kept
+        return np.fft.rfft2(field) * self.kept
 
     def backward(self, spectrum: np.ndarray) -> np.ndarray:
         """Return the field of a spectrum, shape (..., size, size)."""
-        return irfft2(spectrum, s=(self.size, self.size))
+        return np.fft.irfft2(spectrum, s=(self.size, self.size))
 
     def velocity(self, vorticity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the spectra of the velocity along y and x, from u = (∂ψ/∂y, -∂ψ/∂x), -∆ψ = w.
@@ -192,7 +191,7 @@ def _record(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the vorticity at two sets of ticks, each float32, shape (flow, tick, y, x)."""
     start = random_vorticity(p.trials, p.size, p.spread, rng)
-    kept = {int(tick): np.empty(0) for tick in (*seen, *asked)}
+    kept: dict[int, np.ndarray] = {int(tick): np.empty(0) for tick in (*seen, *asked)}
     states = flow(start, p.viscosity, stirring(p.size, p.forcing), p.interval / p.substeps)
     with np.errstate(over="ignore", invalid="ignore"):  # an unstable flow is reported below
         for tick, state in zip(range(seen[-1] + 1), states, strict=False):
