@@ -9,11 +9,14 @@ from typing import Self
 
 import numpy as np
 from pydantic import Field, model_validator
+from scipy.fft import irfft2, rfft2
 
 from neurodyn.core.errors import WorkError
 from neurodyn.data.recording import Recording
 from neurodyn.simulate.base import Simulator
 from neurodyn.simulate.sequences import SequenceParams, dense_truth, sequence_recording
+
+CACHED = 2**15  # pixels of flows that are followed together, so that they stay in the processor's cache
 
 
 class NavierStokesParams(SequenceParams):
@@ -120,11 +123,11 @@ class Torus:
 
     def forward(self, field: np.ndarray) -> np.ndarray:
         """Return the kept part of a field's spectrum, shape (..., size, size // 2 + 1)."""
-        return np.fft.rfft2(field) * self.kept
+        return np.asarray(rfft2(field)) * self.kept
 
     def backward(self, spectrum: np.ndarray) -> np.ndarray:
         """Return the field of a spectrum, shape (..., size, size)."""
-        return np.fft.irfft2(spectrum, s=(self.size, self.size))
+        return np.asarray(irfft2(spectrum, s=(self.size, self.size)))
 
     def velocity(self, vorticity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the spectra of the velocity along y and x, from u = (∂ψ/∂y, -∂ψ/∂x), -∆ψ = w.
@@ -147,7 +150,7 @@ class Torus:
 
 
 def flow(start: np.ndarray, viscosity: float, forcing: np.ndarray, step: float) -> Iterator[np.ndarray]:
-    """Yield the vorticity at 0, step, 2 step and so on, without end.
+    """Yield the spectrum of the vorticity at 0, step, 2 step and so on, without end.
 
     Crank-Nicolson for diffusion, second-order Adams-Bashforth for advection (Euler in the first step).
 
@@ -167,7 +170,7 @@ def flow(start: np.ndarray, viscosity: float, forcing: np.ndarray, step: float) 
     half = (viscosity * step / 2) * torus.laplacian
     before = torus.advection(spectrum)
     while True:
-        yield torus.backward(spectrum)
+        yield spectrum
         now = torus.advection(spectrum)
         spectrum = ((1 - half) * spectrum + step * (1.5 * now - 0.5 * before + force)) / (1 + half)
         before = now
@@ -191,17 +194,27 @@ def _record(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the vorticity at two sets of ticks, each float32, shape (flow, tick, y, x)."""
     start = random_vorticity(p.trials, p.size, p.spread, rng)
-    kept: dict[int, np.ndarray] = {int(tick): np.empty(0) for tick in (*seen, *asked)}
-    states = flow(start, p.viscosity, stirring(p.size, p.forcing), p.interval / p.substeps)
-    with np.errstate(over="ignore", invalid="ignore"):  # an unstable flow is reported below
-        for tick, state in zip(range(seen[-1] + 1), states, strict=False):
-            if tick in kept:
-                kept[tick] = state.astype(np.float32)
-    if not np.isfinite(kept[int(seen[-1])]).all():
+    ticks = np.sort(np.concatenate([seen, asked]))
+    course = np.empty((p.trials, ticks.size, p.size, p.size), np.float32)
+    together = max(1, CACHED // p.size**2)
+    for begin in range(0, p.trials, together):
+        some = slice(begin, begin + together)
+        _follow(p, start[some], ticks, course[some])
+    if not np.isfinite(course).all():
         raise WorkError(
             "A simulated flow became unstable.",
             f"Steps of {p.interval / p.substeps:g} s are too long for pixels of 1/{p.size} of the side.",
             f"Shorten them: --set step={p.step / 2:g}",
         )
-    seen_states, asked_states = (np.stack([kept[int(tick)] for tick in ticks], axis=1) for ticks in (seen, asked))
-    return seen_states, asked_states
+    return course[:, np.isin(ticks, seen)], course[:, np.isin(ticks, asked)]
+
+
+def _follow(p: NavierStokesParams, start: np.ndarray, ticks: np.ndarray, course: np.ndarray) -> None:
+    """Write the vorticity of some flows at the ticks to `course`, shape (flow, tick, y, x)."""
+    torus = Torus(p.size)
+    columns = {int(tick): column for column, tick in enumerate(ticks)}
+    spectra = flow(start, p.viscosity, stirring(p.size, p.forcing), p.interval / p.substeps)
+    with np.errstate(over="ignore", invalid="ignore"):  # an unstable flow is reported by the caller
+        for tick, spectrum in zip(range(ticks[-1] + 1), spectra, strict=False):
+            if tick in columns:
+                course[:, columns[tick]] = torus.backward(spectrum)

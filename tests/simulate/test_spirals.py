@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from scipy.integrate import trapezoid
 from scipy.interpolate import CubicSpline
 
 from neurodyn.core.errors import DataError
@@ -41,7 +42,7 @@ def right_side(a, b, y, t):
     second = -np.sin(u) * bent[:, 0] - np.cos(u) * bent[:, 1]
     for i in range(1, t.size):
         upto = slice(0, i + 1)
-        out[i] += np.trapezoid(first[i, upto], t[upto]), np.trapezoid(second[i, upto], t[upto])
+        out[i] += trapezoid(first[i, upto], t[upto]), trapezoid(second[i, upto], t[upto])
     return out
 
 
