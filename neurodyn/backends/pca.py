@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 import torch
@@ -61,11 +62,9 @@ class PCA(Backend):
         `components` + 20 directions between chunks.
         """
         flat = (chunk.reshape(-1, self.brain.shape[0])[:, self.layout.brain.ravel()] for chunk in frames)
-        fit = _by_covariance if self.mean.shape[0] <= EXACT_ENTRIES else _by_incremental_svd
-        mean, vectors = fit(flat, len(self.components))
-        sign = np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(1)])
+        mean, vectors, _ = principal_components(flat, len(self.components))
         self.mean.copy_(torch.from_numpy(mean))
-        self.components[: len(vectors)].copy_(torch.from_numpy(vectors * sign[:, None]))
+        self.components[: len(vectors)].copy_(torch.from_numpy(vectors))
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame; latents are the scores, in the data's units."""
@@ -105,6 +104,27 @@ class PCA(Backend):
         return out.unflatten(2, self.layout.space)
 
 
+def principal_components(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean, leading axes and the variance along each, in one pass, as `PCA.prepare` explains.
+
+    Parameters
+    ----------
+    chunks
+        Each of shape (frame, entry), NaN where there is no datum.
+
+    Returns
+    -------
+    tuple
+        Shapes (entry,), (component, entry) and (component,); the largest entry of every axis is positive.
+    """
+    stream = iter(chunks)
+    first = next(stream)
+    fit = _by_covariance if first.shape[1] <= EXACT_ENTRIES else _by_incremental_svd
+    mean, vectors, variance = fit(chain([first], stream), components)
+    sign = np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(1)])
+    return mean, vectors * sign[:, None], variance
+
+
 def _filled(chunk: np.ndarray, centre: np.ndarray) -> np.ndarray:
     return np.nan_to_num(chunk - centre, nan=0.0)
 
@@ -114,7 +134,7 @@ def _chunk_mean(chunk: np.ndarray) -> np.ndarray:
     return np.where(data, chunk, 0.0).sum(0, dtype=np.float64) / np.maximum(data.sum(0), 1)
 
 
-def _by_covariance(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_covariance(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count, centre, total, product = 0, np.zeros(0), np.zeros(0), np.zeros(0)
     for chunk in chunks:
         if not count:
@@ -123,11 +143,12 @@ def _by_covariance(chunks: Iterable[np.ndarray], components: int) -> tuple[np.nd
         data = _filled(chunk, centre)
         count, total, product = count + len(data), total + data.sum(0), product + data.T @ data
     mean = total / count
-    _, vectors = np.linalg.eigh(product / count - np.outer(mean, mean))
-    return centre + mean, vectors[:, ::-1][:, :components].T
+    variance, vectors = np.linalg.eigh(product / count - np.outer(mean, mean))
+    leading = slice(-1, -components - 1, -1)
+    return centre + mean, vectors[:, leading].T, variance[leading].clip(min=0)
 
 
-def _by_incremental_svd(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_incremental_svd(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     count, centre, mean, kept = 0, np.zeros(0), np.zeros(0), np.zeros((0, 0))
     for chunk in chunks:
         if not count:
@@ -139,5 +160,6 @@ def _by_incremental_svd(chunks: Iterable[np.ndarray], components: int) -> tuple[
         _, scale, vectors = np.linalg.svd(np.vstack([kept, data - new, bridge]), full_matrices=False)
         kept = scale[: components + OVERSAMPLE, None] * vectors[: components + OVERSAMPLE]
         mean, count = (count * mean + n * new) / (count + n), count + n
-    norms = np.linalg.norm(kept, axis=1, keepdims=True)
-    return centre + mean, (kept / np.where(norms > 0, norms, 1.0))[:components]
+    norms = np.linalg.norm(kept, axis=1)
+    axes = kept / np.where(norms > 0, norms, 1.0)[:, None]
+    return centre + mean, axes[:components], norms[:components] ** 2 / count

@@ -1,4 +1,4 @@
-"""Linear interpolation in time, on the device, with every sample's own times and gaps."""
+"""Linear interpolation and persistence in time, on the device, with every sample's own times and gaps."""
 
 from __future__ import annotations
 
@@ -41,6 +41,19 @@ def interpolate(
     weight = (at[..., None] - start) / torch.where(span > 0, span, 1.0)
     out = torch.where(span > 0, low + weight * (high - low), low)
     out = out.where(visible.any(1, keepdim=True), 0.0)
+    return out.reshape(*out.shape[:2], *shape[2:])
+
+
+def hold(
+    values: Float[Tensor, "batch time *entry"],
+    t: Float[Tensor, "batch time"],
+    visible: Bool[Tensor, "batch time *entry"],
+    at: Float[Tensor, "batch query"],
+) -> Float[Tensor, "batch query *entry"]:
+    """Return the last visible value at or before each time, the first one where none came before; else as `interpolate`."""
+    shape = values.shape
+    values, visible = values.reshape(*shape[:2], -1), visible.reshape(*shape[:2], -1)
+    out = values.gather(1, _neighbours(visible, t, at)[0]).where(visible.any(1, keepdim=True), 0.0)
     return out.reshape(*out.shape[:2], *shape[2:])
 
 

@@ -1,0 +1,1 @@
+"""Models that others are compared with; one file per model."""

@@ -1,0 +1,80 @@
+"""FNO-3D: a Fourier neural operator over time and space."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurodyn.backends.base import Layout
+from neurodyn.backends.baselines.settings import HidingConfig, MapConfig
+from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
+from neurodyn.nn.convolutional import pooled
+from neurodyn.nn.interpolation import interpolate
+from neurodyn.nn.spectral import FourierLayers, coordinates
+
+
+class FNO3DConfig(HidingConfig, MapConfig):
+    """Configuration of FNO-3D."""
+
+    width: int = Field(20, gt=0, description="channels")
+    layers: int = Field(4, gt=0, description="Fourier layers")
+    modes: tuple[int, int, int] = Field((4, 8, 8), description="frequencies kept in time, rows and columns")
+    padding: int = Field(2, ge=0, description="frames of zeros after the window, since it is not periodic")
+    decoder: int = Field(80, gt=0, description="hidden units of the map from channels to values")
+
+
+class FNO3D(ContinuousWindow):
+    """A Fourier neural operator over the grid of a window's frames and pixels, read out at any time.
+
+    v = P [u, t, row, column],  v ← GELU(F⁻¹ R F v + W v) layer by layer,  x̂(q) = Q(v(q), q), with v(q) interpolated
+    linearly between the frames. Only the read-out knows the times asked for, so that the grid of the transform, and with
+    it the answer at one time, does not depend on which others are asked. Latents: v(q), averaged over a grid.
+
+    Li et al. 2021, Fourier neural operator for parametric partial differential equations, ICLR.
+    """
+
+    Config = FNO3DConfig
+    citation = (
+        "Li Z. et al. (2021). Fourier neural operator for parametric partial differential equations. ICLR. "
+        "arXiv:2010.08895."
+    )
+    config: FNO3DConfig
+    places: Tensor
+
+    def __init__(self, config: FNO3DConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        grid = self.frames.shape
+        self.register_buffer("places", coordinates(*grid), persistent=False)
+        self.lift = nn.Conv3d(4, config.width, 1)
+        self.body = FourierLayers(config.width, config.layers, (layout.frames + config.padding, *grid), config.modes)
+        self.out = nn.Sequential(
+            nn.Conv3d(config.width + 1, config.decoder, 1), nn.GELU(), nn.Conv3d(config.decoder, 1, 1)
+        )
+
+    def _estimate(self, given: Given, generator: torch.Generator | None) -> Estimate:
+        features = self._between(self._features(given), given.t, given.asked)
+        batch, times, _, *grid = features.shape
+        asked = given.asked[:, None, :, None, None].expand(-1, -1, -1, *grid)
+        frames = self.out(torch.cat([features.transpose(1, 2), asked], dim=1))[:, 0]
+        latents = pooled(features.flatten(0, 1), self.config.latent_grid).unflatten(0, (batch, times))
+        return Estimate(frames, latents)
+
+    def _features(self, given: Given) -> Float[Tensor, "batch width time height width2"]:
+        values = given.values[:, None]
+        t = given.t[:, None, :, None, None].expand_as(values)
+        places = self.places[None, :, None].expand(len(values), -1, values.shape[2], -1, -1)
+        lifted = self.lift(torch.cat([values, t, places], dim=1))
+        padded = F.pad(lifted, (0, 0, 0, 0, 0, self.config.padding))
+        return self.body(padded)[:, :, : values.shape[2]]
+
+    def _between(
+        self,
+        features: Float[Tensor, "batch width time height width2"],
+        t: Float[Tensor, "batch time"],
+        asked: Float[Tensor, "batch query"],
+    ) -> Float[Tensor, "batch query width height width2"]:
+        courses = features.transpose(1, 2)
+        return interpolate(courses, t, torch.ones_like(courses, dtype=torch.bool), asked)

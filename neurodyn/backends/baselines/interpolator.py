@@ -1,0 +1,85 @@
+"""What all interpolation between visible frames shares: nothing to train."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+
+from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.baselines.settings import FrameConfig
+from neurodyn.nn.frames import Frames, mean_where
+from neurodyn.nn.masking import hide_inner_frames
+
+
+class InterpolatorConfig(FrameConfig):
+    """Configuration of interpolation."""
+
+    hide: int = Field(5, gt=0, description="most inner frames hidden in the reported hidden-frame error")
+
+
+class Interpolator(Backend):
+    """A curve in time through the visible values of every entry, each entry by itself.
+
+    An entry without any visible value in a window gets its mean over the training windows.
+    """
+
+    Config = InterpolatorConfig
+    capabilities = frozenset({"reconstruct", "continuous_time"})
+    config: InterpolatorConfig
+
+    def __init__(self, config: InterpolatorConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        self.frames = Frames(layout.brain, image=False)
+
+    def stages(self) -> tuple[str, ...]:
+        """Nothing is trained."""
+        return ()
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> None:
+        """Fit the mean, for entries that are never visible, and the unit of the errors."""
+        self.frames.fit(frames, self.config.normalise)
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        """Evaluate the curves at the frames; visible values come back as they are."""
+        return Prediction(mean=self.at(batch, batch.t))
+
+    def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
+        """Evaluate the curves; beyond the ends the outermost value holds."""
+        seen = batch.visible & batch.valid
+        return self.frames.restored(self._through(batch, seen, times))
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the squared error on hidden and on visible frames, z-scored; nothing is trained by it."""
+        seen = batch.visible & batch.valid
+        samples, time = batch.t.shape
+        if time > 2:
+            hide = hide_inner_frames(samples, time, self.config.hide, generator).to(batch.t.device)
+            seen = seen & ~hide.reshape(samples, time, *[1] * (batch.x.ndim - 2))
+        target = self.frames.standardised(batch.target, batch.valid)
+        error = (self._through(batch, seen, batch.t) - target) ** 2
+        valid, seen = self.frames.mask(batch.valid), self.frames.mask(seen)
+        return {
+            "hidden": mean_where(error, valid & ~seen),
+            "visible": mean_where(error, valid & seen),
+        }
+
+    def _through(
+        self, batch: Batch, seen: Bool[Tensor, "batch time *space"], times: Float[Tensor, "batch query"]
+    ) -> Float[Tensor, "batch query entry"]:
+        return self._curve(self.frames.standardised(batch.x, seen), batch.t, self.frames.mask(seen), times)
+
+    @abstractmethod
+    def _curve(
+        self,
+        values: Float[Tensor, "batch time entry"],
+        t: Float[Tensor, "batch time"],
+        seen: Bool[Tensor, "batch time entry"],
+        at: Float[Tensor, "batch query"],
+    ) -> Float[Tensor, "batch query entry"]:
+        """Evaluate each entry's curve through its seen values; 0 where it has none."""

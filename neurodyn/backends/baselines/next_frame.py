@@ -1,0 +1,94 @@
+"""What all predictors of the next frame share: the recursion through hidden frames."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+
+from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.baselines.settings import FrameConfig
+from neurodyn.nn.frames import Frames, mean_where
+
+
+class NextFrameConfig(FrameConfig):
+    """Configuration that all predictors of the next frame share."""
+
+    context: int | None = Field(
+        None, gt=0, description="frames seen in training before predictions feed on themselves (default: half a window)"
+    )
+
+
+class NextFrame(Backend):
+    """Predicts each frame from those before it; a hidden entry is replaced by its own prediction.
+
+    x̂ₜ₊₁ = g(sₜ),  sₜ = f(uₜ, sₜ₋₁),  uₜ = xₜ where visible, x̂ₜ elsewhere; the first frame is predicted from the state
+    before any input. Loss: mean squared error of the predictions from seen frames, `next`, plus that of the later
+    frames, which nothing but predictions precede, `recursive`.
+    """
+
+    IMAGE: ClassVar[bool] = True
+    capabilities = frozenset({"reconstruct", "latents"})
+    config: NextFrameConfig
+
+    def __init__(self, config: NextFrameConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        self.frames = Frames(layout.brain, self.IMAGE)
+
+    @property
+    def context(self) -> int:
+        """Frames seen in training."""
+        return self.config.context or max(1, self.layout.frames // 2)
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> None:
+        """Fit mean and standard deviation."""
+        self.frames.fit(frames, self.config.normalise)
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        """Predict every frame from the visible entries before it; latents are states after each frame."""
+        predicted, latents = self._unroll(batch, batch.visible & batch.valid)
+        return Prediction(mean=self.frames.restored(predicted), latents=latents)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return `next` and `recursive`, in z-scored units."""
+        early = torch.arange(batch.t.shape[1], device=batch.t.device) < self.context
+        seen = batch.visible & batch.valid & early.reshape(-1, *[1] * (batch.x.ndim - 2))
+        predicted, _ = self._unroll(batch, seen)
+        error = (predicted - self.frames.standardised(batch.target, batch.valid)) ** 2
+        valid, first = self.frames.mask(batch.valid), self.context + 1
+        return {
+            "next": mean_where(error[:, :first], valid[:, :first]),
+            "recursive": mean_where(error[:, first:], valid[:, first:]),
+        }
+
+    def _unroll(
+        self, batch: Batch, seen: Bool[Tensor, "batch time *space"]
+    ) -> tuple[Float[Tensor, "batch time *frame"], Float[Tensor, "batch time feature"]]:
+        values, known = self.frames.standardised(batch.x, seen), self.frames.mask(seen)
+        state = self._start(values[:, 0])
+        expected, _ = self._read(state)
+        predicted, latents = [], []
+        for frame, there in zip(values.unbind(1), known.unbind(1), strict=True):
+            predicted.append(expected)
+            state = self._advance(torch.where(there, frame, expected), state)
+            expected, features = self._read(state)
+            latents.append(features)
+        return torch.stack(predicted, 1), torch.stack(latents, 1)
+
+    @abstractmethod
+    def _start(self, like: Float[Tensor, "batch *frame"]) -> Any:
+        """Return the state before any frame."""
+
+    @abstractmethod
+    def _advance(self, frame: Float[Tensor, "batch *frame"], state: Any) -> Any:
+        """Take in a frame."""
+
+    @abstractmethod
+    def _read(self, state: Any) -> tuple[Float[Tensor, "batch *frame"], Float[Tensor, "batch feature"]]:
+        """Return the next frame, and the state as latents."""

@@ -1,0 +1,54 @@
+"""Configuration that several comparison models share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from neurodyn.core.config import Params
+
+
+class FrameConfig(Params):
+    """How frames are standardised."""
+
+    normalise: Literal["entry", "global"] = Field("entry", description="z-score per pixel or ROI, or over all of them")
+
+
+class HidingConfig(FrameConfig):
+    """What training hides from a model that fills in whole windows."""
+
+    hide: int = Field(5, gt=0, description="most inner frames hidden in a training window")
+    visible_weight: float = Field(1.0, ge=0, description="weight of the error on visible frames")
+    noise: float = Field(0.0, ge=0, description="noise added to the input in training, standard deviations")
+
+
+class TokenConfig(Params):
+    """A transformer over patches."""
+
+    patch: tuple[int, int] = Field((8, 8), description="height and width of a patch, pixels; traces use none")
+    width: int = Field(64, gt=0, description="features per token")
+    heads: int = Field(4, gt=0, description="attention heads; divides width")
+    feedforward: int | None = Field(None, gt=0, description="hidden units per block (default: 4 × width)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
+    band_time: float = Field(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
+    band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TokenConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        if min(self.patch) < 1:
+            raise ValueError("patch sides must be positive")
+        return self
+
+    @property
+    def bands(self) -> tuple[float, float, float]:
+        """Highest frequency of time, row and column."""
+        return self.band_time, self.band_space, self.band_space
+
+
+class MapConfig(Params):
+    """How a model whose states are images gives latents."""
+
+    latent_grid: tuple[int, int] = Field((4, 4), description="rows and columns to which latents average the states")

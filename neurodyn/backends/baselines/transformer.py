@@ -1,0 +1,180 @@
+"""The BERT-style Transformer that CST is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor
+
+from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.baselines.settings import FrameConfig, TokenConfig
+from neurodyn.backends.baselines.whole_window import check_frames, unit_time
+from neurodyn.nn.attention import isolating_mask
+from neurodyn.nn.frames import Frames, mean_where
+from neurodyn.nn.patches import Patches
+from neurodyn.nn.tokens import TokenTransformer, placed
+
+
+class TransformerConfig(TokenConfig, FrameConfig):
+    """Configuration of the Transformer."""
+
+    layers: int = Field(3, gt=0, description="transformer blocks")
+    official: bool = Field(False, description="the published network: linear positions, post-norm, two-layer head")
+    chosen: float = Field(0.3, gt=0, le=1, description="share of tokens that are guessed in training")
+    masked: float = Field(0.8, ge=0, le=1, description="share of the chosen tokens that become the constant")
+    swapped: float = Field(0.1, ge=0, le=1, description="share of the chosen tokens that become another one")
+    constant: float = Field(0.5, description="what stands for a value that is not known, standard deviations")
+    noise: float = Field(0.0, ge=0, description="noise added to the input in training, standard deviations")
+    query: Literal["isolated", "joint"] = Field(
+        "joint", description="unknown tokens see only known ones and themselves, or all see all (the paper)"
+    )
+    at_once: int | None = Field(None, gt=0, description="times asked together between frames (default: all)")
+
+
+class Transformer(Backend):
+    """A transformer over patches that learns to guess masked ones, as BERT does words.
+
+    ŷ(t, s) = V LN h(t, s),  h = blocks(W x + P φ(t, row, column)). In training 30 % of the tokens are chosen; of these
+    80 % become a constant, 10 % another token of the batch, 10 % stay. Loss: mean squared error on the chosen tokens.
+    Frames that are hidden, and times between frames, are tokens that hold the constant. Latents: tokens averaged over
+    patches.
+
+    Devlin et al. 2019, BERT, NAACL; as a baseline in Fonseca et al. 2023, ICML.
+    """
+
+    Config = TransformerConfig
+    capabilities = frozenset({"reconstruct", "latents", "continuous_time", "attention"})
+    citation = (
+        "Devlin J. et al. (2019). BERT: pre-training of deep bidirectional transformers for language understanding. "
+        "NAACL, 4171-4186."
+    )
+    config: TransformerConfig
+
+    def __init__(self, config: TransformerConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        check_frames(layout, 2)
+        self.frames, self.patches = Frames(layout.brain), Patches(layout.brain, config.patch)
+        self.network = TokenTransformer(
+            self.patches.pixels,
+            config.width,
+            config.heads,
+            config.layers,
+            config.feedforward,
+            config.dropout,
+            None if config.official else config.bands,
+        )
+
+    @property
+    def attention_grid(self) -> tuple[int, int]:
+        """Rows and columns of patches; (1, 1) for traces."""
+        return self.patches.grid
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> None:
+        """Fit mean and standard deviation."""
+        self.frames.fit(frames, self.config.normalise)
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        """Predict every frame; attention rows of dropped patches are 0."""
+        values, known = self._tokens(batch)
+        hidden = self._hidden(values, known, self._unit(batch, batch.t))
+        summary = self._attention(values, known, self._unit(batch, batch.t)) if attention else None
+        return Prediction(mean=self._restored(hidden), latents=hidden.mean(2), attention=summary)
+
+    def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
+        """Predict frames at any times, in seconds on the clock of `batch.t`, `at_once` of them at a time."""
+        values, known = self._tokens(batch)
+        chunks = self._unit(batch, times).split(self.config.at_once or max(1, times.shape[1]), dim=1)
+        return torch.cat([self._asked(values, known, self._unit(batch, batch.t), chunk) for chunk in chunks], dim=1)
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return `masked`, the mean squared error on chosen tokens, in z-scored units."""
+        values, known = self._tokens(batch)
+        chosen, masked, swapped = (
+            some[..., None].to(values.device) for some in choose_tokens(values.shape[:3], self.config, generator)
+        )
+        others = torch.randperm(values[..., 0].numel(), generator=generator).to(values.device)
+        other = values.flatten(0, 2)[others].view(values.shape)
+        shown = torch.where(masked, self._unknown(), torch.where(swapped, other, values))
+        if self.training and self.config.noise:
+            shown = shown + self.config.noise * torch.randn(shown.shape, generator=generator).to(shown)
+        hidden = self._hidden(shown, known & ~masked[..., 0], self._unit(batch, batch.t))
+        target = self.patches.split(self.frames.standardised(batch.target, batch.valid))
+        error = (self.network.head(hidden) - target) ** 2
+        return {"masked": mean_where(error, chosen & self.patches.split(self.frames.mask(batch.valid)))}
+
+    def _unit(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query"]:
+        return unit_time(self.layout, batch.t, times)
+
+    def _unknown(self) -> Float[Tensor, "site pixel"]:
+        return self.config.constant * self.patches.inside.to(self.frames.cells.mean)
+
+    def _tokens(self, batch: Batch) -> tuple[Float[Tensor, "batch time site pixel"], Bool[Tensor, "batch time site"]]:
+        """Return tokens with the constant where nothing is visible, and which of them hold anything."""
+        visible = batch.visible & batch.valid
+        seen = self.patches.split(self.frames.mask(visible))
+        values = self.patches.split(self.frames.standardised(batch.x, visible))
+        return values.where(seen, self._unknown()), seen.any(-1)
+
+    def _asked(
+        self,
+        values: Float[Tensor, "batch time site pixel"],
+        known: Bool[Tensor, "batch time site"],
+        t: Float[Tensor, "batch time"],
+        asked: Float[Tensor, "batch query"],
+    ) -> Float[Tensor, "batch query *space"]:
+        """Predict at other times, from tokens that hold the constant."""
+        empty = self._unknown().expand(*asked.shape, -1, -1)
+        known = torch.nn.functional.pad(known, (0, 0, 0, asked.shape[1]))
+        hidden = self._hidden(torch.cat([values, empty], dim=1), known, torch.cat([t, asked], dim=1))
+        return self._restored(hidden[:, t.shape[1] :])
+
+    def _mask(self, known: Bool[Tensor, "batch time site"]) -> Bool[Tensor, "batch token token"] | None:
+        return isolating_mask(known.flatten(1)) if self.config.query == "isolated" else None
+
+    def _hidden(
+        self,
+        values: Float[Tensor, "batch time site pixel"],
+        known: Bool[Tensor, "batch time site"],
+        t: Float[Tensor, "batch time"],
+    ) -> Float[Tensor, "batch time site width"]:
+        position = placed(t, self.patches.centres).flatten(1, 2)
+        return self.network(values.flatten(1, 2), position, self._mask(known)).unflatten(1, known.shape[1:])
+
+    def _attention(
+        self,
+        values: Float[Tensor, "batch time site pixel"],
+        known: Bool[Tensor, "batch time site"],
+        t: Float[Tensor, "batch time"],
+    ) -> Float[Tensor, "batch position time position"]:
+        """Return what the last frame's patches look at, spread over the whole grid."""
+        time, site = known.shape[1:]
+        last = torch.arange((time - 1) * site, time * site, device=values.device)
+        position = placed(t, self.patches.centres).flatten(1, 2)
+        weights = self.network.attention(values.flatten(1, 2), position, last, self._mask(known))
+        keys = self.patches.scatter(weights.unflatten(2, (time, site)))
+        return self.patches.scatter(keys.movedim(1, -1)).movedim(-1, 1)
+
+    def _restored(self, hidden: Float[Tensor, "batch time site width"]) -> Float[Tensor, "batch time *space"]:
+        z = self.patches.join(self.network.head(hidden))
+        return self.frames.restored(z.reshape(*z.shape[:2], *self.frames.shape))
+
+
+def choose_tokens(
+    shape: tuple[int, ...], config: TransformerConfig, generator: torch.Generator
+) -> tuple[Bool[Tensor, "*shape"], Bool[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
+    """Draw which tokens are chosen, and which of these become the constant and which another token.
+
+    Every sample has the same number of chosen tokens, the nearest to the share and at least one.
+    """
+    samples, tokens = shape[0], int(np.prod(shape[1:]))
+    count = max(1, round(config.chosen * tokens))
+    chosen = torch.rand(samples, tokens, generator=generator).argsort(1).argsort(1) < count
+    fate = torch.rand(samples, tokens, generator=generator)
+    masked = chosen & (fate < config.masked)
+    swapped = chosen & ~masked & (fate < config.masked + config.swapped)
+    return chosen.view(shape), masked.view(shape), swapped.view(shape)

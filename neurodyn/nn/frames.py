@@ -1,0 +1,74 @@
+"""Frames standardised with training statistics, as images or as lists of entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from neurodyn.nn.cells import Cells
+from neurodyn.nn.moments import moments
+
+
+class Frames(nn.Module):
+    """Standardises frames, and lays them out as a network wants them.
+
+    z = (x − m) / s, with m and s the mean and the standard deviation of training data. Traces are images of height 1;
+    entries outside the brain are 0.
+
+    Parameters
+    ----------
+    brain
+        Entries that are data, bool, shape (roi,) or (y, x).
+    image
+        Lay frames out as (height, width); otherwise as the list of entries inside the brain.
+    """
+
+    def __init__(self, brain: np.ndarray, image: bool = True) -> None:
+        super().__init__()
+        self.cells, self.image = Cells(brain), image
+        self.shape = np.atleast_2d(brain).shape if image else (int(brain.sum()),)
+
+    def fit(self, chunks: Iterable[np.ndarray], normalise: Literal["entry", "global"]) -> None:
+        """Take mean and standard deviation of training frames.
+
+        Parameters
+        ----------
+        chunks
+            Each of shape (window, time, *space), NaN where there is no datum.
+        normalise
+            One mean and standard deviation per entry, or one for all of them.
+        """
+        inside = self.cells.brain.cpu().numpy().reshape(self.cells.space)
+        count, mean, variance = (values[inside] for values in moments(chunks))
+        if normalise == "global" and count.any():
+            overall = np.average(mean, weights=count)
+            spread = np.average(variance + (mean - overall) ** 2, weights=count)
+            mean, variance = np.full_like(mean, overall), np.full_like(variance, spread)
+        self.cells.fit(mean, variance)
+
+    def standardised(
+        self, x: Float[Tensor, "batch time *space"], seen: Bool[Tensor, "batch time *space"]
+    ) -> Float[Tensor, "batch time *frame"]:
+        """Return z; 0 where it is not seen."""
+        z = self.cells.standardised(self.cells.gather(x), self.cells.mask(seen))
+        return self.cells.scatter(z).reshape(*x.shape[:2], *self.shape) if self.image else z.transpose(0, 1)
+
+    def mask(self, frames: Bool[Tensor, "batch time *space"]) -> Bool[Tensor, "batch time *frame"]:
+        """Lay a mask out in the same way; False outside the brain."""
+        if not self.image:
+            return self.cells.mask(frames).transpose(0, 1)
+        return (frames.flatten(2) & self.cells.brain).reshape(*frames.shape[:2], *self.shape)
+
+    def restored(self, z: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "batch time *space"]:
+        """Return x in the data's units; 0 outside the brain."""
+        entries = z.flatten(2)[..., self.cells.brain] if self.image else z
+        return self.cells.scatter(entries.transpose(0, 1) * self.cells.scale[0] + self.cells.mean[0])
+
+
+def mean_where(values: Float[Tensor, "*shape"], where: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
+    """Average over chosen entries; 0 where none is chosen."""
+    return values.where(where, 0.0).sum() / where.sum().clamp(min=1)
