@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -226,6 +226,26 @@ class Backend(nn.Module, ABC):
         -------
         Tensor
             In the units of Batch.x, shape (batch, query, *space).
+        """
+        raise NotImplementedError
+
+    def attention_maps(
+        self, batch: Batch, *, layers: bool = False, heads: bool = False, rows: Literal["last", "all"] = "last"
+    ) -> Tensor:
+        """Return who looks at whom; only back-ends with the capability `attention` can.
+
+        Parameters
+        ----------
+        layers, heads
+            Keep them apart instead of averaging over them.
+        rows
+            Queries: the tokens of the last frame, or all.
+
+        Returns
+        -------
+        Tensor
+            Shape (batch, layer, head, query, token), 1 for an axis averaged over; tokens run over time, then over
+            places that hold data.
         """
         raise NotImplementedError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, cast
 
 import numpy as np
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
-from neurodyn.nn.attention import isolating_mask
-from neurodyn.nn.derivatives import derivatives
+from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
+from neurodyn.nn.derivatives import along, derivatives
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import hide_inner_frames, times_between
 from neurodyn.nn.moments import moments
+from neurodyn.nn.normalisation import LayerNorm
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.positions import FourierFeatures
-from neurodyn.nn.transformer import TransformerBlock
+from neurodyn.nn.transformer import Mask, TransformerBlock
 
 
 class CSTConfig(Params):
@@ -36,6 +37,10 @@ class CSTConfig(Params):
     dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
     band_time: float = Field(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
     band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
+    attention: Literal["full", "nystrom", "factorised"] = Field(
+        "full", description="every token sees every other, through landmarks, or along time and then within the frame"
+    )
+    landmarks: int = Field(52, gt=0, description="landmarks (attention: nystrom)")
     query: Literal["isolated", "joint"] = Field(
         "isolated", description="hidden frames see only observed ones and themselves, or all see all (the paper)"
     )
@@ -54,6 +59,11 @@ class CSTConfig(Params):
         (0.0, 0.0, 0.0), description="weights of the output's time derivatives of order 1 to 3, window length as unit"
     )
     sobolev_power: float = Field(2.0, ge=1, description="exponent of the derivative penalty")
+    derivative: Literal["coord_fd", "coord_autograd", "input_jacobian"] = Field(
+        "coord_fd",
+        description="how it is taken: finite differences along time at every token, exactly at the dummies (isolated "
+        "queries only), or, as published code has it, of the outputs' sum with respect to the dummies' input (order 1 only)",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> CSTConfig:
@@ -61,6 +71,14 @@ class CSTConfig(Params):
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         if min(self.patch) < 1 or min(self.sobolev) < 0:
             raise ValueError("patch sides must be positive and sobolev weights must not be negative")
+        if any(self.sobolev) and self.derivative != "coord_fd" and not self.dummies:
+            raise ValueError(f"derivative: {self.derivative} is taken at dummies, of which there are none")
+        if self.derivative == "coord_autograd" and self.query != "isolated":
+            raise ValueError(
+                "derivative: coord_autograd needs query: isolated, where an output has one time of its own"
+            )
+        if self.derivative == "input_jacobian" and any(self.sobolev[1:]):
+            raise ValueError("derivative: input_jacobian has order 1 only: the higher ones have no gradient")
         return self
 
 
@@ -118,11 +136,11 @@ class CST(Backend):
         self.embed = nn.Linear(pixels, width, bias=not config.official)
         self.place = nn.Linear(self.fourier.features if self.fourier else 3, width)
         self.flag = None if config.official else nn.Parameter(0.02 * torch.randn(2, width))
-        self.enter = nn.LayerNorm(width, eps=eps) if config.official else nn.Identity()
+        self.enter = LayerNorm(width, eps=eps) if config.official else nn.Identity()
         feedforward = config.feedforward or 4 * width
         self.blocks = nn.ModuleList(
             [
-                TransformerBlock(width, config.heads, feedforward, config.dropout, norm, eps)
+                TransformerBlock(width, config.heads, feedforward, config.dropout, norm, eps, _attention(config))
                 for _ in range(config.layers)
             ]
         )
@@ -152,8 +170,16 @@ class CST(Backend):
         """Predict every frame; latents are last-layer tokens averaged over patches; attention rows of dropped patches are 0."""
         values, seen, t = self._observe(batch)
         tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
-        hidden, summary = self._encode(tokens, attention)
-        return Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=summary)
+        hidden = self._encode(tokens)
+        maps = self._summary(self._maps(tokens, False, False, "last")[:, 0, 0], tokens) if attention else None
+        return Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=maps)
+
+    def attention_maps(
+        self, batch: Batch, *, layers: bool = False, heads: bool = False, rows: Literal["last", "all"] = "last"
+    ) -> Float[Tensor, "batch layer head query token"]:
+        """Return rows of the maps, one layer and head at a time where they are averaged over."""
+        values, seen, t = self._observe(batch)
+        return self._maps(Tokens(interpolate(values, t, seen, t), seen.any(-1), t), layers, heads, rows)
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
         """Predict frames at any times, in seconds on the clock of `batch.t`, from the visible entries.
@@ -166,8 +192,7 @@ class CST(Backend):
         frames = []
         for chunk in asked.split(step, dim=1):
             tokens = self._with_queries(values, seen, t, chunk)
-            hidden, _ = self._encode(tokens, False)
-            frames.append(self._frames(self._decode(hidden, tokens)[:, t.shape[1] :]))
+            frames.append(self._frames(self._decode(self._encode(tokens), tokens)[:, t.shape[1] :]))
         return torch.cat(frames, dim=1)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -181,7 +206,7 @@ class CST(Backend):
         if any(self.config.sobolev) and self.config.dummies:
             asked = times_between(t, self.config.dummies, generator)
         tokens = self._with_queries(values, seen, t, asked)
-        output = self._decode(self._encode(tokens, False)[0], tokens)
+        output, slopes = self._output_and_slopes(values, seen, tokens)
         valid = self.patches.split(batch.valid)
         target = self._z_score(batch.target, valid)
         error = (output[:, : t.shape[1]] - target) ** 2
@@ -189,7 +214,7 @@ class CST(Backend):
             "hidden": _mean(error, valid & ~seen),
             "visible": self.config.visible_weight * _mean(error, valid & seen),
         }
-        return parts | self._sobolev(output, tokens.t)
+        return parts | self._penalties(slopes)
 
     def _observe(
         self, batch: Batch
@@ -219,23 +244,41 @@ class CST(Backend):
         real = torch.nn.functional.pad(seen.any(-1), (0, 0, 0, asked.shape[1]))
         return Tokens(interpolate(values, t, seen, times), real, times)
 
-    def _encode(
-        self, tokens: Tokens, attention: bool
-    ) -> tuple[Float[Tensor, "batch time site width"], Float[Tensor, "batch position time position"] | None]:
-        batch, time, site, _ = tokens.base.shape
+    def _encode(self, tokens: Tokens) -> Float[Tensor, "batch time site width"]:
+        state, mask = self._embedded(tokens), self._mask(tokens.real)
+        for block in self.blocks:
+            state = block(state, mask)
+        return state.unflatten(1, tokens.real.shape[1:])
+
+    def _embedded(self, tokens: Tokens) -> Float[Tensor, "batch token width"]:
         state = self.embed(tokens.base) + self.place(self._positions(tokens.t))
         if self.flag is not None:
             state = state + self.flag[tokens.real.long()]
-        state = self.enter(state).flatten(1, 2)
-        mask = isolating_mask(tokens.real.flatten(1)) if self.config.query == "isolated" else None
-        last = torch.arange((time - 1) * site, time * site, device=state.device)
-        weights = state.new_zeros(batch, site, time * site) if attention else None
+        return self.enter(state).flatten(1, 2)
+
+    def _mask(self, real: Bool[Tensor, "batch time site"]) -> Mask:
+        """Tell the attention who may see whom, in the form that its kind wants."""
+        seen = real.flatten(1) if self.config.query == "isolated" else None
+        if self.config.attention == "factorised":
+            return Grid(real.shape[2], seen)
+        return isolating_mask(seen) if seen is not None and self.config.attention == "full" else seen
+
+    def _maps(
+        self, tokens: Tokens, layers: bool, heads: bool, rows: Literal["last", "all"]
+    ) -> Float[Tensor, "batch layer head query token"]:
+        state, mask = self._embedded(tokens), self._mask(tokens.real)
+        count, site = state.shape[1], tokens.real.shape[2]
+        asked = torch.arange(count - site if rows == "last" else 0, count, device=state.device)
+        kept: list[Tensor] = []
         for block in cast("list[TransformerBlock]", list(self.blocks)):
-            if weights is not None:
-                weights = weights + block.attention_weights(state, last, mask) / len(self.blocks)
+            weights = block.attention_weights(state, asked, mask)[:, None]
+            weights = weights if heads else weights.mean(2, keepdim=True)
+            if layers or not kept:
+                kept.append(weights)
+            else:
+                kept[0] = kept[0] + weights
             state = block(state, mask)
-        summary = None if weights is None else self._summary(weights.unflatten(2, (time, site)))
-        return state.unflatten(1, (time, site)), summary
+        return torch.cat(kept, dim=1) if layers else kept[0] / len(self.blocks)
 
     def _positions(self, t: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time site feature"]:
         centres = self.patches.centres
@@ -243,8 +286,10 @@ class CST(Backend):
         position = torch.cat(axes, dim=-1)
         return self.fourier(position) if self.fourier else position
 
-    def _summary(self, weights: Float[Tensor, "batch site time site"]) -> Float[Tensor, "batch position time position"]:
-        keys = self.patches.scatter(weights)
+    def _summary(
+        self, weights: Float[Tensor, "batch site token"], tokens: Tokens
+    ) -> Float[Tensor, "batch position time position"]:
+        keys = self.patches.scatter(weights.unflatten(2, tokens.real.shape[1:]))
         return self.patches.scatter(keys.movedim(1, -1)).movedim(-1, 1)
 
     def _decode(
@@ -258,18 +303,48 @@ class CST(Backend):
     def _frames(self, output: Float[Tensor, "batch time site pixel"]) -> Float[Tensor, "batch time *space"]:
         return self.patches.join(output * self.std + self.mean)
 
-    def _sobolev(
-        self, output: Float[Tensor, "batch time site pixel"], t: Float[Tensor, "batch time"]
-    ) -> dict[str, Tensor]:
-        weights = self.config.sobolev
-        orders = max((q for q in (1, 2, 3) if weights[q - 1] and q < t.shape[1]), default=0)
-        slopes = derivatives(output, t, orders)
-        inside = self.patches.inside
+    def _output_and_slopes(
+        self,
+        values: Float[Tensor, "batch time site pixel"],
+        seen: Bool[Tensor, "batch time site pixel"],
+        tokens: Tokens,
+    ) -> tuple[Float[Tensor, "batch token site pixel"], list[Tensor]]:
+        """Return the output at all tokens, and its derivatives along time as far as they are penalised."""
+        weights, frames = self.config.sobolev, seen.shape[1]
+        orders = max((q for q in (1, 2, 3) if weights[q - 1] and q < tokens.t.shape[1]), default=0)
+        if not orders or self.config.derivative == "coord_fd":
+            output = self._decode(self._encode(tokens), tokens)
+            return output, derivatives(output, tokens.t, orders)
+        if self.config.derivative == "input_jacobian":
+            base = tokens.base.detach().requires_grad_()
+            tokens = replace(tokens, base=base)
+            output = self._decode(self._encode(tokens), tokens)
+            slope = torch.autograd.grad(output.sum(), base, create_graph=True)[0]
+            return output, [slope[:, frames:]]
+
+        def at(later: Tensor) -> Tensor:
+            moved = torch.cat([tokens.t[:, :frames], later], dim=1)
+            whole = Tokens(interpolate(values, tokens.t[:, :frames], seen, moved), tokens.real, moved)
+            return self._decode(self._encode(whole), whole)
+
+        output, slopes = along(at, tokens.t[:, frames:], orders)
+        return output, [slope[:, frames:] for slope in slopes]
+
+    def _penalties(self, slopes: list[Tensor]) -> dict[str, Tensor]:
+        weights, inside = self.config.sobolev, self.patches.inside
         return {
             f"sobolev_{q}": weights[q - 1] * _mean(slope.abs() ** self.config.sobolev_power, inside.expand_as(slope))
             for q, slope in enumerate(slopes, start=1)
             if weights[q - 1]
         }
+
+
+def _attention(config: CSTConfig) -> nn.Module | None:
+    if config.attention == "nystrom":
+        return NystromAttention(config.width, config.heads, config.dropout, config.landmarks)
+    if config.attention == "factorised":
+        return FactorisedAttention(config.width, config.heads, config.dropout)
+    return None
 
 
 def _head(config: CSTConfig, pixels: int) -> nn.Module:
@@ -281,7 +356,7 @@ def _head(config: CSTConfig, pixels: int) -> nn.Module:
             nn.init.zeros_(last.bias)
     else:
         nn.init.xavier_normal_(last.weight, gain=nn.init.calculate_gain("tanh"))
-    norm = nn.LayerNorm(config.width, eps=1e-12 if config.official else 1e-5)
+    norm = LayerNorm(config.width, eps=1e-12 if config.official else 1e-5)
     if not config.official:
         return nn.Sequential(norm, last)
     return nn.Sequential(nn.Linear(config.width, config.width), nn.GELU(), norm, last)

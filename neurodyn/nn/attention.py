@@ -1,11 +1,17 @@
-"""Multi-head attention that never keeps an N×N map unless a few of its rows are asked for."""
+"""Multi-head attention that never keeps an N×N map unless rows of it are asked for: full, landmark-based, factorised."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from neurodyn.nn.normalisation import LayerNorm
+
+PINV_STEPS = 12
 
 
 class MultiHeadAttention(nn.Module):
@@ -58,8 +64,8 @@ class MultiHeadAttention(nn.Module):
         tokens: Float[Tensor, "batch token width"],
         rows: Int[Tensor, " query"],
         mask: Bool[Tensor, "batch token token"] | None = None,
-    ) -> Float[Tensor, "batch query token"]:
-        """Return chosen rows of the attention map, averaged over heads; one head is held at a time.
+    ) -> Float[Tensor, "batch head query token"]:
+        """Return chosen rows of the attention map of every head.
 
         Parameters
         ----------
@@ -67,14 +73,168 @@ class MultiHeadAttention(nn.Module):
             Indices of the query tokens.
         """
         query, key, _ = self._heads(tokens)
-        query = query[:, :, rows]
-        total = torch.zeros(query.shape[0], rows.shape[0], key.shape[2], dtype=key.dtype, device=key.device)
-        for head in range(self.heads):
-            scores = query[:, head] @ key[:, head].mT / query.shape[-1] ** 0.5
-            if mask is not None:
-                scores = scores.masked_fill(~mask[:, rows], float("-inf"))
-            total += scores.softmax(-1)
-        return total / self.heads
+        scores = query[:, :, rows] @ key.mT / query.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(~mask[:, None, rows], float("-inf"))
+        return scores.softmax(-1)
+
+
+class NystromAttention(MultiHeadAttention):
+    """Attention through landmarks, its cost linear in the number of tokens.
+
+        softmax(Q Kᵀ) ≈ F₁ F₂⁺ F₃,  F₁ = softmax(Q K̃ᵀ), F₂ = softmax(Q̃ K̃ᵀ), F₃ = softmax(Q̃ Kᵀ)
+
+    Q̃, K̃ are means of consecutive visible tokens (in the tokens' order, so that the order matters), F₂⁺ is found by twelve
+    steps of Razavi's iteration (published: six, too few for more than a handful), each sample from its own start.
+    convolution, as Fonseca et al. 2023 use it. With as many landmarks as tokens it is full attention.
+
+    Parameters
+    ----------
+    width, heads, dropout
+        As for `MultiHeadAttention`; dropout is not applied to the three factors.
+    landmarks
+        Number of landmarks; no more than there are visible tokens are used.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, landmarks: int = 52) -> None:
+        super().__init__(width, heads, dropout)
+        self.landmarks = landmarks
+
+    def forward(
+        self, tokens: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token"] | None = None
+    ) -> Float[Tensor, "batch token width"]:
+        """Attend.
+
+        Parameters
+        ----------
+        mask
+            Tokens that may be seen; None for all. At least one per sample.
+        """
+        query, key, value = self._heads(tokens)
+        first, middle, last = self._factors(query, key, mask)
+        return self.join((first @ (middle @ (last @ value))).transpose(1, 2).flatten(2))
+
+    def weights(
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        rows: Int[Tensor, " query"],
+        mask: Bool[Tensor, "batch token"] | None = None,
+    ) -> Float[Tensor, "batch head query token"]:
+        """Return chosen rows of F₁ F₂⁺ F₃ of every head; they sum to about one, and entries may be negative."""
+        query, key, _ = self._heads(tokens)
+        first, middle, last = self._factors(query, key, mask)
+        return first[:, :, rows] @ middle @ last
+
+    def _factors(self, query: Tensor, key: Tensor, seen: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        if seen is None:
+            seen = torch.ones(query.shape[0], query.shape[2], dtype=torch.bool, device=query.device)
+        pool = _segment_means(seen, self.landmarks).to(query.dtype)
+        scale = query.shape[-1] ** -0.5
+        q, k = (pool[:, None] @ x for x in (query, key))
+        empty = ~pool.any(-1)[:, None, None]  # landmarks beyond the visible tokens
+        hidden = ~seen[:, None, None]
+        first = (query @ k.mT * scale).masked_fill(empty, float("-inf")).softmax(-1)
+        core = (q @ k.mT * scale).masked_fill(empty, float("-inf")).softmax(-1)
+        last = (q @ key.mT * scale).masked_fill(hidden, float("-inf")).softmax(-1)
+        there = ~empty.mT & ~empty  # rows of absent landmarks do not take part in the inverse
+        return first, _pseudo_inverse(core.where(there, 0.0)), last
+
+
+def _segment_means(seen: Bool[Tensor, "batch token"], landmarks: int) -> Float[Tensor, "batch landmark token"]:
+    """Return weights that average consecutive visible tokens, in as many segments as there are landmarks."""
+    landmarks = min(landmarks, seen.shape[1])
+    rank = seen.cumsum(1) - 1
+    count = seen.sum(1, keepdim=True)
+    segment = rank * count.clamp(max=landmarks) // count
+    member = (segment[:, None] == torch.arange(landmarks, device=seen.device)[:, None]) & seen[:, None]
+    return member / member.sum(-1, keepdim=True).clamp(min=1)
+
+
+def _pseudo_inverse(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
+    """Approximate the Moore-Penrose inverse: Z ← ¼ Z (13 I - A (15 I - A (7 I - A))), A = M Z (Razavi et al. 2014).
+
+    Gradients pass through one further step Z ← 2 Z - Z M Z alone, which has those of the inverse, -Z dM Z.
+    """
+    with torch.no_grad():
+        norms = matrix.abs().sum(-2).amax(-1) * matrix.abs().sum(-1).amax(-1)
+        guess = matrix.mT / norms[..., None, None]
+        one = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+        for _ in range(PINV_STEPS):
+            product = matrix @ guess
+            guess = 0.25 * guess @ (13 * one - product @ (15 * one - product @ (7 * one - product)))
+    return 2 * guess - guess @ matrix @ guess
+
+
+class Grid(NamedTuple):
+    """How flattened tokens lie in time and space.
+
+    Parameters
+    ----------
+    sites
+        Tokens per time; time is the slower index.
+    seen
+        Tokens that tokens of other times may see, bool, shape (batch, token); None for all.
+    """
+
+    sites: int
+    seen: Tensor | None
+
+
+class FactorisedAttention(nn.Module):
+    """Attention along time within every site, then along space within every time: N (T + S) pairs instead of N².
+
+    Arnab et al. 2021, ViViT (factorised self-attention). Where some tokens are queries, those of one time may see each
+    other, and no other token sees them.
+
+    Parameters
+    ----------
+    width, heads, dropout
+        As for `MultiHeadAttention`, for each of the two.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.time = MultiHeadAttention(width, heads, dropout)
+        self.norm = LayerNorm(width)
+        self.space = MultiHeadAttention(width, heads, dropout)
+
+    def forward(self, tokens: Float[Tensor, "batch token width"], mask: Grid) -> Float[Tensor, "batch token width"]:
+        """Attend; `mask` tells the tokens' places."""
+        along, across = self._masks(tokens, mask)
+        moved = self._by_site(self.time(self._per_site(tokens, mask), along), mask)
+        frames = (tokens + moved).unflatten(1, (-1, mask.sites)).flatten(0, 1)
+        mixed = self.space(self.norm(frames), across).unflatten(0, (len(tokens), -1)).flatten(1, 2)
+        return moved + mixed
+
+    def weights(
+        self, tokens: Float[Tensor, "batch token width"], rows: Int[Tensor, " query"], mask: Grid
+    ) -> Float[Tensor, "batch head query token"]:
+        """Return chosen rows of the two maps' product: to a site of the same time, and from there to a time."""
+        along, across = self._masks(tokens, mask)
+        count, sites = tokens.shape[1] // mask.sites, mask.sites
+        sequences = self._per_site(tokens, mask)
+        moved = self._by_site(self.time(sequences, along), mask)
+        frames = self.norm((tokens + moved).unflatten(1, (-1, sites)).flatten(0, 1))
+        every = torch.arange(max(count, sites), device=tokens.device)
+        space = self.space.weights(frames, every[:sites], across).unflatten(0, (len(tokens), count))
+        time = self.time.weights(sequences, every[:count], along).unflatten(0, (len(tokens), sites))
+        when, where = rows // sites, rows % sites
+        chosen = space[:, when, :, where].movedim(0, 2)  # (batch, head, query, site), indices of both apart
+        legs = time[:, :, :, when].permute(0, 2, 3, 4, 1)  # (batch, head, query, time, site)
+        return (chosen[..., None, :] * legs).flatten(-2)
+
+    def _per_site(self, tokens: Tensor, grid: Grid) -> Tensor:
+        return tokens.unflatten(1, (-1, grid.sites)).transpose(1, 2).flatten(0, 1)
+
+    def _by_site(self, sequences: Tensor, grid: Grid) -> Tensor:
+        return sequences.unflatten(0, (-1, grid.sites)).transpose(1, 2).flatten(1, 2)
+
+    def _masks(self, tokens: Tensor, grid: Grid) -> tuple[Tensor | None, Tensor | None]:
+        if grid.seen is None:
+            return None, None
+        seen = grid.seen.unflatten(1, (-1, grid.sites))
+        frames = seen.flatten(0, 1)
+        return isolating_mask(seen.transpose(1, 2).flatten(0, 1)), frames[:, None, :] | ~frames[:, :, None]
 
 
 def isolating_mask(real: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch token token"]:

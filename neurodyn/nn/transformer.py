@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from neurodyn.nn.attention import MultiHeadAttention
+from neurodyn.nn.attention import Grid, MultiHeadAttention
+from neurodyn.nn.normalisation import LayerNorm
+
+Mask = Tensor | Grid | None
 
 
 class TransformerBlock(nn.Module):
@@ -29,6 +32,8 @@ class TransformerBlock(nn.Module):
         "pre" (Xiong et al. 2020) or "post" (Vaswani et al. 2017).
     eps
         Added to the variance in layer normalisation.
+    attention
+        What the tokens attend with; None for multi-head attention of `width`, `heads` and `dropout`.
     """
 
     def __init__(
@@ -39,18 +44,19 @@ class TransformerBlock(nn.Module):
         dropout: float = 0.0,
         norm: Literal["pre", "post"] = "pre",
         eps: float = 1e-5,
+        attention: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.norm = norm
-        self.attention = MultiHeadAttention(width, heads, dropout)
+        self.attention = MultiHeadAttention(width, heads, dropout) if attention is None else attention
         self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width))
-        self.norms = nn.ModuleList([nn.LayerNorm(width, eps=eps) for _ in range(2)])
+        self.norms = nn.ModuleList([LayerNorm(width, eps=eps) for _ in range(2)])
         self.drop = nn.Dropout(dropout)
 
     def forward(
-        self, tokens: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token token"] | None = None
+        self, tokens: Float[Tensor, "batch token width"], mask: Mask = None
     ) -> Float[Tensor, "batch token width"]:
-        """Transform tokens; `mask` as in MultiHeadAttention."""
+        """Transform tokens; `mask` as the attention takes it."""
         first, second = self.norms
         if self.norm == "pre":
             tokens = tokens + self.drop(self.attention(first(tokens), mask))
@@ -62,8 +68,8 @@ class TransformerBlock(nn.Module):
         self,
         tokens: Float[Tensor, "batch token width"],
         rows: Int[Tensor, " query"],
-        mask: Bool[Tensor, "batch token token"] | None = None,
-    ) -> Float[Tensor, "batch query token"]:
-        """Return rows of this block's attention map, averaged over heads, for the tokens that enter the block."""
+        mask: Mask = None,
+    ) -> Float[Tensor, "batch head query token"]:
+        """Return rows of this block's attention map for the tokens that enter the block."""
         seen = self.norms[0](tokens) if self.norm == "pre" else tokens
-        return self.attention.weights(seen, rows, mask)
+        return cast("MultiHeadAttention", self.attention).weights(seen, rows, cast("Tensor | None", mask))

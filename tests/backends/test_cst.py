@@ -11,6 +11,8 @@ from neurodyn.backends.base import Batch, Layout
 from neurodyn.backends.cst import CST, CSTConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.metrics.interpolation import linear_interpolation
+from neurodyn.nn.derivatives import along
+from neurodyn.nn.masking import hide_inner_frames, times_between
 
 SPACE = (9, 7)
 
@@ -195,3 +197,97 @@ def test_bad_configurations_are_refused():
         CSTConfig(sobolev=(0, -1, 0))
     with pytest.raises(ConfigError, match="3 frames"):
         CST(CSTConfig(), Layout(2, (3,), 10.0, np.ones(3, bool)))
+
+
+def test_exact_derivatives_are_those_of_a_known_function():
+    t = torch.rand(3, 5, dtype=torch.float64)
+    value, slopes = along(lambda x: torch.sin(2 * x)[..., None] * torch.tensor([1.0, 3.0]), t, 3)
+    pair = torch.tensor([1.0, 3.0], dtype=torch.float64)
+    for found, expected in zip([value, *slopes], [torch.sin(2 * t), 2 * torch.cos(2 * t), -4 * torch.sin(2 * t), -8 * torch.cos(2 * t)], strict=True):  # fmt: skip
+        torch.testing.assert_close(found, expected[..., None] * pair)
+
+
+def test_exact_derivatives_of_the_model_are_limits_of_finite_differences():
+    model, batch = (
+        make({"sobolev": (1.0, 1.0, 0.0), "dummies": 3, "derivative": "coord_autograd"}).double(),
+        make_batch(),
+    )
+    batch = replace(batch, x=batch.x.double(), t=batch.t.double())
+    values, seen, t = model._observe(batch)
+    asked = times_between(t, 3, generator()).double()
+    output, slopes = model._output_and_slopes(values, seen, model._with_queries(values, seen, t, asked))
+    step = 1e-4
+    either = [model._with_queries(values, seen, t, asked + sign * step) for sign in (1, -1)]
+    plus, minus = (model._decode(model._encode(tokens), tokens)[:, 8:] for tokens in either)
+    torch.testing.assert_close(slopes[0], (plus - minus) / (2 * step), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(slopes[1], (plus - 2 * output[:, 8:] + minus) / step**2, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("attention", ["full", "factorised", "nystrom"])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_every_order_of_the_exact_regulariser_has_a_gradient(order, attention):
+    weights = [0.0, 0.0, 0.0]
+    weights[order - 1] = 1e-3
+    settings = {"sobolev": tuple(weights), "dummies": 2, "derivative": "coord_autograd", "attention": attention}
+    model = make(settings | {"landmarks": 5})
+    model.loss(make_batch(), generator())[f"sobolev_{order}"].backward()
+    assert max(p.grad.abs().max() for p in model.parameters() if p.grad is not None) > 1e-6
+
+
+def test_the_published_regulariser_is_the_gradient_of_the_sum_with_respect_to_the_input():
+    model = make(
+        {"sobolev": (1.0, 0.0, 0.0), "dummies": 2, "derivative": "input_jacobian", "noise": 0.0, "query": "joint"}
+    )
+    batch = make_batch()
+    part = model.loss(batch, generator())["sobolev_1"]
+    assert part.requires_grad
+    values, seen, t = model._observe(batch)
+    source = generator()
+    hide = hide_inner_frames(4, 8, 5, source)
+    seen = seen & ~hide[:, :, None, None]
+    tokens = model._with_queries(values, seen, t, times_between(t, 2, source))
+    change = torch.zeros_like(tokens.base)
+    change[1, 9, 2, 3] = 1e-2
+    sums = [
+        model._decode(model._encode(x), x).sum()
+        for x in (replace(tokens, base=tokens.base + s * change) for s in (1, -1))
+    ]
+    _, slopes = model._output_and_slopes(values, seen, tokens)
+    assert slopes[0][1, 1, 2, 3].item() == pytest.approx(((sums[0] - sums[1]) / 2e-2).item(), rel=2e-2)
+    inside = model.patches.inside.expand_as(slopes[0])
+    assert part.item() == pytest.approx(slopes[0][inside].square().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["full", "factorised", "nystrom"])
+def test_queried_frames_do_not_depend_on_each_other_nor_on_batch_mates(attention):
+    model, batch = make({"attention": attention, "landmarks": 6}), make_batch(hide=(3,))
+    asked = torch.tensor([[0.05, 0.33, 0.61]]).expand(4, -1)
+    together, alone = model.at(batch, asked), model.at(batch, asked[:, 1:2])
+    torch.testing.assert_close(together[:, 1:2], alone, rtol=1e-4, atol=1e-5)
+    one = Batch(*(getattr(batch, f)[2:3] for f in ("x", "t", "visible", "valid", "session")))
+    torch.testing.assert_close(model(batch).mean[2:3], model(one).mean, rtol=1e-4, atol=1e-4)
+
+
+def test_maps_are_kept_apart_or_averaged():
+    model, batch = make(), make_batch()
+    apart = model.attention_maps(batch, layers=True, heads=True, rows="all")
+    sites = model.patches.inside.shape[0]
+    assert apart.shape == (4, 2, 2, 8 * sites, 8 * sites)
+    torch.testing.assert_close(apart.sum(-1), torch.ones(apart.shape[:-1]))
+    last = model.attention_maps(batch)
+    torch.testing.assert_close(last, apart.mean((1, 2), keepdim=True)[..., -sites:, :])
+    by_head = model.attention_maps(batch, heads=True)
+    torch.testing.assert_close(by_head, apart.mean(1, keepdim=True)[..., -sites:, :])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"derivative": "coord_autograd"},
+        {"derivative": "coord_autograd", "dummies": 3, "query": "joint"},
+        {"derivative": "input_jacobian", "dummies": 3},
+    ],
+)
+def test_derivatives_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(ValidationError, match="derivative"):
+        CSTConfig(sobolev=(0.0, 1.0, 0.0), **wrong)

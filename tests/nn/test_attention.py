@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from neurodyn.nn.attention import MultiHeadAttention, isolating_mask
+from neurodyn.nn.attention import FactorisedAttention, Grid, MultiHeadAttention, NystromAttention, isolating_mask
 from neurodyn.nn.transformer import TransformerBlock
 
 
@@ -48,10 +48,10 @@ def test_weights_are_the_chosen_rows_and_sum_to_one(layer, tokens, masked):
     mask = random_mask(3, 7) if masked else None
     rows = torch.tensor([6, 0, 3])
     weights = layer.weights(tokens, rows, mask)
-    torch.testing.assert_close(weights, explicit(layer, tokens, mask)[1][:, rows], rtol=1e-4, atol=1e-6)
-    torch.testing.assert_close(weights.sum(-1), torch.ones(3, 3))
+    torch.testing.assert_close(weights.mean(1), explicit(layer, tokens, mask)[1][:, rows], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(3, 3, 3))
     if mask is not None:
-        assert (weights[~mask[:, rows]] == 0).all()
+        assert (weights.mean(1)[~mask[:, rows]] == 0).all()
 
 
 def test_isolating_mask_shows_real_tokens_and_oneself():
@@ -78,3 +78,99 @@ def test_blocks_are_equivariant_to_the_order_of_tokens(tokens):
     block = TransformerBlock(12, 3, 24).eval()
     order = torch.tensor([3, 1, 6, 0, 2, 5, 4])
     torch.testing.assert_close(block(tokens)[:, order], block(tokens[:, order]), rtol=1e-5, atol=1e-5)
+
+
+def as_nystrom(layer: MultiHeadAttention, landmarks: int) -> NystromAttention:
+    """Return attention through landmarks with the weights of full attention."""
+    other = NystromAttention(12, 3, landmarks=landmarks).eval()
+    other.load_state_dict(layer.state_dict())
+    return other
+
+
+def test_as_many_landmarks_as_tokens_are_full_attention(layer, tokens):
+    torch.testing.assert_close(as_nystrom(layer, 7)(tokens), layer(tokens), rtol=1e-3, atol=1e-3)
+    every = torch.arange(7)
+    maps = as_nystrom(layer, 7).weights(tokens, every)
+    torch.testing.assert_close(maps, layer.weights(tokens, every), rtol=1e-2, atol=2e-3)
+
+
+def test_landmarks_are_close_to_full_attention_where_tokens_change_slowly(layer):
+    t = torch.linspace(0, 1, 60)[None, :, None]
+    tokens = torch.cat([torch.sin(2 * t * k + k) for k in range(12)], dim=-1)
+    error = (as_nystrom(layer, 10)(tokens) - layer(tokens)).norm() / layer(tokens).norm()
+    assert error < 0.01
+
+
+def test_landmarks_do_not_mix_batch_mates(layer, tokens):
+    loud = torch.cat([tokens[:1], 50 * tokens[1:]])
+    torch.testing.assert_close(as_nystrom(layer, 3)(loud)[:1], as_nystrom(layer, 3)(tokens[:1]), rtol=1e-5, atol=1e-6)
+
+
+def test_landmarks_see_no_hidden_token(layer, tokens):
+    seen = torch.tensor([True, False, True, True, False, True, True]).expand(3, -1)
+    spoiled = tokens.where(seen[..., None], 100.0)
+    nystrom = as_nystrom(layer, 3)
+    torch.testing.assert_close(nystrom(spoiled, seen)[seen], nystrom(tokens, seen)[seen])
+    alone = nystrom(tokens[:, seen[0]])
+    torch.testing.assert_close(nystrom(tokens, seen)[:, seen[0]], alone, rtol=1e-5, atol=1e-6)
+    few = as_nystrom(layer, 6)(tokens, seen)  # more landmarks than there are visible tokens
+    torch.testing.assert_close(few[:, seen[0]], layer(tokens[:, seen[0]]), rtol=1e-3, atol=1e-3)
+
+
+def test_the_gradient_through_landmarks_is_that_of_the_exact_inverse(layer, tokens):
+    exact, found = tokens.double().requires_grad_(), tokens.double().requires_grad_()
+    nystrom = as_nystrom(layer, 3).double()
+    nystrom(found).square().sum().backward()
+    query, key, value = nystrom._heads(exact)
+    pool = torch.block_diag(torch.full((1, 3), 1 / 3), torch.full((1, 2), 1 / 2), torch.full((1, 2), 1 / 2)).double()
+    q, k = pool @ query, pool @ key
+    scale = query.shape[-1] ** -0.5
+    first, core, last = ((a @ b.mT * scale).softmax(-1) for a, b in ((query, k), (q, k), (q, key)))
+    out = nystrom.join((first @ torch.linalg.inv(core) @ last @ value).transpose(1, 2).flatten(2))
+    out.square().sum().backward()
+    torch.testing.assert_close(found.grad, exact.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture
+def factorised() -> FactorisedAttention:
+    torch.manual_seed(0)
+    return FactorisedAttention(12, 3).eval()
+
+
+def test_factorised_attention_looks_along_time_then_across_the_frame(factorised):
+    tokens = torch.randn(2, 4 * 3, 12, generator=torch.Generator().manual_seed(0))
+    moved = tokens.clone()
+    moved[:, 7] += 1  # time 2, site 1
+    before, after = (factorised(x, Grid(3, None)).unflatten(1, (4, 3)) for x in (tokens, moved))
+    assert ((before - after).abs().amax((0, 3)) > 1e-5).all()  # through its site at all times, to all sites of these
+    alone = FactorisedAttention(12, 3).eval()
+    alone.load_state_dict(factorised.state_dict())
+    torch.nn.init.zeros_(alone.space.join.weight)
+    before, after = (alone(x, Grid(3, None)).unflatten(1, (4, 3)) for x in (tokens, moved))
+    changed = (before - after).abs().amax((0, 3)) > 1e-5
+    assert changed[:, 1].all()
+    assert not changed[:, [0, 2]].any()
+
+
+def test_queries_of_factorised_attention_are_seen_by_none_but_their_own_frame(factorised):
+    tokens = torch.randn(2, 5 * 3, 12, generator=torch.Generator().manual_seed(0))
+    seen = torch.ones(2, 5, 3, dtype=torch.bool)
+    seen[:, [1, 3]] = False
+    moved = tokens.clone()
+    moved[:, 3:6] += 5
+    before, after = (factorised(x, Grid(3, seen.flatten(1))).unflatten(1, (5, 3)) for x in (tokens, moved))
+    others = [0, 2, 3, 4]
+    torch.testing.assert_close(before[:, others], after[:, others])
+    assert not torch.allclose(before[:, 1], after[:, 1])
+
+
+@pytest.mark.parametrize("queries", [False, True])
+def test_maps_of_factorised_attention_sum_to_one_and_are_chosen_rows(factorised, queries):
+    tokens = torch.randn(2, 5 * 3, 12, generator=torch.Generator().manual_seed(0))
+    seen = torch.rand(2, 15, generator=torch.Generator().manual_seed(1)) < 0.6 if queries else None
+    grid = Grid(3, seen)
+    maps = factorised.weights(tokens, torch.arange(15), grid)
+    assert maps.shape == (2, 3, 15, 15)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 3, 15))
+    rows = torch.tensor([14, 2])
+    torch.testing.assert_close(factorised.weights(tokens, rows, grid), maps[:, :, rows])
