@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from neurodyn.core.config import Params, Resolved
 
-OF_RUNS = ("frames", "interpolation", "latents", "rotations")
+OF_RUNS = ("attention", "frames", "interpolation", "latents", "rotations")
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +29,10 @@ def evaluate(
         list[Path], typer.Argument(help="Recordings, or folders of them; run folders for what models give.")
     ],
     metric: Annotated[
-        str, typer.Option("--metric", help="What to score: spikes, rois, latents, rotations, frames or interpolation.")
+        str,
+        typer.Option(
+            "--metric", help="What to score: spikes, rois, latents, rotations, frames, interpolation or attention."
+        ),
     ] = "spikes",
     features: Annotated[
         str | None,
@@ -114,6 +117,10 @@ def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
     from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
     from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
 
+    if metric == "attention":
+        from neurodyn.training.attention_scores import AttentionScoreConfig, score_attention
+
+        return AttentionScoreConfig, score_attention
     return {
         "frames": (FrameScoreConfig, score_frames),
         "interpolation": (InterpolationScoreConfig, score_interpolation),

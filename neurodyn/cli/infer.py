@@ -27,6 +27,12 @@ def infer(
         str, typer.Option("--on", help="Windows to infer: test, valid, train or all; several with commas.")
     ] = "test",
     gpu: Gpu = "auto",
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            "--attention", help="Also write attention apart by: layer, head, query (with commas).", show_default=False
+        ),
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -43,7 +49,11 @@ def infer(
     if common.dry_run:
         common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
         return
-    common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, at=_times(at)))
+    common.product(
+        run_inference(
+            run, recordings or None, parts=parts, gpu=gpu, maps=attention.split(",") if attention else (), at=_times(at)
+        )
+    )
 
 
 def _times(text: str | None) -> list[float] | Literal["truth"] | None:

@@ -14,7 +14,7 @@ import zarr
 from torch import Tensor
 from zarr.codecs import ZstdCodec
 
-from neurodyn.backends.base import Backend, Prediction
+from neurodyn.backends.base import Backend, Batch, Prediction
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER
@@ -34,6 +34,7 @@ TRAILING = {
     "hidden": ("time",),
     "clock": ("time",),
 }
+MAP_AXES = ("layer", "head", "query")
 OPTIONAL = ("latents", "inputs", "rates", "spikes", "spikes_std", "std")
 
 
@@ -44,6 +45,7 @@ def infer(
     parts: Sequence[str] = ("test",),
     gpu: str = "auto",
     attention: bool = True,
+    maps: Sequence[str] = (),
     batch: int = 32,
     at: Sequence[float] | Literal["truth"] | None = None,
     seed: int = 0,
@@ -69,6 +71,9 @@ def infer(
         "auto", "none", or the index of a visible GPU.
     attention
         Write attention, where the model has it.
+    maps
+        Also write `attention_maps`, with these axes kept apart: any of "layer", "head" and "query" (the last frame's
+        tokens, in the order of the patches that hold data).
     batch
         Windows at a time; bounds the memory.
     at
@@ -83,24 +88,24 @@ def infer(
         Of prediction.zarr.
     """
     run, devices = load_run(run_path), choose_devices(gpu)
-    _check(run, parts, at)
+    _check(run, parts, at, maps)
     windows = run.windows if recordings is None else {"all": run.cut(recordings)}
     times = _true_times(windows) if at == "truth" else at
     target = run.path / "prediction.zarr"
     with locked(target):
-        settings = _settings(run, recordings, list(parts), attention, times, seed)
+        settings = _settings(run, recordings, list(parts), attention, times, seed) | {"maps": list(maps)}
         if _up_to_date(target, settings):
             LOGGER.info("%s is up to date.", target)
             return target
         clear_partials(target)
         with reproducible(run.config.training.threads, devices), atomic(target, folder=True) as folder:
-            worker = _Worker(run, devices.first, attention, times, batch, seed)
+            worker = _Worker(run, devices.first, attention, maps, times, batch, seed)
             scores = _write(folder, worker, windows, parts if recordings is None else ("all",), settings)
             write_scores(run.path / "reconstruction.csv", scores)
     return target
 
 
-def _check(run: Run, parts: Sequence[str], at: Sequence[float] | str | None) -> None:
+def _check(run: Run, parts: Sequence[str], at: Sequence[float] | str | None, maps: Sequence[str]) -> None:
     strange = [part for part in parts if part not in PARTS]
     if strange or not parts:
         raise ConfigError(
@@ -111,6 +116,12 @@ def _check(run: Run, parts: Sequence[str], at: Sequence[float] | str | None) -> 
             f"The model {run.config.name} cannot be evaluated between frames.",
             f"It can: {', '.join(sorted(run.backend.capabilities))}.",
             "Leave out --at, or use a model of continuous time: cst",
+        )
+    if maps and (set(maps) - set(MAP_AXES) or "attention" not in run.backend.capabilities):
+        raise ConfigError(
+            f"Attention of {run.config.name} cannot be kept apart by {', '.join(maps)}.",
+            f"Known: {', '.join(MAP_AXES)}; the model can: {', '.join(sorted(run.backend.capabilities))}.",
+            "Example, for cst: --attention layer,head",
         )
 
 
@@ -158,9 +169,16 @@ class _Worker:
     """Runs the model on windows, a batch at a time."""
 
     def __init__(
-        self, run: Run, device: torch.device, attention: bool, at: Sequence[float] | None, batch: int, seed: int
+        self,
+        run: Run,
+        device: torch.device,
+        attention: bool,
+        maps: Sequence[str],
+        at: Sequence[float] | None,
+        batch: int,
+        seed: int,
     ) -> None:
-        self.run, self.device, self.at, self.batch, self.seed = run, device, at, batch, seed
+        self.run, self.device, self.maps, self.at, self.batch, self.seed = run, device, maps, at, batch, seed
         self.backend: Backend = run.backend.to(device)
         self.attention = attention and "attention" in self.backend.capabilities
 
@@ -187,6 +205,8 @@ class _Worker:
             out["target"] = np.where(filled.batch.valid, filled.batch.targets, np.nan)
         if self.run.config.windows.irregular:
             out["clock"] = filled.batch.t.numpy()
+        if self.maps:
+            out["attention_maps"] = _maps(self.backend, observed, self.maps)
         if self.at is not None:
             times = torch.tensor(self.at, dtype=torch.float32, device=self.device).expand(len(filled.hidden), -1)
             out["at"] = _array(self.backend.at(observed, times))
@@ -205,6 +225,17 @@ def _optional(prediction: Prediction) -> Arrays:
         summed = prediction.attention.sum(1)
         out["attention"] = _array(summed / summed.sum((1, 2), keepdim=True)).astype(np.float16)
     return out
+
+
+def _maps(backend: Backend, batch: Batch, kept: Sequence[str]) -> np.ndarray:
+    """Return attention of the last frame's tokens, shape (window, [layer], [head], [query], time, place)."""
+    found = backend.attention_maps(batch, layers="layer" in kept, heads="head" in kept)
+    if "query" not in kept:
+        found = found.mean(3, keepdim=True)
+    chosen = found.unflatten(-1, (batch.t.shape[1], -1))
+    for axis, name in reversed(list(enumerate(MAP_AXES, start=1))):
+        chosen = chosen if name in kept else chosen.squeeze(axis)
+    return _array(chosen).astype(np.float16)
 
 
 def _write(
@@ -226,7 +257,7 @@ def _write(
         for indices, filled, arrays in worker(some, part in chosen):
             errors.add(filled, arrays["mean"], arrays["hidden_mean"])
             if part in chosen:
-                _store(root, _own_cells(arrays, some, indices), offset, total, first)
+                _store(root, _own_cells(arrays, some, indices), offset, total, first, worker.maps)
                 offset += indices.size
         split = f"{run.config.windows.split}:{part}"
         scores += errors.scores(run.config.name, run.config.windows.variable, split, some, worker.seed)
@@ -253,13 +284,16 @@ def _own_cells(arrays: Arrays, windows: Windows, indices: np.ndarray) -> Arrays:
     if windows.padded is None:
         return arrays
     there = np.arange(windows.padded) < np.array(windows.cells)[windows.session[indices], None]
-    per_cell = {name: values for name, values in arrays.items() if name not in TRAILING}
+    per_cell = {name: values for name, values in arrays.items() if name not in (*TRAILING, "attention_maps")}
     return arrays | {name: np.where(there[:, None], values, np.float32(np.nan)) for name, values in per_cell.items()}
 
 
-def _store(root: zarr.Group, arrays: Arrays, offset: int, total: int, windows: Windows) -> None:
+def _store(
+    root: zarr.Group, arrays: Arrays, offset: int, total: int, windows: Windows, maps: Sequence[str] = ()
+) -> None:
     space = ("roi",) if len(windows.space) == 1 else ("y", "x")
-    trailing = TRAILING | {"at": ("query", *space)}
+    kept = tuple(name for name in MAP_AXES if name in maps)
+    trailing = TRAILING | {"at": ("query", *space), "attention_maps": (*kept, "time", "place")}
     for name, values in arrays.items():
         if name not in root:
             root.create_array(

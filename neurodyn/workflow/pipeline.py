@@ -50,6 +50,10 @@ class PipelineSpec(Params):
     matrices: dict[str, tuple[dict[str, tuple[Value, ...]], ...]] = Field(
         default_factory=dict, description="name -> list of axes with their values, whose combinations are its cells"
     )
+    scale: str | None = Field(default=None, description="which of the scales is run: --set scale=NAME")
+    scales: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="name -> what differs from the rest of this file at that scale"
+    )
     jobs: dict[str, JobSpec] = Field(description="job name -> job, in order")
 
 
@@ -76,16 +80,21 @@ class Job:
 
 
 def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = None) -> tuple[PipelineSpec, Resolved]:
-    """Load a pipeline by name or path, with overrides such as ``jobs.cst.set.training.epochs=2``.
+    """Load a pipeline by name or path, with overrides such as ``scale=paper`` or ``jobs.cst.set.training.epochs=2``.
 
     Raises
     ------
     ConfigError
         With file, line and key where the YAML is wrong.
     """
-    layers: list[Layer] = [load_yaml(find_preset("pipeline", name))]
-    layers += [load_yaml(config)] if config else []
-    resolved = resolve([*layers, *layer_from_sets(sets)])
+    written = load_yaml(find_preset("pipeline", name))
+    over: list[Layer] = [*([load_yaml(config)] if config else []), *layer_from_sets(sets)]
+    resolved = resolve([written, *over])
+    scale, scales = resolved.values.get("scale"), resolved.values.get("scales") or {}
+    if scale is not None:
+        if scale not in scales:
+            raise unknown("scale", str(scale), scales)
+        resolved = resolve([written, Layer(scales[scale], f"{written.origin}, scale {scale}"), *over])
     return validate(PipelineSpec, resolved), resolved
 
 

@@ -68,23 +68,28 @@ def test_a_job_cannot_need_a_later_one() -> None:
 
 
 @pytest.mark.parametrize("name", list_presets("pipeline"))
-def test_every_packaged_pipeline_plans(name: str, tmp_path: Path) -> None:
-    loaded, _ = load_pipeline(name)
-    jobs, _ = plan(loaded, [tmp_path / "one", tmp_path / "two"])
-    assert len(jobs) >= len(loaded.jobs) and loaded.description
-    help_text = {job.argv[0] for job in jobs}
-    assert help_text <= {
-        "simulate",
-        "preprocess",
-        "extract",
-        "train",
-        "infer",
-        "decode",
-        "evaluate",
-        "report",
-        "convert",
-        "fetch",
-    }
+def test_every_packaged_pipeline_plans_at_every_scale(name: str, tmp_path: Path) -> None:
+    first, _ = load_pipeline(name)
+    for scale in first.scales or {None: {}}:
+        loaded, _ = load_pipeline(name, [f"scale={scale}"] if scale else [])
+        jobs, _ = plan(loaded, [tmp_path / "one", tmp_path / "two"])
+        assert len(jobs) >= len(loaded.jobs) and loaded.description
+        assert {job.argv[0] for job in jobs} <= VERBS
+
+
+VERBS = {
+    "simulate",
+    "preprocess",
+    "extract",
+    "train",
+    "infer",
+    "decode",
+    "evaluate",
+    "report",
+    "convert",
+    "fetch",
+    "compare",
+}
 
 
 def test_line_of_a_bad_key_is_named(tmp_path: Path) -> None:
@@ -129,6 +134,21 @@ def test_a_failed_job_says_how_to_repeat_it(tmp_path: Path) -> None:
     )
     assert subprocess.run(repeat, shell=True, capture_output=True, check=False).returncode == 2
     assert job_states(tmp_path / "out")[0]["state"] == "unfinished"
+
+
+def test_a_scale_is_laid_over_the_pipeline_and_under_the_sets(tmp_path: Path) -> None:
+    path = tmp_path / "scaled.yaml"
+    path.write_text(
+        "description: two sizes\nscale: small\n"
+        "scales: {small: {}, paper: {jobs: {data: {set: {trials: 500, seed: 1}}}}}\n"
+        "jobs: {data: {command: [simulate, spirals], set: {trials: 50}, out: a.zarr}}\n"
+    )
+    settings = [load_pipeline(str(path), sets)[0].jobs["data"].set for sets in ([], ["scale=paper"])]
+    assert settings == [{"trials": 50}, {"trials": 500, "seed": 1}]
+    both = load_pipeline(str(path), ["scale=paper", "jobs.data.set.seed=2"])[0]
+    assert both.jobs["data"].set == {"trials": 500, "seed": 2}
+    with pytest.raises(ConfigError, match="papr"):
+        load_pipeline(str(path), ["scale=papr"])
 
 
 def test_sets_reach_into_a_pipeline(tmp_path: Path) -> None:
