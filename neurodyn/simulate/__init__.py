@@ -13,6 +13,7 @@ SIMULATORS = Registry(
         "spirals": "neurodyn.simulate.spirals:Spirals",
         "two_photon": "neurodyn.simulate.two_photon:TwoPhoton",
         "widefield": "neurodyn.simulate.widefield:Widefield",
+        "widefield_awake": "neurodyn.simulate.widefield:AwakeWidefield",
     },
     "neurodyn.simulators",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -49,6 +49,11 @@ class WidefieldParams(Params):
     decay: float = Field(default=0.5, gt=0, description="decay time constant of the indicator, s")
     spontaneous: float = Field(
         default=0.015, ge=0, description="root mean square of spontaneous activity in the brain, ΔF/F"
+    )
+    ongoing: float = Field(
+        default=0.0,
+        ge=0,
+        description="root mean square of each visual area's own spontaneous activity at its centre, ΔF/F",
     )
     modes: int = Field(default=10, ge=2, multiple_of=2, description="rank of spontaneous activity")
     hemodynamics: float = Field(
@@ -111,23 +116,26 @@ class Widefield(Simulator):
     Expected counts of channel k are dark + F_k(p) b_k(t) (1 + dff(t, p))^[k is fluorescence] (1 + g_k(p) h(t, p)):
     baseline map F, bleaching b, calcium dff, hemodynamics h with a gain map g per channel; camera counts add Poisson
     shot noise. dff is a Naka-Rushton response of left V1 and, later and weaker, of higher areas, on top of travelling
-    waves of low rank with 1/f spectrum. h is the negative, blurred and delayed trace of dff, plus vasomotion near
+    waves of low rank with 1/f spectrum and, where asked for, of each visual area's own spontaneous activity. h is the negative, blurred and delayed trace of dff, plus vasomotion near
     0.1 Hz and an (aliased) heartbeat. Every factor is in `truth`.
     """
 
     Params = WidefieldParams
     params: WidefieldParams
+    name: ClassVar[str] = "widefield"
 
     def make(self) -> Recording:
         """Return the recording; `truth` has dff, hemodynamics, gains, baselines, bleaching and trial amplitudes."""
         p = self.params
-        trial_rng, wave_rng, vessel_rng, tissue_rng, photon_rng = np.random.default_rng(p.seed).spawn(5)
+        rngs = np.random.default_rng(p.seed).spawn(6)
+        trial_rng, wave_rng, vessel_rng, tissue_rng, photon_rng, area_rng = rngs
         time = np.arange(p.frames) / p.rate_hz
         brain = oval(p.shape)
         stimulus, trials = gratings(p, trial_rng)
         evoked = _evoked(p, time, stimulus["start"], trials["amplitude"], brain)
+        areas = Factors(evoked.courses + _ongoing(p, area_rng), evoked.maps)
         waves = _waves(p, brain, wave_rng)
-        neural = Factors(np.hstack([evoked.courses, waves.courses]), np.concatenate([evoked.maps, waves.maps]))
+        neural = Factors(np.hstack([areas.courses, waves.courses]), np.concatenate([areas.maps, waves.maps]))
         blood = _hemodynamics(p, time, neural, brain, vessel_rng)
         tissue = _tissue(p, time, brain, tissue_rng)
         fluorescence, reference, dff = _expose(p, neural, blood, tissue, brain, photon_rng)
@@ -135,13 +143,51 @@ class Widefield(Simulator):
             {"fluorescence": fluorescence, "reference": reference},
             rate_hz=p.rate_hz,
             time=time,
-            session=f"widefield-{p.seed}",
+            session=f"{self.name}-{p.seed}",
             indicator="jRCaMP1b (simulated)",
             stimulus=stimulus,
             truth=_truth(dff, blood, tissue, trials, evoked.maps).assign_coords(time=time),
             brain=brain,
-            history=[entry("simulate widefield", p.model_dump(mode="json"))],
+            history=[entry(f"simulate {self.name}", p.model_dump(mode="json"))],
         )
+
+
+class AwakeWidefieldParams(WidefieldParams):
+    """What is imaged, shown and planted."""
+
+    peak: float = Field(default=0.06, ge=0, description="saturating V1 response, ΔF/F")
+    ongoing: float = Field(
+        default=0.01,
+        ge=0,
+        description="root mean square of each visual area's own spontaneous activity at its centre, ΔF/F",
+    )
+    modes: int = Field(default=20, ge=2, multiple_of=2, description="rank of the travelling waves")
+    shot_noise: float = Field(
+        default=0.01, ge=0, le=0.5, description="shot noise of one mean pixel in one frame, fraction of F"
+    )
+
+
+class AwakeWidefield(Widefield):
+    """Widefield movies in which contrast is hard to read, because spontaneous activity has the shape of responses.
+
+    `widefield` with other sizes; in the defaults of `widefield` the noise-free movie gives the contrast away, since
+    no spontaneous activity lies in the direction of the responses. These sizes were fixed before any model saw them:
+
+    - spontaneous activity: single responses ride on ongoing activity about as large as themselves (Arieli et al.,
+      Science 273, 1868 (1996)). Here it is 1 % ΔF/F in each area, half of its variance shared, and 1.5 % in waves over
+      all of cortex: together about the response to a contrast of 10 %.
+    - response: 6 % ΔF/F at full contrast, between the few percent of red indicators seen through the skull and the
+      10 % of `widefield`; c50 0.2 and exponent 1.5 are the usual ones of mouse V1.
+    - gain: a standard deviation of 25 % over trials (compare Goris et al., Nat Neurosci 17, 858 (2014)).
+    - shot noise: 1 %, that is 10⁴ photoelectrons per pixel and frame; in the movie of a red indicator by Deng et al.
+      (Nat Methods 21, 692 (2024)) pixels of 18 to 54 µm have 0.34 % of fast noise, and dimmer tissue has more.
+    - 2 s on, 5 s off: with blanks as contrast 0 the label 2 √contrast - 1 has variance 0.283 over all frames; the
+      published table of contrast decoding implies 0.274 to 0.286. Decode it with `--target contrast --set transform=sqrt`.
+    """
+
+    Params = AwakeWidefieldParams
+    params: AwakeWidefieldParams
+    name: ClassVar[str] = "widefield_awake"
 
 
 def oval(shape: tuple[int, int]) -> np.ndarray:
@@ -172,6 +218,14 @@ def _evoked(
             courses[first:last, column] += gain * height * response
     maps = np.stack([blob(p.shape, centre, 0.09 if name == "V1" else 0.045) for name, (centre, _, _) in AREAS.items()])
     return Factors(courses, maps * brain)
+
+
+def _ongoing(p: WidefieldParams, rng: np.random.Generator) -> np.ndarray:
+    """Return each area's own spontaneous course, half of its variance shared by all areas, ΔF/F, shape (time, area)."""
+    activity = np.real(pink(p.frames, 1 + len(AREAS), rng))
+    courses = calcium(activity[:, :1] + activity[:, 1:], p.rate_hz, p.rise, p.decay)
+    courses -= courses.mean(axis=0)
+    return courses * (p.ongoing / courses.std(axis=0))
 
 
 def _waves(p: WidefieldParams, brain: np.ndarray, rng: np.random.Generator) -> Factors:

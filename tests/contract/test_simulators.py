@@ -20,6 +20,7 @@ TRIALS = {
 }
 SMALL = {
     "widefield": {"trials": 3, "height": 16, "width": 12},
+    "widefield_awake": {"trials": 3, "height": 16, "width": 12},
     "two_photon": {"cells": 5, "repeats": 1},
     "lorenz": TRIALS,
     "chaotic_rnn": TRIALS,

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from neurodyn.simulate.widefield import Widefield, WidefieldParams, hemodynamics, naka_rushton
+from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.decode.run import DecodeConfig
+from neurodyn.decode.source import Source
+from neurodyn.decode.targets import make_labels
+from neurodyn.simulate.widefield import (
+    AwakeWidefield,
+    AwakeWidefieldParams,
+    Widefield,
+    WidefieldParams,
+    hemodynamics,
+    naka_rushton,
+)
 
 
 def make(**params):
@@ -83,6 +94,37 @@ def test_label_variance_is_that_of_the_published_contrast_task():
     ):
         label[(recording.time >= start - 1e-9) & (recording.time < stop - 1e-9)] = 2 * np.sqrt(contrast) - 1
     assert label.var() == pytest.approx(0.283, abs=0.002)
+
+
+def test_decoding_sees_the_labels_of_the_published_contrast_task():
+    recording = make(trials=60, height=8, width=8)
+    one_frame = WindowConfig(variable="fluorescence", duration=0.1)
+    source = Source(Windows.cut([recording], one_frame), None)
+    labels, _ = make_labels(source, DecodeConfig(target="contrast", transform="sqrt"))
+    assert labels.target.size == 60 * 70
+    assert (labels.target == -1).mean() == pytest.approx(5 / 7, abs=1e-3)
+    assert labels.target.max() == 1
+    assert labels.target.var() == pytest.approx(0.283, abs=0.003)
+
+
+def test_ongoing_activity_has_the_shape_of_responses_and_the_asked_size():
+    quiet = {"spontaneous": 0.0, "peak": 0.0, "shot_noise": 0.0, "hemodynamics": 0.0}
+    truth = make(trials=180, ongoing=0.01, **quiet).table("truth")
+    maps = truth["area_map"].values.reshape(6, -1)
+    movie = truth["dff"].values.reshape(-1, 1600)
+    courses, *_ = np.linalg.lstsq(maps.T.astype(float), movie.T.astype(float), rcond=None)
+    np.testing.assert_allclose(courses.T @ maps, movie, atol=1e-6)  # nothing but the areas' maps
+    np.testing.assert_allclose(courses.std(axis=1), 0.01, rtol=1e-3)
+    between = np.corrcoef(courses)[np.triu_indices(6, 1)]
+    assert between.mean() == pytest.approx(0.5, abs=0.12)
+
+
+def test_ongoing_activity_of_the_awake_preset_rivals_the_response_to_a_tenth_of_contrast():
+    p = AwakeWidefieldParams(trials=60, shot_noise=0.0)
+    truth = AwakeWidefield(p.model_copy(update={"peak": 0.0})).make().table("truth")
+    v1 = np.unravel_index(truth["area_map"].values[0].argmax(), (40, 40))
+    answer = naka_rushton(np.array(0.1), p.peak, p.c50, p.exponent)
+    assert 0.7 < truth["dff"].values[:, *v1].std() / answer < 1.6
 
 
 def test_higher_areas_answer_later_and_weaker():
