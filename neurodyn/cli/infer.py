@@ -33,6 +33,10 @@ def infer(
             "--attention", help="Also write attention apart by: layer, head, query (with commas).", show_default=False
         ),
     ] = None,
+    few: Annotated[
+        int | None,
+        typer.Option("--few", min=1, help="Also ask for so many of the times of --at together.", show_default=False),
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -49,11 +53,8 @@ def infer(
     if common.dry_run:
         common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
         return
-    common.product(
-        run_inference(
-            run, recordings or None, parts=parts, gpu=gpu, maps=attention.split(",") if attention else (), at=_times(at)
-        )
-    )
+    maps = attention.split(",") if attention else ()
+    common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, maps=maps, at=_times(at), few=few))
 
 
 def _times(text: str | None) -> list[float] | Literal["truth"] | None:

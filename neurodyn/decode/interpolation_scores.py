@@ -33,7 +33,7 @@ def score_interpolation(paths: Sequence[Path], out: Path, config: InterpolationS
     Over the queried times of a trial that are no frame's: `l2_error`, the mean length of the error vector; `mse`, the
     mean squared error per entry; `relative_l2_error`, length of the whole error over that of the truth. Over all queried
     times: `roughness`, the mean length of the second divided difference. All in units of the truth's `scale` (and, for
-    the roughness, per s²). Further estimates in the group truth, such as `oracle`, are scored beside the models.
+    the roughness, per s²). Where times were also asked for a few together (`--few`), that is a model of its own. Further estimates in the group truth, such as `oracle`, are scored beside the models.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def score_interpolation(paths: Sequence[Path], out: Path, config: InterpolationS
     first = {one.recording.session: one for one in reversed(sources)}
     scores = []
     for one in sources:
-        estimates = {one.model: _given(one)}
+        estimates = {one.model: _given(one)} | _asked_in_turn(one)
         if one is first[one.recording.session]:
             estimates |= _references(one)
         scores += [score for name, values in estimates.items() for score in _scores(one, name, values, config)]
@@ -74,6 +74,14 @@ def _given(one: Inferred) -> np.ndarray:
             f"Make it again: neurodyn infer {one.path} --at truth",
         )
     return given
+
+
+def _asked_in_turn(one: Inferred) -> dict[str, np.ndarray]:
+    """Return what the model predicted when it was asked for few times together."""
+    given = one.given("at_few")
+    if given is None or one.prediction is None:
+        return {}
+    return {f"{one.model}, {one.prediction.attrs['settings']['few']} at a time": given}
 
 
 def _references(one: Inferred) -> dict[str, np.ndarray]:

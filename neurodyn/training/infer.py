@@ -48,6 +48,7 @@ def infer(
     maps: Sequence[str] = (),
     batch: int = 32,
     at: Sequence[float] | Literal["truth"] | None = None,
+    few: int | None = None,
     seed: int = 0,
 ) -> Path:
     """Write `prediction.zarr` and `reconstruction.csv` into a run folder.
@@ -79,6 +80,9 @@ def infer(
     at
         Times within the window, s, for models of continuous time; "truth": those at which the recordings say what is true
         between their frames (`query` of the group truth).
+    few
+        Also ask for so many of these times together, spread over the window, and write `at_few`, like `at`: models whose
+        queries see each other answer otherwise.
     seed
         Decides which frames are hidden.
 
@@ -93,13 +97,13 @@ def infer(
     times = _true_times(windows) if at == "truth" else at
     target = run.path / "prediction.zarr"
     with locked(target):
-        settings = _settings(run, recordings, list(parts), attention, times, seed) | {"maps": list(maps)}
+        settings = _settings(run, recordings, list(parts), attention, times, seed) | {"maps": list(maps), "few": few}
         if _up_to_date(target, settings):
             LOGGER.info("%s is up to date.", target)
             return target
         clear_partials(target)
         with reproducible(run.config.training.threads, devices), atomic(target, folder=True) as folder:
-            worker = _Worker(run, devices.first, attention, maps, times, batch, seed)
+            worker = _Worker(run, devices.first, attention, maps, times, few, batch, seed)
             scores = _write(folder, worker, windows, parts if recordings is None else ("all",), settings)
             write_scores(run.path / "reconstruction.csv", scores)
     return target
@@ -175,10 +179,12 @@ class _Worker:
         attention: bool,
         maps: Sequence[str],
         at: Sequence[float] | None,
+        few: int | None,
         batch: int,
         seed: int,
     ) -> None:
-        self.run, self.device, self.maps, self.at, self.batch, self.seed = run, device, maps, at, batch, seed
+        self.run, self.device, self.maps, self.at, self.few = run, device, maps, at, few
+        self.batch, self.seed = batch, seed
         self.backend: Backend = run.backend.to(device)
         self.attention = attention and "attention" in self.backend.capabilities
 
@@ -210,6 +216,8 @@ class _Worker:
         if self.at is not None:
             times = torch.tensor(self.at, dtype=torch.float32, device=self.device).expand(len(filled.hidden), -1)
             out["at"] = _array(self.backend.at(observed, times))
+            if self.few is not None:
+                out["at_few"] = _array(_asked_in_turn(self.backend, observed, times, self.few))
         return out
 
 
@@ -225,6 +233,13 @@ def _optional(prediction: Prediction) -> Arrays:
         summed = prediction.attention.sum(1)
         out["attention"] = _array(summed / summed.sum((1, 2), keepdim=True)).astype(np.float16)
     return out
+
+
+def _asked_in_turn(backend: Backend, batch: Batch, times: Tensor, few: int) -> Tensor:
+    rounds = -(-times.shape[1] // few)
+    answers = [backend.at(batch, times[:, first::rounds]) for first in range(rounds)]
+    order = torch.cat([torch.arange(first, times.shape[1], rounds) for first in range(rounds)])
+    return torch.cat(answers, dim=1)[:, order.argsort()]
 
 
 def _maps(backend: Backend, batch: Batch, kept: Sequence[str]) -> np.ndarray:
@@ -293,7 +308,11 @@ def _store(
 ) -> None:
     space = ("roi",) if len(windows.space) == 1 else ("y", "x")
     kept = tuple(name for name in MAP_AXES if name in maps)
-    trailing = TRAILING | {"at": ("query", *space), "attention_maps": (*kept, "time", "place")}
+    trailing = TRAILING | {
+        "at": ("query", *space),
+        "at_few": ("query", *space),
+        "attention_maps": (*kept, "time", "place"),
+    }
     for name, values in arrays.items():
         if name not in root:
             root.create_array(

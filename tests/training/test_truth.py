@@ -20,9 +20,11 @@ from neurodyn.training.attention_scores import (
     upsampled,
     with_points,
 )
+from neurodyn.training.batches import read_batch
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
 from neurodyn.training.infer import infer
+from neurodyn.training.run import load_run
 
 SETTINGS = (
     "model.width=16",
@@ -47,7 +49,7 @@ def curves(tmp_path_factory):
 def run(curves, tmp_path_factory):
     config, _ = load_run_config("cst-traces", None, SETTINGS)
     folder = fit(config, None, [curves], tmp_path_factory.mktemp("runs") / "run", gpu="none")
-    infer(folder, gpu="none", at="truth", maps=("layer", "head"))
+    infer(folder, gpu="none", at="truth", maps=("layer", "head"), few=30)
     return folder
 
 
@@ -62,6 +64,18 @@ def test_true_times_are_those_of_the_recording(prediction, curves):
     assert prediction["at"].dims == ("window", "query", "roi")
     frames = np.searchsorted(prediction["query"], prediction["time"] - 1e-9)
     np.testing.assert_allclose(prediction["query"][frames], prediction["time"], atol=1e-9)
+
+
+def test_times_asked_for_few_together_are_answered_in_their_order(run, prediction):
+    model = load_run(run)
+    windows = model.windows["test"].take(np.array([2]))
+    batch = read_batch(windows, slice(None))
+    times = torch.tensor(prediction["query"].values, dtype=torch.float32)[None]
+    with torch.inference_mode():
+        for first in range(4):
+            alone = model.backend.at(batch, times[:, first::4])[0].numpy()
+            np.testing.assert_allclose(prediction["at_few"].values[2, first::4], alone, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(prediction["at_few"], prediction["at"], atol=1e-3)  # joint queries see each other
 
 
 def test_recordings_without_such_truth_are_refused(tmp_path):
@@ -85,6 +99,7 @@ def test_errors_are_those_of_the_definition_on_held_out_times(run, prediction, c
     assert known.sum() == 10
     for model, values in {
         "cst-traces": prediction["at"].values,
+        "cst-traces, 30 at a time": prediction["at_few"].values,
         "oracle": truth["oracle"].values[prediction["trial"]],
     }.items():
         expected = np.linalg.norm((values - dense[prediction["trial"]])[:, ~known], axis=2).mean(1) / scale
