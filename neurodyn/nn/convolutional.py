@@ -25,13 +25,7 @@ class ConvLSTMCell(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, kernel: int = 3) -> None:
         super().__init__()
-        self.hidden = hidden
         self.gates = nn.Conv2d(inputs + hidden, 4 * hidden, kernel, padding="same")
-
-    def start(self, like: Float[Tensor, "batch channel height width"]) -> tuple[Tensor, Tensor]:
-        """Return the states h and c before any input: zero."""
-        zero = like.new_zeros(like.shape[0], self.hidden, *like.shape[2:])
-        return zero, zero
 
     def forward(
         self, x: Float[Tensor, "batch inputs height width"], state: tuple[Tensor, Tensor]
@@ -60,13 +54,8 @@ class ConvGRUCell(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, kernel: int = 3) -> None:
         super().__init__()
-        self.hidden = hidden
         self.gates = nn.Conv2d(inputs + hidden, 2 * hidden, kernel, padding="same")
         self.candidate = nn.Conv2d(inputs + hidden, hidden, kernel, padding="same")
-
-    def start(self, like: Float[Tensor, "batch channel height width"]) -> Float[Tensor, "batch hidden height width"]:
-        """Return the state before any input: zero."""
-        return like.new_zeros(like.shape[0], self.hidden, *like.shape[2:])
 
     def forward(
         self, x: Float[Tensor, "batch inputs height width"], h: Float[Tensor, "batch hidden height width"]
@@ -75,6 +64,11 @@ class ConvGRUCell(nn.Module):
         z, r = self.gates(torch.cat([x, h], dim=1)).sigmoid().chunk(2, dim=1)
         n = self.candidate(torch.cat([x, r * h], dim=1)).tanh()
         return (1 - z) * h + z * n
+
+
+def empty_map(like: Float[Tensor, "batch height width"], channels: int) -> Float[Tensor, "batch channels height width"]:
+    """Return the state before any image: zero."""
+    return like.new_zeros(like.shape[0], channels, *like.shape[1:])
 
 
 def pooled(maps: Float[Tensor, "batch channel height width"], grid: tuple[int, int]) -> Float[Tensor, "batch feature"]:

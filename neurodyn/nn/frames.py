@@ -32,6 +32,11 @@ class Frames(nn.Module):
         self.cells, self.image = Cells(brain), image
         self.shape = np.atleast_2d(brain).shape if image else (int(brain.sum()),)
 
+    @property
+    def inside(self) -> Bool[Tensor, "*frame"]:
+        """Where a frame has data."""
+        return self.cells.brain.reshape(self.shape) if self.image else self.cells.brain[self.cells.brain]
+
     def fit(self, chunks: Iterable[np.ndarray], normalise: Literal["entry", "global"]) -> None:
         """Take mean and standard deviation of training frames.
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 from jaxtyping import Float
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
 from neurodyn.backends.baselines.settings import MapConfig
-from neurodyn.nn.convolutional import ConvGRUCell, pooled
+from neurodyn.nn.convolutional import ConvGRUCell, empty_map, pooled
 
 State = list[Tensor]
 
@@ -19,14 +19,14 @@ State = list[Tensor]
 class ConvGRUConfig(NextFrameConfig, MapConfig):
     """Configuration of the ConvGRU."""
 
-    encoder: tuple[int, ...] = Field((8, 16), min_length=1, description="channels of each cell of the encoder")
-    decoder: tuple[int, ...] = Field((16, 16), min_length=1, description="channels of each cell of the decoder")
+    encoder: tuple[PositiveInt, ...] = Field((8, 16), min_length=1, description="channels of each cell of the encoder")
+    decoder: tuple[PositiveInt, ...] = Field((16, 16), min_length=1, description="channels of each cell of the decoder")
     kernel: int = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
 
     @model_validator(mode="after")
     def _consistent(self) -> ConvGRUConfig:
-        if self.kernel % 2 == 0 or min(*self.encoder, *self.decoder) < 1:
-            raise ValueError("kernel must be odd and channels positive")
+        if self.kernel % 2 == 0:
+            raise ValueError("kernel must be odd")
         return self
 
 
@@ -53,7 +53,7 @@ class ConvGRU(NextFrame):
         self.out = nn.Conv2d(channels[-1], 1, config.kernel, padding="same")
 
     def _start(self, like: Float[Tensor, "batch height width"]) -> State:
-        return [cell.start(like[:, None]) for cell in self.cells]
+        return [empty_map(like, channels) for channels in (*self.config.encoder, *self.config.decoder)]
 
     def _advance(self, frame: Float[Tensor, "batch height width"], state: State) -> State:
         flow, states = frame[:, None], []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import torch
 from jaxtyping import Float
 from pydantic import Field, model_validator
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from neurodyn.backends.base import Layout
 from neurodyn.backends.baselines.settings import HidingConfig, MapConfig
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
-from neurodyn.nn.convolutional import ConvLSTMCell, pooled
+from neurodyn.nn.convolutional import ConvLSTMCell, empty_map, pooled
 
 State = tuple[Tensor, Tensor]
 
@@ -69,7 +68,8 @@ class ConvLSTM(WholeWindow):
     def _encode(self, frames: Float[Tensor, "batch time 1 height width"]) -> tuple[list[Tensor], tuple[State, State]]:
         """Return the upper cell's map after each frame, and the last states."""
         lower, upper = self.encoder
-        first, second = lower.start(frames[:, 0]), upper.start(frames[:, 0])
+        zero = empty_map(frames[:, 0, 0], self.config.hidden)
+        first = second = (zero, zero)
         maps = []
         for frame in frames.unbind(1):
             first = lower(frame, first)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
@@ -20,7 +20,7 @@ class FNO2DConfig(NextFrameConfig, MapConfig):
     history: int = Field(3, gt=0, description="frames from which the next one is predicted")
     width: int = Field(20, gt=0, description="channels")
     layers: int = Field(4, gt=0, description="Fourier layers")
-    modes: tuple[int, int] = Field((12, 12), description="frequencies kept in rows and columns")
+    modes: tuple[PositiveInt, PositiveInt] = Field((12, 12), description="frequencies kept in rows and columns")
     decoder: int = Field(128, gt=0, description="hidden units of the map from channels to values")
 
 

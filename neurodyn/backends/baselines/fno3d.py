@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
@@ -21,7 +21,9 @@ class FNO3DConfig(HidingConfig, MapConfig):
 
     width: int = Field(20, gt=0, description="channels")
     layers: int = Field(4, gt=0, description="Fourier layers")
-    modes: tuple[int, int, int] = Field((4, 8, 8), description="frequencies kept in time, rows and columns")
+    modes: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (4, 8, 8), description="frequencies kept in time, rows and columns"
+    )
     padding: int = Field(2, ge=0, description="frames of zeros after the window, since it is not periodic")
     decoder: int = Field(80, gt=0, description="hidden units of the map from channels to values")
 

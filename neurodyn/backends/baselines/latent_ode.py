@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -141,7 +141,7 @@ def _torchdiffeq() -> Solver:
         raise ConfigError(
             "latent_ode needs torchdiffeq.", "It is not installed.", "pip install 'neurodyn[baselines]'"
         ) from error
-    return odeint
+    return cast("Solver", odeint)
 
 
 def _perceptron(sizes: list[int]) -> nn.Sequential:

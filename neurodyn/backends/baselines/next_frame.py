@@ -76,7 +76,8 @@ class NextFrame(Backend):
         predicted, latents = [], []
         for frame, there in zip(values.unbind(1), known.unbind(1), strict=True):
             predicted.append(expected)
-            state = self._advance(torch.where(there, frame, expected), state)
+            guessed = ~there & self.frames.inside
+            state = self._advance(torch.where(guessed, expected, frame), state)
             expected, features = self._read(state)
             latents.append(features)
         return torch.stack(predicted, 1), torch.stack(latents, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from neurodyn.core.config import Params
 
@@ -26,7 +26,9 @@ class HidingConfig(FrameConfig):
 class TokenConfig(Params):
     """A transformer over patches."""
 
-    patch: tuple[int, int] = Field((8, 8), description="height and width of a patch, pixels; traces use none")
+    patch: tuple[PositiveInt, PositiveInt] = Field(
+        (8, 8), description="height and width of a patch, pixels; traces use none"
+    )
     width: int = Field(64, gt=0, description="features per token")
     heads: int = Field(4, gt=0, description="attention heads; divides width")
     feedforward: int | None = Field(None, gt=0, description="hidden units per block (default: 4 × width)")
@@ -38,8 +40,6 @@ class TokenConfig(Params):
     def _consistent(self) -> TokenConfig:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        if min(self.patch) < 1:
-            raise ValueError("patch sides must be positive")
         return self
 
     @property
@@ -51,4 +51,6 @@ class TokenConfig(Params):
 class MapConfig(Params):
     """How a model whose states are images gives latents."""
 
-    latent_grid: tuple[int, int] = Field((4, 4), description="rows and columns to which latents average the states")
+    latent_grid: tuple[PositiveInt, PositiveInt] = Field(
+        (4, 4), description="rows and columns to which latents average the states"
+    )

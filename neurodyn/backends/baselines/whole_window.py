@@ -88,7 +88,8 @@ class WholeWindow(Backend):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `hidden`, `visible` and the network's own parts, in z-scored units."""
-        hide = hide_inner_frames(*batch.t.shape, self.config.hide, generator).to(batch.t.device)
+        samples, time = batch.t.shape
+        hide = hide_inner_frames(samples, time, self.config.hide, generator).to(batch.t.device)
         seen = batch.visible & batch.valid & ~hide.reshape(*hide.shape, *[1] * (batch.x.ndim - 2))
         given = self._given(batch, seen, batch.t)
         if self.training and self.config.noise:
