@@ -51,7 +51,7 @@ class CSTConfig(Params):
         False, description="the published network: linear positions, post-norm, no real/query flag, two-layer head"
     )
     normalise: Literal["entry", "global"] = Field("entry", description="z-score per pixel or ROI, or over all of them")
-    hide: int = Field(5, gt=0, description="most inner frames hidden in a training window")
+    hide: int = Field(5, ge=0, description="most inner frames hidden in a training window")
     visible_weight: float = Field(1.0, ge=0, description="weight of the error on visible frames")
     noise: float = Field(0.05, ge=0, description="noise added to the input in training, standard deviations")
     dummies: int = Field(0, ge=0, description="random times per training window that only the derivatives see")

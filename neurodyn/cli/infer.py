@@ -41,7 +41,7 @@ def infer(
         str | None,
         typer.Option(
             "--at",
-            help="Also predict at these times within the window, s: 0.05,0.15; truth: where truth is known.",
+            help="Also predict at these times within the window, s: 0.05,0.15; truth: where truth is known; frames: nowhere else.",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +61,7 @@ def _times(text: str | None) -> list[float] | Literal["truth"] | None:
     if text == "truth":
         return "truth"
     try:
-        return None if text is None else [float(part) for part in text.split(",")]
+        return None if text in (None, "frames") else [float(part) for part in text.split(",")]
     except ValueError as error:
         raise ConfigError(
             f"--at {text} cannot be read.", "Expected seconds with commas.", "Example: --at 0.05,0.15"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from pydantic import Field
+from scipy.interpolate import make_interp_spline
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
@@ -23,6 +24,9 @@ SAME_TIME = 1e-6
 class InterpolationScoreConfig(Params):
     """How interpolation is scored."""
 
+    interpolate: bool = Field(
+        default=False, description="also score every model's frames, interpolated linearly and by cubic splines"
+    )
     bootstraps: int = Field(default=1000, ge=100, description="resamples of trials for the intervals")
     seed: int = Field(default=0, ge=0, description="seed of the resamples")
 
@@ -33,44 +37,64 @@ def score_interpolation(paths: Sequence[Path], out: Path, config: InterpolationS
     Over the queried times of a trial that are no frame's: `l2_error`, the mean length of the error vector; `mse`, the
     mean squared error per entry; `relative_l2_error`, length of the whole error over that of the truth. Over all queried
     times: `roughness`, the mean length of the second divided difference. All in units of the truth's `scale` (and, for
-    the roughness, per s²). Where times were also asked for a few together (`--few`), that is a model of its own. Further estimates in the group truth, such as `oracle`, are scored beside the models.
+    the roughness, per s²). Where times were also asked for a few together (`--few`), that is a model of its own; the
+    frames of models that have no prediction between them are interpolated. Further estimates in the group truth, such
+    as `oracle`, are scored beside the models.
 
     Parameters
     ----------
     paths
-        Run folders whose prediction was made with `--at truth`.
+        Run folders with a prediction, made with `--at truth` where the model can.
     out
         Folder for scores.csv (one row per trial, and their mean with fold "all") and evaluate.json.
 
     Raises
     ------
     DataError
-        If a source has no such prediction, or its recording no `dense` truth.
+        If a source has no prediction, or its recording no `dense` truth.
     """
     sources = open_inferred(paths)
     first = {one.recording.session: one for one in reversed(sources)}
     scores = []
     for one in sources:
-        estimates = {one.model: _given(one)} | _asked_in_turn(one)
+        estimates = _estimates(one, config.interpolate)
         if one is first[one.recording.session]:
             estimates |= _references(one)
         scores += [score for name, values in estimates.items() for score in _scores(one, name, values, config)]
     return write_evaluation(out, "interpolation", sources, scores, config)
 
 
-def _given(one: Inferred) -> np.ndarray:
-    """Return what a model predicted at the times of the truth, shape (window, query, *space)."""
-    truth, given = _truth(one), one.given("at")
-    if "dense" not in truth or given is None or one.prediction is None:
+def _estimates(one: Inferred, interpolate: bool) -> dict[str, np.ndarray]:
+    """Return what a model says at the times of the truth, shape (window, query, *space), under a name for each way."""
+    truth, given, frames = _truth(one), one.given("at"), one.given("mean")
+    if "dense" not in truth or frames is None or one.prediction is None:
         raise DataError(
             f"{one.path} cannot be compared with truth between its frames.",
-            f"Found truth/dense: {'dense' in truth}; prediction between frames: {given is not None}.",
+            f"Found truth/dense: {'dense' in truth}; prediction: {frames is not None}.",
             f"Make it: neurodyn infer {one.path} --at truth",
         )
-    if not np.array_equal(one.prediction["query"].values, truth["query"].values):
+    found = {} if given is None else {one.model: _checked(one, given)} | _asked_in_turn(one)
+    if interpolate or given is None:
+        times, clock = truth["query"].values, one.windows.clock()
+        found[f"{one.model}, linear"] = _interpolated(frames, clock, times, 1)
+        found[f"{one.model}, spline"] = _interpolated(frames, clock, times, 3)
+    return found
+
+
+def _interpolated(frames: np.ndarray, clock: np.ndarray, times: np.ndarray, degree: int) -> np.ndarray:
+    """Interpolate every window's frames by splines, at times that lie between them."""
+    inside = [np.clip(times, own[0], own[-1]) for own in clock]
+    return np.stack(
+        [make_interp_spline(own, f, degree)(at) for f, own, at in zip(frames, clock, inside, strict=True)]
+    ).astype(np.float32)
+
+
+def _checked(one: Inferred, given: np.ndarray) -> np.ndarray:
+    truth, prediction = _truth(one), one.prediction
+    if prediction is not None and not np.array_equal(prediction["query"].values, truth["query"].values):
         raise DataError(
             f"{one.path} was asked at other times than truth is known for.",
-            f"Found {one.prediction.sizes['query']} times, expected {truth.sizes['query']}.",
+            f"Found {prediction.sizes['query']} times, expected {truth.sizes['query']}.",
             f"Make it again: neurodyn infer {one.path} --at truth",
         )
     return given

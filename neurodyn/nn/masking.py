@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 def hide_inner_frames(batch: int, frames: int, most: int, generator: torch.Generator) -> Bool[Tensor, "batch frames"]:
-    """Choose 1 to `most` inner frames per sample, uniformly in number and place; both ends stay.
+    """Choose 1 to `most` inner frames per sample, uniformly in number and place; both ends stay. None where `most` is 0.
 
     Parameters
     ----------
     most
-        Capped at the number of inner frames.
+        Capped at the number of inner frames; 0 for no frame.
     generator
         On the CPU.
 
@@ -23,6 +23,8 @@ def hide_inner_frames(batch: int, frames: int, most: int, generator: torch.Gener
         True where a frame is hidden, on the CPU.
     """
     inner = frames - 2
+    if not most:
+        return torch.zeros(batch, frames, dtype=torch.bool)
     count = torch.randint(1, min(most, inner) + 1, (batch, 1), generator=generator)
     rank = torch.rand(batch, inner, generator=generator).argsort(1).argsort(1)
     return torch.nn.functional.pad(rank < count, (1, 1))

@@ -18,7 +18,7 @@ class FrameConfig(Params):
 class HidingConfig(FrameConfig):
     """What training hides from a model that fills in whole windows."""
 
-    hide: int = Field(5, gt=0, description="most inner frames hidden in a training window")
+    hide: int = Field(5, ge=0, description="most inner frames hidden in a training window")
     visible_weight: float = Field(1.0, ge=0, description="weight of the error on visible frames")
     noise: float = Field(0.0, ge=0, description="noise added to the input in training, standard deviations")
 
