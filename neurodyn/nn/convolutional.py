@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -13,7 +15,8 @@ class ConvLSTMCell(nn.Module):
 
         i, f, o = σ(W * [x, h] + b),  g = tanh(W_g * [x, h] + b_g),  c' = f c + i g,  h' = o tanh c'
 
-    Shi et al. 2015, Convolutional LSTM network, NeurIPS; without peepholes.
+    Shi et al. 2015, Convolutional LSTM network, NeurIPS; without peepholes. The forget
+    gate's bias begins at 1, so that a new cell remembers (Jozefowicz et al. 2015, ICML).
 
     Parameters
     ----------
@@ -26,6 +29,7 @@ class ConvLSTMCell(nn.Module):
     def __init__(self, inputs: int, hidden: int, kernel: int = 3) -> None:
         super().__init__()
         self.gates = nn.Conv2d(inputs + hidden, 4 * hidden, kernel, padding="same")
+        nn.init.constant_(cast("Tensor", self.gates.bias)[hidden : 2 * hidden], 1.0)
 
     def forward(
         self, x: Float[Tensor, "batch inputs height width"], state: tuple[Tensor, Tensor]
