@@ -26,6 +26,7 @@ SMALLER_IS_BETTER = ("error", "mse", "mae", "roughness")
 SHOWN_UNITS = 400
 Unit = tuple[str, str]
 Question = tuple[str, str, str]
+Values = dict[Unit, dict[int, float]]
 
 
 @dataclass(frozen=True)
@@ -138,19 +139,30 @@ def _check(questions: Mapping[Question, Sequence[Row]], against: str | None) -> 
 def _questions(scores: Sequence[Score]) -> dict[Question, list[Row]]:
     """Group scores by (split and part, target, metric), then by model; nothing that is the same for all is named."""
     varied = [name for name in ("features", "decoder") if len({getattr(s, name) for s in scores}) > 1]
-    found: dict[Question, dict[str, dict[Unit, dict[int, float]]]] = {}
+    found: dict[Question, dict[tuple[str, str], Values]] = {}
     folded = {(s.split, s.target, s.metric) for s in scores if s.fold != "all"}
     for s in scores:
         question = (s.split, s.target, s.metric)
         if question in folded and s.fold == "all":
             continue
-        name = " · ".join(filter(None, [s.model, *(getattr(s, part) for part in varied)]))
+        name = (s.model, " · ".join(filter(None, (getattr(s, part) for part in varied))))
         unit = (s.session, s.fold if question in folded else str(s.seed))
         found.setdefault(question, {}).setdefault(name, {}).setdefault(unit, {})[s.seed] = s.value
-    return {question: [_row(name, units) for name, units in rows.items()] for question, rows in found.items()}
+    return {question: _rows(values) for question, values in found.items()}
 
 
-def _row(name: str, units: Mapping[Unit, Mapping[int, float]]) -> Row:
+def _rows(values: Mapping[tuple[str, str], Values]) -> list[Row]:
+    """Make rows; what does not depend on the model, raw signals beside each of several runs, becomes one."""
+    rows: dict[str, Row] = {}
+    for (model, signal), units in values.items():
+        alike = [one for (_, other), one in values.items() if other == signal and signal]
+        shared = len(alike) > 1 and all(one == alike[0] for one in alike)
+        name = signal if shared else " · ".join(filter(None, [model, signal]))
+        rows.setdefault(name, _row(name, units))
+    return list(rows.values())
+
+
+def _row(name: str, units: Values) -> Row:
     seeds = {(session, seed) for (session, _), values in units.items() for seed in values}
     return Row(name, {unit: float(np.mean(list(values.values()))) for unit, values in units.items()}, len(seeds))
 
@@ -176,7 +188,7 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
 def _paired(difference: np.ndarray, sign: int) -> Paired:
     low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size)
     tested = difference.size > 1 and difference.any()
-    p = float(wilcoxon(difference)[1]) if tested else float("nan")
+    p = float(np.asarray(wilcoxon(difference))[1]) if tested else float("nan")
     return Paired(float(difference.mean()), low, high, float((sign * difference > 0).mean()), p, difference.size)
 
 

@@ -1,6 +1,7 @@
 """Models side by side: means over units, paired tests as scipy has them, and what cannot be compared."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,13 @@ def test_what_cannot_be_compared_is_named(tmp_path):
     with pytest.raises(DataError, match="no table of scores"):
         compare([tmp_path], tmp_path / "out")
     assert not (tmp_path / "out" / "comparison.html").exists()
+
+
+def test_signals_that_stand_beside_every_model_are_one_row(tmp_path):
+    rows = []
+    for model, shift in (("one", 0.0), ("two", 0.1)):
+        for fold in range(5):
+            rows.append(replace(row(model, 0, str(fold), TRUTH[fold]), features="dff:last"))
+            rows.append(replace(row(model, 0, str(fold), TRUTH[fold] + shift), features="latents:last"))
+    compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
+    assert list(answers(tmp_path / "out")) == ["dff:last", "one · latents:last", "two · latents:last"]
