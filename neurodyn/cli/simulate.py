@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def simulate(
     common: Common,
-    kind: Annotated[str, typer.Argument(help="chaotic_rnn, lorenz, rotations, two_photon or widefield.")],
+    kind: Annotated[str, typer.Argument(help="What to simulate; see: neurodyn list simulators.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="The recording to write (.zarr).")],
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of every draw.", show_default=False)] = None,
     existing: ExistingOption = "error",

@@ -63,7 +63,8 @@ class Source:
     @property
     def last(self) -> np.ndarray:
         """Time of each window's last frame, s, shape (window,)."""
-        return self.windows.start + (self.windows.frames - 1) / self.windows.rate_hz
+        clock = self.windows.clock()
+        return self.windows.start + clock[:, -1] - clock[:, 0]
 
 
 def _alone(windows: Windows, session: int) -> Windows:

@@ -21,7 +21,7 @@ from neurodyn.report.comparison import Published, read_published
 from neurodyn.report.page import write_page
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
 
-TABLES = ("scores.csv", "reconstruction.csv")
+TABLES = ("scores*.csv", "reconstruction.csv")
 SMALLER_IS_BETTER = ("error", "mse", "mae", "roughness")
 SHOWN_UNITS = 400
 Unit = tuple[str, str]
@@ -89,7 +89,7 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
     Parameters
     ----------
     paths
-        Tables of scores, or folders with scores.csv or reconstruction.csv.
+        Tables of scores, or folders with some: scores*.csv, else reconstruction.csv.
     out
         Folder to write.
     against
@@ -103,7 +103,8 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
         comparison.html.
     """
     figures = read_published(published) if published else None
-    questions = _questions([score for path in paths for score in read_scores(_table(path))])
+    tables = dict.fromkeys(table for path in paths for table in _tables(path))
+    questions = _questions([score for table in tables for score in read_scores(table)])
     _check(questions, against)
     reference = against or (figures.against if figures else None)
     answers = {question: (rows, _tests(rows, reference, question[2])) for question, rows in questions.items()}
@@ -113,17 +114,17 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
     return write_page([_part(answers, figures)], out / "comparison.html")
 
 
-def _table(path: Path) -> Path:
+def _tables(path: Path) -> list[Path]:
     if path.is_file():
-        return path
-    found = [path / name for name in TABLES if (path / name).is_file()]
-    if not found:
-        raise DataError(
-            f"{path} has no table of scores.",
-            f"Expected a CSV, or a folder with {' or '.join(TABLES)}.",
-            f"Make one: neurodyn evaluate {path} or neurodyn decode {path}",
-        )
-    return found[0]
+        return [path]
+    for pattern in TABLES:
+        if found := sorted(path.glob(pattern)):
+            return found
+    raise DataError(
+        f"{path} has no table of scores.",
+        f"Expected a CSV, or a folder with {' or '.join(TABLES)}.",
+        f"Make one: neurodyn evaluate {path} or neurodyn decode {path}",
+    )
 
 
 def _check(questions: Mapping[Question, Sequence[Row]], against: str | None) -> None:
