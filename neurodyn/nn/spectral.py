@@ -40,6 +40,7 @@ class SpectralConvolution(nn.Module):
     def forward(self, x: Float[Tensor, "batch inputs *grid"]) -> Float[Tensor, "batch outputs *grid"]:
         """Convolve."""
         dims = tuple(range(-len(self.grid), 0))
+        x = x.to(self.weight.dtype)  # there are no transforms in bfloat16
         coefficients = torch.fft.rfftn(x, dim=dims).flatten(2)[..., self.kept]
         product = torch.einsum("bik,iok->bok", coefficients, torch.view_as_complex(self.weight))
         out = product.new_zeros(*product.shape[:2], math.prod(self.spectrum))

@@ -18,10 +18,10 @@ class FNO2DConfig(NextFrameConfig, MapConfig):
     """Configuration of FNO-2D."""
 
     history: int = Field(3, gt=0, description="frames from which the next one is predicted")
-    width: int = Field(20, gt=0, description="channels")
-    layers: int = Field(4, gt=0, description="Fourier layers")
-    modes: tuple[PositiveInt, PositiveInt] = Field((12, 12), description="frequencies kept in rows and columns")
-    decoder: int = Field(128, gt=0, description="hidden units of the map from channels to values")
+    width: int = Field(12, gt=0, description="channels")
+    layers: int = Field(3, gt=0, description="Fourier layers")
+    modes: tuple[PositiveInt, PositiveInt] = Field((8, 8), description="frequencies kept in rows and columns")
+    decoder: int = Field(32, gt=0, description="hidden units of the map from channels to values")
 
 
 class FNO2D(NextFrame):

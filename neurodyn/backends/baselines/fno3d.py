@@ -19,13 +19,13 @@ from neurodyn.nn.spectral import FourierLayers, coordinates
 class FNO3DConfig(HidingConfig, MapConfig):
     """Configuration of FNO-3D."""
 
-    width: int = Field(20, gt=0, description="channels")
-    layers: int = Field(4, gt=0, description="Fourier layers")
+    width: int = Field(12, gt=0, description="channels")
+    layers: int = Field(3, gt=0, description="Fourier layers")
     modes: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (4, 8, 8), description="frequencies kept in time, rows and columns"
     )
     padding: int = Field(2, ge=0, description="frames of zeros after the window, since it is not periodic")
-    decoder: int = Field(80, gt=0, description="hidden units of the map from channels to values")
+    decoder: int = Field(32, gt=0, description="hidden units of the map from channels to values")
 
 
 class FNO3D(ContinuousWindow):
@@ -57,11 +57,11 @@ class FNO3D(ContinuousWindow):
         )
 
     def _estimate(self, given: Given, generator: torch.Generator | None) -> Estimate:
-        features = self._between(self._features(given), given.t, given.asked)
-        batch, times, _, *grid = features.shape
-        asked = given.asked[:, None, :, None, None].expand(-1, -1, -1, *grid)
-        frames = self.out(torch.cat([features.transpose(1, 2), asked], dim=1))[:, 0]
-        latents = pooled(features.flatten(0, 1), self.config.latent_grid).unflatten(0, (batch, times))
+        features = _between(self._features(given), given.t, given.asked)
+        asked = given.asked[:, None, :, None, None].expand(-1, -1, -1, *features.shape[3:])
+        frames = self.out(torch.cat([features, asked], dim=1))[:, 0]
+        maps = features.transpose(1, 2)
+        latents = pooled(maps.flatten(0, 1), self.config.latent_grid).unflatten(0, maps.shape[:2])
         return Estimate(frames, latents)
 
     def _features(self, given: Given) -> Float[Tensor, "batch width time height width2"]:
@@ -72,11 +72,13 @@ class FNO3D(ContinuousWindow):
         padded = F.pad(lifted, (0, 0, 0, 0, 0, self.config.padding))
         return self.body(padded)[:, :, : values.shape[2]]
 
-    def _between(
-        self,
-        features: Float[Tensor, "batch width time height width2"],
-        t: Float[Tensor, "batch time"],
-        asked: Float[Tensor, "batch query"],
-    ) -> Float[Tensor, "batch query width height width2"]:
-        courses = features.transpose(1, 2)
-        return interpolate(courses, t, torch.ones_like(courses, dtype=torch.bool), asked)
+
+def _between(
+    features: Float[Tensor, "batch width time height width2"],
+    t: Float[Tensor, "batch time"],
+    asked: Float[Tensor, "batch query"],
+) -> Float[Tensor, "batch width query height width2"]:
+    """Interpolate linearly in time; one small matrix of weights serves every pixel and channel."""
+    unit = torch.eye(t.shape[1], device=t.device).expand(len(t), -1, -1)
+    weights = interpolate(unit, t, torch.ones_like(unit, dtype=torch.bool), asked)
+    return torch.einsum("bqt,bwtyx->bwqyx", weights, features)
