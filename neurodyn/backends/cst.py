@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
 from neurodyn.nn.derivatives import along, derivatives
+from neurodyn.nn.frames import mean_where
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import hide_inner_frames, times_between
-from neurodyn.nn.moments import moments
-from neurodyn.nn.normalisation import LayerNorm
+from neurodyn.nn.moments import levels
 from neurodyn.nn.patches import Patches
-from neurodyn.nn.positions import FourierFeatures
-from neurodyn.nn.transformer import Mask, TransformerBlock
+from neurodyn.nn.tokens import TokenTransformer, placed
+from neurodyn.nn.transformer import Mask
 
 
 class CSTConfig(Params):
@@ -130,21 +130,20 @@ class CST(Backend):
                 "Lengthen them: --set windows.duration=SECONDS",
             )
         self.patches = Patches(layout.brain, config.patch)
-        width, pixels = config.width, self.patches.pixels
-        norm, eps = ("post", 1e-12) if config.official else ("pre", 1e-5)
-        self.fourier = None if config.official else FourierFeatures((config.band_time, *[config.band_space] * 2))
-        self.embed = nn.Linear(pixels, width, bias=not config.official)
-        self.place = nn.Linear(self.fourier.features if self.fourier else 3, width)
-        self.flag = None if config.official else nn.Parameter(0.02 * torch.randn(2, width))
-        self.enter = LayerNorm(width, eps=eps) if config.official else nn.Identity()
-        feedforward = config.feedforward or 4 * width
-        self.blocks = nn.ModuleList(
-            [
-                TransformerBlock(width, config.heads, feedforward, config.dropout, norm, eps, _attention(config))
-                for _ in range(config.layers)
-            ]
+        pixels = self.patches.pixels
+        self.network = TokenTransformer(
+            pixels,
+            config.width,
+            config.heads,
+            config.layers,
+            config.feedforward,
+            config.dropout,
+            None if config.official else (config.band_time, config.band_space, config.band_space),
+            outputs=pixels + config.residual,
+            from_zero=config.residual,
+            attention=lambda: _attention(config),
         )
-        self.head = _head(config, pixels)
+        self.flag = None if config.official else nn.Parameter(0.02 * torch.randn(2, config.width))
         self.register_buffer("mean", torch.zeros(self.patches.inside.shape))
         self.register_buffer("std", torch.ones(self.patches.inside.shape))
 
@@ -155,14 +154,9 @@ class CST(Backend):
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and standard deviation; an entry that never changes gets the unit 1."""
-        count, mean, variance = moments(frames)
-        if self.config.normalise == "global":
-            brain, weight = self.layout.brain, count[self.layout.brain]
-            overall = np.average(mean[brain], weights=weight)
-            spread = np.average(variance[brain] + (mean[brain] - overall) ** 2, weights=weight)
-            mean, variance = np.full_like(mean, overall), np.full_like(variance, spread)
-        std = np.where(variance > 0, np.sqrt(variance), 1.0)
-        for buffer, values in ((self.mean, mean), (self.std, std)):
+        for buffer, values in zip(
+            (self.mean, self.std), levels(frames, self.layout.brain, self.config.normalise), strict=True
+        ):
             buffer.copy_(self.patches.split(torch.from_numpy(values).float()[None, None])[0, 0])
         self.std.masked_fill_(~self.patches.inside, 1.0)
 
@@ -171,7 +165,7 @@ class CST(Backend):
         values, seen, t = self._observe(batch)
         tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
         hidden = self._encode(tokens)
-        maps = self._summary(self._maps(tokens, False, False, "last")[:, 0, 0], tokens) if attention else None
+        maps = self.patches.spread(self._maps(tokens, "last")[:, 0, 0]) if attention else None
         return Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=maps)
 
     def attention_maps(
@@ -179,7 +173,8 @@ class CST(Backend):
     ) -> Float[Tensor, "batch layer head query token"]:
         """Return rows of the maps, one layer and head at a time where they are averaged over."""
         values, seen, t = self._observe(batch)
-        return self._maps(Tokens(interpolate(values, t, seen, t), seen.any(-1), t), layers, heads, rows)
+        tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
+        return self._maps(tokens, rows, layers=layers, heads=heads)
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
         """Predict frames at any times, in seconds on the clock of `batch.t`, from the visible entries.
@@ -211,8 +206,8 @@ class CST(Backend):
         target = self._z_score(batch.target, valid)
         error = (output[:, : t.shape[1]] - target) ** 2
         parts = {
-            "hidden": _mean(error, valid & ~seen),
-            "visible": self.config.visible_weight * _mean(error, valid & seen),
+            "hidden": mean_where(error, valid & ~seen),
+            "visible": self.config.visible_weight * mean_where(error, valid & seen),
         }
         return parts | self._penalties(slopes)
 
@@ -245,16 +240,12 @@ class CST(Backend):
         return Tokens(interpolate(values, t, seen, times), real, times)
 
     def _encode(self, tokens: Tokens) -> Float[Tensor, "batch time site width"]:
-        state, mask = self._embedded(tokens), self._mask(tokens.real)
-        for block in self.blocks:
-            state = block(state, mask)
-        return state.unflatten(1, tokens.real.shape[1:])
+        return self.network(self._embedded(tokens), self._mask(tokens.real)).unflatten(1, tokens.real.shape[1:])
 
     def _embedded(self, tokens: Tokens) -> Float[Tensor, "batch token width"]:
-        state = self.embed(tokens.base) + self.place(self._positions(tokens.t))
-        if self.flag is not None:
-            state = state + self.flag[tokens.real.long()]
-        return self.enter(state).flatten(1, 2)
+        position = placed(tokens.t, self.patches.centres).flatten(1, 2)
+        kind = None if self.flag is None else self.flag[tokens.real.flatten(1).long()]
+        return self.network.embedded(tokens.base.flatten(1, 2), position, kind)
 
     def _mask(self, real: Bool[Tensor, "batch time site"]) -> Mask:
         """Tell the attention who may see whom, in the form that its kind wants."""
@@ -264,38 +255,16 @@ class CST(Backend):
         return isolating_mask(seen) if seen is not None and self.config.attention == "full" else seen
 
     def _maps(
-        self, tokens: Tokens, layers: bool, heads: bool, rows: Literal["last", "all"]
+        self, tokens: Tokens, rows: Literal["last", "all"], **apart: bool
     ) -> Float[Tensor, "batch layer head query token"]:
-        state, mask = self._embedded(tokens), self._mask(tokens.real)
-        count, site = state.shape[1], tokens.real.shape[2]
-        asked = torch.arange(count - site if rows == "last" else 0, count, device=state.device)
-        kept: list[Tensor] = []
-        for block in cast("list[TransformerBlock]", list(self.blocks)):
-            weights = block.attention_weights(state, asked, mask)[:, None]
-            weights = weights if heads else weights.mean(2, keepdim=True)
-            if layers or not kept:
-                kept.append(weights)
-            else:
-                kept[0] = kept[0] + weights
-            state = block(state, mask)
-        return torch.cat(kept, dim=1) if layers else kept[0] / len(self.blocks)
-
-    def _positions(self, t: Float[Tensor, "batch time"]) -> Float[Tensor, "batch time site feature"]:
-        centres = self.patches.centres
-        axes = (t[:, :, None, None].expand(-1, -1, centres.shape[0], 1), centres.expand(*t.shape, -1, -1))
-        position = torch.cat(axes, dim=-1)
-        return self.fourier(position) if self.fourier else position
-
-    def _summary(
-        self, weights: Float[Tensor, "batch site token"], tokens: Tokens
-    ) -> Float[Tensor, "batch position time position"]:
-        keys = self.patches.scatter(weights.unflatten(2, tokens.real.shape[1:]))
-        return self.patches.scatter(keys.movedim(1, -1)).movedim(-1, 1)
+        count, sites = tokens.real.shape[1] * tokens.real.shape[2], tokens.real.shape[2]
+        asked = torch.arange(count - sites if rows == "last" else 0, count, device=tokens.t.device)
+        return self.network.maps(self._embedded(tokens), asked, self._mask(tokens.real), **apart)
 
     def _decode(
         self, hidden: Float[Tensor, "batch time site width"], tokens: Tokens
     ) -> Float[Tensor, "batch time site pixel"]:
-        output = self.head(hidden)
+        output = self.network.head(hidden)
         if not self.config.residual:
             return output
         return (1 + output[..., -1:]) * tokens.base + output[..., :-1]
@@ -333,7 +302,8 @@ class CST(Backend):
     def _penalties(self, slopes: list[Tensor]) -> dict[str, Tensor]:
         weights, inside = self.config.sobolev, self.patches.inside
         return {
-            f"sobolev_{q}": weights[q - 1] * _mean(slope.abs() ** self.config.sobolev_power, inside.expand_as(slope))
+            f"sobolev_{q}": weights[q - 1]
+            * mean_where(slope.abs() ** self.config.sobolev_power, inside.expand_as(slope))
             for q, slope in enumerate(slopes, start=1)
             if weights[q - 1]
         }
@@ -345,23 +315,3 @@ def _attention(config: CSTConfig) -> nn.Module | None:
     if config.attention == "factorised":
         return FactorisedAttention(config.width, config.heads, config.dropout)
     return None
-
-
-def _head(config: CSTConfig, pixels: int) -> nn.Module:
-    """Build the map from token to patch; its last layer starts at zero where it adds to the interpolation."""
-    last = nn.Linear(config.width, pixels + config.residual, bias=not config.official)
-    if config.residual:
-        nn.init.zeros_(last.weight)
-        if last.bias is not None:
-            nn.init.zeros_(last.bias)
-    else:
-        nn.init.xavier_normal_(last.weight, gain=nn.init.calculate_gain("tanh"))
-    norm = LayerNorm(config.width, eps=1e-12 if config.official else 1e-5)
-    if not config.official:
-        return nn.Sequential(norm, last)
-    return nn.Sequential(nn.Linear(config.width, config.width), nn.GELU(), norm, last)
-
-
-def _mean(values: Float[Tensor, "*shape"], where: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Average over chosen entries; 0 where none is chosen."""
-    return values.where(where, 0.0).sum() / where.sum().clamp(min=1)

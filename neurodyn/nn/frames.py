@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from neurodyn.nn.cells import Cells
-from neurodyn.nn.moments import moments
+from neurodyn.nn.moments import levels
 
 
 class Frames(nn.Module):
@@ -48,12 +48,8 @@ class Frames(nn.Module):
             One mean and standard deviation per entry, or one for all of them.
         """
         inside = self.cells.brain.cpu().numpy().reshape(self.cells.space)
-        count, mean, variance = (values[inside] for values in moments(chunks))
-        if normalise == "global" and count.any():
-            overall = np.average(mean, weights=count)
-            spread = np.average(variance + (mean - overall) ** 2, weights=count)
-            mean, variance = np.full_like(mean, overall), np.full_like(variance, spread)
-        self.cells.fit(mean, variance)
+        mean, sd = (values[inside] for values in levels(chunks, inside, normalise))
+        self.cells.fit(mean, sd**2)
 
     def standardised(
         self, x: Float[Tensor, "batch time *space"], seen: Bool[Tensor, "batch time *space"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 
@@ -40,3 +41,32 @@ def moments(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.nd
     if count is None:
         raise ValueError("moments of no data")
     return count, mean, square / np.maximum(count, 1)
+
+
+def levels(
+    chunks: Iterable[np.ndarray], inside: np.ndarray, normalise: Literal["entry", "global"]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation to z-score by; an entry that never changes gets the unit 1.
+
+    Parameters
+    ----------
+    chunks
+        Each of shape (window, time, *space), NaN where there is no datum.
+    inside
+        Entries that are data, bool, shape (*space).
+    normalise
+        One mean and standard deviation per entry, or one for all entries inside.
+
+    Returns
+    -------
+    tuple
+        Two arrays of shape (*space); mean 0 and standard deviation 1 outside.
+    """
+    count, mean, variance = (values[inside] for values in moments(chunks))
+    if normalise == "global" and count.any():
+        overall = np.average(mean, weights=count)
+        spread = np.average(variance + (mean - overall) ** 2, weights=count)
+        mean, variance = np.full_like(mean, overall), np.full_like(variance, spread)
+    whole = np.zeros(inside.shape), np.ones(inside.shape)
+    whole[0][inside], whole[1][inside] = mean, np.where(variance > 0, np.sqrt(variance), 1.0)
+    return whole

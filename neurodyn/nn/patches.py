@@ -71,6 +71,11 @@ class Patches(nn.Module):
         flat = torch.nn.functional.pad(tokens.flatten(2), (0, 1))[..., self.home]
         return flat.unflatten(-1, self.space)
 
+    def spread(self, weights: Float[Tensor, "batch site token"]) -> Float[Tensor, "batch position time position"]:
+        """Lay attention of one frame's patches to all tokens over the whole grid; rows of dropped patches are 0."""
+        keys = self.scatter(weights.unflatten(2, (-1, len(self.sites))))
+        return self.scatter(keys.movedim(1, -1)).movedim(-1, 1)
+
     def scatter(self, values: Float[Tensor, "*batch site"]) -> Float[Tensor, "*batch position"]:
         """Spread one value per kept patch over the whole grid; dropped patches get 0."""
         out = values.new_zeros(*values.shape[:-1], self.positions)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from neurodyn.nn.normalisation import LayerNorm
 from neurodyn.nn.positions import FourierFeatures
-from neurodyn.nn.transformer import TransformerBlock
+from neurodyn.nn.transformer import Mask, TransformerBlock
 
 
 class TokenTransformer(nn.Module):
@@ -26,6 +28,12 @@ class TokenTransformer(nn.Module):
     bands
         Highest frequency of each coordinate's Fourier features φ, cycles per unit. None: the network of Fonseca et al.
         2023 with linear positions, post-norm, layer normalisation before the blocks and a head of two layers.
+    outputs
+        Numbers read out of every token; None for as many as enter.
+    from_zero
+        Let the outputs start at zero.
+    attention
+        Makes what each block attends with; None for full attention.
     """
 
     def __init__(
@@ -37,6 +45,10 @@ class TokenTransformer(nn.Module):
         feedforward: int | None,
         dropout: float,
         bands: tuple[float, float, float] | None,
+        *,
+        outputs: int | None = None,
+        from_zero: bool = False,
+        attention: Callable[[], nn.Module | None] = lambda: None,
     ) -> None:
         super().__init__()
         official = bands is None
@@ -44,48 +56,67 @@ class TokenTransformer(nn.Module):
         self.fourier = None if bands is None else FourierFeatures(bands)
         self.embed = nn.Linear(values, width, bias=not official)
         self.place = nn.Linear(self.fourier.features if self.fourier else 3, width)
-        self.enter = nn.LayerNorm(width, eps=eps) if official else nn.Identity()
+        self.enter = LayerNorm(width, eps=eps) if official else nn.Identity()
         hidden = feedforward or 4 * width
-        self.blocks = nn.ModuleList([TransformerBlock(width, heads, hidden, dropout, norm, eps) for _ in range(layers)])
-        last = nn.Linear(width, values, bias=not official)
-        self.head = nn.Sequential(nn.LayerNorm(width, eps=eps), last)
-        if official:
+        self.blocks = nn.ModuleList(
+            [TransformerBlock(width, heads, hidden, dropout, norm, eps, attention()) for _ in range(layers)]
+        )
+        last = nn.Linear(width, outputs or values, bias=not official)
+        self.head = nn.Sequential(LayerNorm(width, eps=eps), last)
+        if from_zero:
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
+        elif official:
             nn.init.xavier_normal_(last.weight, gain=nn.init.calculate_gain("tanh"))
+        if official:
             self.head = nn.Sequential(nn.Linear(width, width), nn.GELU(), *self.head)
 
     def embedded(
-        self, values: Float[Tensor, "batch token value"], position: Float[Tensor, "batch token 3"]
-    ) -> Float[Tensor, "batch token width"]:
-        """Return the tokens that enter the first block; position is time, row and column, each on [0, 1]."""
-        place = self.fourier(position) if self.fourier else position
-        return self.enter(self.embed(values) + self.place(place))
-
-    def forward(
         self,
         values: Float[Tensor, "batch token value"],
         position: Float[Tensor, "batch token 3"],
-        mask: Bool[Tensor, "batch token token"] | None = None,
+        kind: Float[Tensor, "batch token width"] | None = None,
     ) -> Float[Tensor, "batch token width"]:
-        """Return the tokens that leave the last block; `mask` as in MultiHeadAttention."""
-        state = self.embedded(values, position)
+        """Return the tokens that enter the first block.
+
+        Parameters
+        ----------
+        position
+            Time, row and column, each on [0, 1].
+        kind
+            Added to every token; None for nothing.
+        """
+        state = self.embed(values) + self.place(self.fourier(position) if self.fourier else position)
+        return self.enter(state if kind is None else state + kind)
+
+    def forward(
+        self, state: Float[Tensor, "batch token width"], mask: Mask = None
+    ) -> Float[Tensor, "batch token width"]:
+        """Return the tokens that leave the last block from those that enter the first; `mask` as the attention takes it."""
         for block in self.blocks:
             state = block(state, mask)
         return state
 
-    def attention(
+    def maps(
         self,
-        values: Float[Tensor, "batch token value"],
-        position: Float[Tensor, "batch token 3"],
+        state: Float[Tensor, "batch token width"],
         rows: Int[Tensor, " query"],
-        mask: Bool[Tensor, "batch token token"] | None = None,
-    ) -> Float[Tensor, "batch query token"]:
-        """Return chosen rows of the attention map, averaged over heads and layers."""
-        state = self.embedded(values, position)
-        total = state.new_zeros(state.shape[0], len(rows), state.shape[1])
+        mask: Mask = None,
+        *,
+        layers: bool = False,
+        heads: bool = False,
+    ) -> Float[Tensor, "batch layer head query token"]:
+        """Return chosen rows of the attention maps; layers and heads kept apart, or averaged one at a time."""
+        kept: list[Tensor] = []
         for block in cast("list[TransformerBlock]", list(self.blocks)):
-            total = total + block.attention_weights(state, rows, mask).mean(1) / len(self.blocks)
+            weights = block.attention_weights(state, rows, mask)[:, None]
+            weights = weights if heads else weights.mean(2, keepdim=True)
+            if layers or not kept:
+                kept.append(weights)
+            else:
+                kept[0] = kept[0] + weights
             state = block(state, mask)
-        return total
+        return torch.cat(kept, dim=1) if layers else kept[0] / len(self.blocks)
 
 
 def placed(t: Float[Tensor, "batch time"], centres: Float[Tensor, "site 2"]) -> Float[Tensor, "batch time site 3"]:

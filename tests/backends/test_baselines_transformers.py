@@ -47,7 +47,7 @@ def test_swapped_tokens_come_from_the_batch_and_kept_ones_stay(monkeypatch):
     every, none = torch.ones(shape, dtype=torch.bool), torch.zeros(shape, dtype=torch.bool)
     fed = []
     monkeypatch.setattr(
-        model.network, "forward", lambda values, *_: fed.append(values) or values.new_zeros(4, shape[1] * shape[2], 8)
+        model.network, "embedded", lambda values, *_: fed.append(values) or values.new_zeros(4, shape[1] * shape[2], 8)
     )
     module = "neurodyn.backends.baselines.transformer.choose_tokens"
     for swapped in (none, every):

@@ -82,8 +82,18 @@ class Transformer(Backend):
         """Predict every frame; attention rows of dropped patches are 0."""
         values, known = self._tokens(batch)
         hidden = self._hidden(values, known, self._unit(batch, batch.t))
-        summary = self._attention(values, known, self._unit(batch, batch.t)) if attention else None
+        summary = self.patches.spread(self.attention_maps(batch)[:, 0, 0]) if attention else None
         return Prediction(mean=self._restored(hidden), latents=hidden.mean(2), attention=summary)
+
+    def attention_maps(
+        self, batch: Batch, *, layers: bool = False, heads: bool = False, rows: Literal["last", "all"] = "last"
+    ) -> Float[Tensor, "batch layer head query token"]:
+        """Return rows of the maps."""
+        values, known = self._tokens(batch)
+        count, sites = values.shape[1] * values.shape[2], values.shape[2]
+        asked = torch.arange(count - sites if rows == "last" else 0, count, device=values.device)
+        state = self._embedded(values, self._unit(batch, batch.t))
+        return self.network.maps(state, asked, self._mask(known), layers=layers, heads=heads)
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
         """Predict frames at any times, in seconds on the clock of `batch.t`, `at_once` of them at a time."""
@@ -142,22 +152,12 @@ class Transformer(Backend):
         known: Bool[Tensor, "batch time site"],
         t: Float[Tensor, "batch time"],
     ) -> Float[Tensor, "batch time site width"]:
-        position = placed(t, self.patches.centres).flatten(1, 2)
-        return self.network(values.flatten(1, 2), position, self._mask(known)).unflatten(1, known.shape[1:])
+        return self.network(self._embedded(values, t), self._mask(known)).unflatten(1, known.shape[1:])
 
-    def _attention(
-        self,
-        values: Float[Tensor, "batch time site pixel"],
-        known: Bool[Tensor, "batch time site"],
-        t: Float[Tensor, "batch time"],
-    ) -> Float[Tensor, "batch position time position"]:
-        """Return what the last frame's patches look at, spread over the whole grid."""
-        time, site = known.shape[1:]
-        last = torch.arange((time - 1) * site, time * site, device=values.device)
-        position = placed(t, self.patches.centres).flatten(1, 2)
-        weights = self.network.attention(values.flatten(1, 2), position, last, self._mask(known))
-        keys = self.patches.scatter(weights.unflatten(2, (time, site)))
-        return self.patches.scatter(keys.movedim(1, -1)).movedim(-1, 1)
+    def _embedded(
+        self, values: Float[Tensor, "batch time site pixel"], t: Float[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch token width"]:
+        return self.network.embedded(values.flatten(1, 2), placed(t, self.patches.centres).flatten(1, 2))
 
     def _restored(self, hidden: Float[Tensor, "batch time site width"]) -> Float[Tensor, "batch time *space"]:
         z = self.patches.join(self.network.head(hidden))

@@ -57,7 +57,8 @@ class ViT3D(WholeWindow):
         depth, frames = self.config.tubelet, given.t.shape[1]
         values = self.tubelets(given.values)
         t = _continued(given.t, depth).unflatten(1, (-1, depth)).mean(2)
-        hidden = self.network(values.flatten(1, 2), placed(t, self.patches.centres).flatten(1, 2))
+        place = placed(t, self.patches.centres).flatten(1, 2)
+        hidden = self.network(self.network.embedded(values.flatten(1, 2), place))
         out = self.network.head(hidden).unflatten(1, values.shape[1:3]).unflatten(3, (depth, -1))
         joined = self.patches.join(out.transpose(2, 3).flatten(1, 2))[:, :frames]
         latents = hidden.unflatten(1, values.shape[1:3]).mean(2).repeat_interleave(depth, dim=1)
