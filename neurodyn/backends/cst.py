@@ -55,6 +55,11 @@ class CSTConfig(Params):
     visible_weight: float = Field(1.0, ge=0, description="weight of the error on visible frames")
     noise: float = Field(0.05, ge=0, description="noise added to the input in training, standard deviations")
     dummies: int = Field(0, ge=0, description="random times per training window that only the derivatives see")
+    dummies_in_space: bool = Field(
+        False,
+        description="dummies lie anywhere in the frame, and derivatives are taken along rows and columns, too (derivative: "
+        "coord_autograd; not with factorised attention)",
+    )
     sobolev: tuple[float, float, float] = Field(
         (0.0, 0.0, 0.0), description="weights of the output's time derivatives of order 1 to 3, window length as unit"
     )
@@ -77,6 +82,8 @@ class CSTConfig(Params):
             raise ValueError(
                 "derivative: coord_autograd needs query: isolated, where an output has one time of its own"
             )
+        if self.dummies_in_space and (self.derivative != "coord_autograd" or self.attention == "factorised"):
+            raise ValueError("dummies_in_space needs derivative: coord_autograd, and attention that is not factorised")
         if self.derivative == "input_jacobian" and any(self.sobolev[1:]):
             raise ValueError("derivative: input_jacobian has order 1 only: the higher ones have no gradient")
         return self
@@ -200,8 +207,13 @@ class CST(Backend):
         asked = t[:, :0]
         if any(self.config.sobolev) and self.config.dummies:
             asked = times_between(t, self.config.dummies, generator)
-        tokens = self._with_queries(values, seen, t, asked)
-        output, slopes = self._output_and_slopes(values, seen, tokens)
+        if self.config.dummies_in_space and asked.shape[1]:
+            where = torch.rand(*asked.shape, 2, generator=generator).to(t)
+            slopes = self._slopes_in_space(values, seen, t, torch.cat([asked[..., None], where], dim=-1))
+            tokens = self._with_queries(values, seen, t, t[:, :0])
+            output = self._decode(self._encode(tokens), tokens)
+        else:
+            output, slopes = self._output_and_slopes(values, seen, self._with_queries(values, seen, t, asked))
         valid = self.patches.split(batch.valid)
         target = self._z_score(batch.target, valid)
         error = (output[:, : t.shape[1]] - target) ** 2
@@ -262,8 +274,8 @@ class CST(Backend):
         return self.network.maps(self._embedded(tokens), asked, self._mask(tokens.real), **apart)
 
     def _decode(
-        self, hidden: Float[Tensor, "batch time site width"], tokens: Tokens
-    ) -> Float[Tensor, "batch time site pixel"]:
+        self, hidden: Float[Tensor, "batch *token width"], tokens: Tokens
+    ) -> Float[Tensor, "batch *token pixel"]:
         output = self.network.head(hidden)
         if not self.config.residual:
             return output
@@ -299,8 +311,47 @@ class CST(Backend):
         output, slopes = along(at, tokens.t[:, frames:], orders)
         return output, [slope[:, frames:] for slope in slopes]
 
+    def _slopes_in_space(
+        self,
+        values: Float[Tensor, "batch time site pixel"],
+        seen: Bool[Tensor, "batch time site pixel"],
+        t: Float[Tensor, "batch time"],
+        place: Float[Tensor, "batch dummy 3"],
+    ) -> list[Tensor]:
+        """Return the derivatives of the output at places between the patches, along each of their coordinates."""
+        orders = max((q for q in (1, 2, 3) if self.config.sobolev[q - 1]), default=0)
+        axes = place.unbind(-1)
+        found = []
+        for axis in range(3):
+
+            def at(moved: Tensor, axis: int = axis) -> Tensor:
+                here = torch.stack([moved if k == axis else own for k, own in enumerate(axes)], dim=-1)
+                return self._anywhere(values, seen, t, here)
+
+            found.append(along(at, axes[axis], orders)[1])
+        return [torch.stack(slopes, dim=2) for slopes in zip(*found, strict=True)]
+
+    def _anywhere(
+        self,
+        values: Float[Tensor, "batch time site pixel"],
+        seen: Bool[Tensor, "batch time site pixel"],
+        t: Float[Tensor, "batch time"],
+        place: Float[Tensor, "batch dummy 3"],
+    ) -> Float[Tensor, "batch dummy pixel"]:
+        """Return the output at isolated queries between the patches, whose input is interpolated in time and space."""
+        tokens = self._with_queries(values, seen, t, t[:, :0])
+        near = interpolate(values, t, seen, place[..., 0])
+        base = torch.einsum("bks,bksp->bkp", self.patches.nearness(place[..., 1:]), near)
+        kind = None if self.flag is None else self.flag[0].expand(*base.shape[:2], -1)
+        state = torch.cat([self._embedded(tokens), self.network.embedded(base, place, kind)], dim=1)
+        real = torch.nn.functional.pad(tokens.real.flatten(1), (0, base.shape[1]))
+        hidden = self.network(state, isolating_mask(real) if self.config.attention == "full" else real)
+        queries = replace(tokens, base=base)
+        return self._decode(hidden[:, -base.shape[1] :], queries)
+
     def _penalties(self, slopes: list[Tensor]) -> dict[str, Tensor]:
-        weights, inside = self.config.sobolev, self.patches.inside
+        weights = self.config.sobolev
+        inside = self.patches.inside if not self.config.dummies_in_space else torch.ones_like(self.patches.inside[0])
         return {
             f"sobolev_{q}": weights[q - 1]
             * mean_where(slope.abs() ** self.config.sobolev_power, inside.expand_as(slope))

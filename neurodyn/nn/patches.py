@@ -71,6 +71,23 @@ class Patches(nn.Module):
         flat = torch.nn.functional.pad(tokens.flatten(2), (0, 1))[..., self.home]
         return flat.unflatten(-1, self.space)
 
+    def nearness(self, place: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch site"]:
+        """Return weights of the patches whose bilinear interpolation stands for a place; they sum to 1.
+
+        Parameters
+        ----------
+        place
+            Row and column on [0, 1], as `centres`. Beyond the centres of the outer patches, and where patches were
+            dropped, the nearest ones there are count alone.
+        """
+        grid = torch.tensor(self.grid, dtype=place.dtype, device=place.device)
+        steps = (place[..., None, :] - self.centres.to(place.dtype)) * grid
+        weights = (1 - steps.abs()).clamp(min=0).prod(-1)
+        alone = steps.square().sum(-1)
+        nearest = torch.nn.functional.one_hot(alone.argmin(-1), len(self.sites)).to(weights)
+        total = weights.sum(-1, keepdim=True)
+        return torch.where(total > 0, weights / torch.where(total > 0, total, 1.0), nearest)
+
     def spread(self, weights: Float[Tensor, "batch site token"]) -> Float[Tensor, "batch position time position"]:
         """Lay attention of one frame's patches to all tokens over the whole grid; rows of dropped patches are 0."""
         keys = self.scatter(weights.unflatten(2, (-1, len(self.sites))))

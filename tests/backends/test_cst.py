@@ -280,9 +280,54 @@ def test_maps_are_kept_apart_or_averaged():
     torch.testing.assert_close(by_head, apart.mean(1, keepdim=True)[..., -sites:, :])
 
 
+SPACE_DUMMIES = {"dummies": 3, "derivative": "coord_autograd", "dummies_in_space": True}
+
+
+@pytest.mark.parametrize("attention", ["full", "nystrom"])
+def test_derivatives_at_places_between_patches_are_limits_of_finite_differences(attention):
+    settings = SPACE_DUMMIES | {"sobolev": (1.0, 1.0, 0.0), "attention": attention, "landmarks": 5}
+    model, batch = make(settings).double(), make_batch()
+    batch = replace(batch, x=batch.x.double(), t=batch.t.double())
+    values, seen, t = model._observe(batch)
+    place = 0.4 + 0.2 * torch.rand(4, 3, 3, dtype=torch.float64, generator=generator())
+    first, second = model._slopes_in_space(values, seen, t, place)
+    step = 1e-4
+    here = model._anywhere(values, seen, t, place)
+    for axis in range(3):
+        move = step * torch.eye(3, dtype=torch.float64)[axis]
+        plus, minus = (model._anywhere(values, seen, t, place + sign * move) for sign in (1, -1))
+        torch.testing.assert_close(first[:, :, axis], (plus - minus) / (2 * step), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(second[:, :, axis], (plus - 2 * here + minus) / step**2, rtol=1e-2, atol=1e-2)
+
+
+def test_a_query_at_a_patch_is_what_the_patch_answers():
+    model, batch = make(SPACE_DUMMIES | {"sobolev": (0.0, 1.0, 0.0)}), make_batch()
+    values, seen, t = model._observe(batch)
+    site, asked = 5, torch.full((4, 1), 0.37)
+    place = torch.cat([asked[..., None], model.patches.centres[site].expand(4, 1, 2)], dim=-1)
+    tokens = model._with_queries(values, seen, t, asked)
+    expected = model._decode(model._encode(tokens), tokens)[:, 8, site]
+    torch.testing.assert_close(model._anywhere(values, seen, t, place)[:, 0], expected, rtol=1e-4, atol=1e-4)
+    part = model.loss(batch, generator())["sobolev_2"]
+    part.backward()
+    assert part > 0 and model.network.embed.weight.grad.abs().max() > 1e-6
+
+
+def test_weights_of_a_place_are_bilinear_and_sum_to_one():
+    patches = make().patches  # 3 x 3 patches, the first dropped
+    whole = patches.nearness(torch.tensor([[0.5, 0.5], [0.5, 2 / 3], [1.0, 1.0], [0.0, 0.0]]))
+    torch.testing.assert_close(whole.sum(-1), torch.ones(4))
+    centre, right = 3, 4  # of the sites that are left
+    assert whole[0, centre] > 0.9999
+    torch.testing.assert_close(whole[1, [centre, right]], torch.tensor([0.5, 0.5]))
+    assert whole[2, -1] > 0.9999
+    assert set(whole[3].tolist()) == {0.0, 1.0} and whole[3, :3].sum() == 1  # the nearest that is left
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"derivative": "coord_fd", "dummies": 3, "dummies_in_space": True},
         {"derivative": "coord_autograd"},
         {"derivative": "coord_autograd", "dummies": 3, "query": "joint"},
         {"derivative": "input_jacobian", "dummies": 3},
