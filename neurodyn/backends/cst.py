@@ -19,7 +19,7 @@ from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, i
 from neurodyn.nn.derivatives import along, derivatives
 from neurodyn.nn.frames import mean_where
 from neurodyn.nn.interpolation import interpolate
-from neurodyn.nn.masking import hide_inner_frames, times_between
+from neurodyn.nn.masking import times_between, without_inner_frames
 from neurodyn.nn.moments import levels
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
@@ -172,7 +172,7 @@ class CST(Backend):
         values, seen, t = self._observe(batch)
         tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
         hidden = self._encode(tokens)
-        maps = self.patches.spread(self._maps(tokens, "last")[:, 0, 0]) if attention else None
+        maps = self.patches.spread(self._maps(tokens, tokens.real.shape[2])[:, 0, 0]) if attention else None
         return Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=maps)
 
     def attention_maps(
@@ -181,7 +181,7 @@ class CST(Backend):
         """Return rows of the maps, one layer and head at a time where they are averaged over."""
         values, seen, t = self._observe(batch)
         tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
-        return self._maps(tokens, rows, layers=layers, heads=heads)
+        return self._maps(tokens, tokens.real.shape[2] if rows == "last" else None, layers=layers, heads=heads)
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
         """Predict frames at any times, in seconds on the clock of `batch.t`, from the visible entries.
@@ -200,8 +200,7 @@ class CST(Backend):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `hidden`, `visible` and, where weighted, `sobolev_1` to `sobolev_3`, in z-scored units."""
         values, seen, t = self._observe(batch)
-        hide = hide_inner_frames(t.shape[0], t.shape[1], self.config.hide, generator).to(t.device)
-        seen = seen & ~hide[:, :, None, None]
+        seen = without_inner_frames(seen, self.config.hide, generator)
         if self.training and self.config.noise:
             values = values + self.config.noise * torch.randn(values.shape, generator=generator).to(values)
         asked = t[:, :0]
@@ -266,12 +265,8 @@ class CST(Backend):
             return Grid(real.shape[2], seen)
         return isolating_mask(seen) if seen is not None and self.config.attention == "full" else seen
 
-    def _maps(
-        self, tokens: Tokens, rows: Literal["last", "all"], **apart: bool
-    ) -> Float[Tensor, "batch layer head query token"]:
-        count, sites = tokens.real.shape[1] * tokens.real.shape[2], tokens.real.shape[2]
-        asked = torch.arange(count - sites if rows == "last" else 0, count, device=tokens.t.device)
-        return self.network.maps(self._embedded(tokens), asked, self._mask(tokens.real), **apart)
+    def _maps(self, tokens: Tokens, last: int | None, **apart: bool) -> Float[Tensor, "batch layer head query token"]:
+        return self.network.maps(self._embedded(tokens), self._mask(tokens.real), last=last, **apart)
 
     def _decode(
         self, hidden: Float[Tensor, "batch *token width"], tokens: Tokens

@@ -14,7 +14,7 @@ from torch import Tensor
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.nn.interpolation import interpolate
-from neurodyn.nn.masking import hide_inner_frames
+from neurodyn.nn.masking import without_inner_frames
 
 EXACT_ENTRIES = 4096
 OVERSAMPLE = 20
@@ -73,11 +73,7 @@ class PCA(Backend):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the squared error on hidden and on visible frames; nothing is trained by it."""
-        seen = batch.visible & batch.valid
-        time = batch.t.shape[1]
-        if time > 2:
-            hide = hide_inner_frames(len(batch.t), time, self.config.hide, generator).to(batch.t.device)
-            seen = seen & ~hide.reshape(*hide.shape, *[1] * (batch.x.ndim - 2))
+        seen = without_inner_frames(batch.visible & batch.valid, self.config.hide, generator)
         error = (self._frames(self._scores(batch, seen)) - batch.target) ** 2
         hidden = batch.valid & ~seen
         return {

@@ -182,6 +182,8 @@ class Windows:
         """Return the windows at `indices`."""
         taken = replace(self, session=self.session[indices], first=self.first[indices], trial=self.trial[indices])
         taken.__dict__["_sources"] = self._sources  # one copy in memory serves every part
+        if self.config.target is not None:
+            taken.__dict__["targets"] = self.targets.take(indices)
         return taken
 
     def clock(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -197,8 +199,9 @@ class Windows:
     @cached_property
     def targets(self) -> Self:
         """The same windows of the variable that a model should give."""
-        config = self.config.model_copy(update={"variable": self.config.target or self.config.variable})
-        return replace(self, config=config)
+        if self.config.target is None:
+            return self
+        return replace(self, config=self.config.model_copy(update={"variable": self.config.target, "target": None}))
 
     def values(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Read windows.

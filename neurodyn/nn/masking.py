@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def hide_inner_frames(batch: int, frames: int, most: int, generator: torch.Generator) -> Bool[Tensor, "batch frames"]:
-    """Choose 1 to `most` inner frames per sample, uniformly in number and place; both ends stay. None where `most` is 0.
+    """Choose 1 to `most` inner frames per sample, uniformly in number and place; both ends stay. None where `most` is 0 or there is no inner frame.
 
     Parameters
     ----------
@@ -23,11 +23,19 @@ def hide_inner_frames(batch: int, frames: int, most: int, generator: torch.Gener
         True where a frame is hidden, on the CPU.
     """
     inner = frames - 2
-    if not most:
+    if min(most, inner) < 1:
         return torch.zeros(batch, frames, dtype=torch.bool)
     count = torch.randint(1, min(most, inner) + 1, (batch, 1), generator=generator)
     rank = torch.rand(batch, inner, generator=generator).argsort(1).argsort(1)
     return torch.nn.functional.pad(rank < count, (1, 1))
+
+
+def without_inner_frames(
+    seen: Bool[Tensor, "batch time *entry"], most: int, generator: torch.Generator
+) -> Bool[Tensor, "batch time *entry"]:
+    """Return what is still seen when `hide_inner_frames` hides frames."""
+    hide = hide_inner_frames(seen.shape[0], seen.shape[1], most, generator).to(seen.device)
+    return seen & ~hide.reshape(*hide.shape, *[1] * (seen.ndim - 2))
 
 
 def times_between(

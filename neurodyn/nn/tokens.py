@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neurodyn.nn.normalisation import LayerNorm
@@ -100,13 +100,14 @@ class TokenTransformer(nn.Module):
     def maps(
         self,
         state: Float[Tensor, "batch token width"],
-        rows: Int[Tensor, " query"],
         mask: Mask = None,
         *,
+        last: int | None = None,
         layers: bool = False,
         heads: bool = False,
     ) -> Float[Tensor, "batch layer head query token"]:
-        """Return chosen rows of the attention maps; layers and heads kept apart, or averaged one at a time."""
+        """Return the attention maps' rows, all or the `last` ones; layers and heads apart, or averaged one at a time."""
+        rows = torch.arange(state.shape[1], device=state.device)[-(last or state.shape[1]) :]
         kept: list[Tensor] = []
         for block in cast("list[TransformerBlock]", list(self.blocks)):
             weights = block.attention_weights(state, rows, mask)[:, None]

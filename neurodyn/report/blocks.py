@@ -129,6 +129,11 @@ def number(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
+def p_value(p: float) -> str:
+    """Return a p value for a table, a dash where there is none."""
+    return "< 0.001" if p < 0.001 else number(p)
+
+
 def interval(low: float, high: float, digits: int = 3) -> str:
     """Return an interval for a table, or nothing where there is none."""
     return "" if low != low else f"[{number(low, digits)}, {number(high, digits)}]"

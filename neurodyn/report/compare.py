@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.registry import unknown
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.metrics.intervals import bootstrap_interval
-from neurodyn.report.blocks import Block, Part, Section, Table, interval, number
+from neurodyn.report.blocks import Block, Part, Section, Table, interval, number, p_value
 from neurodyn.report.comparison import Published, read_published
 from neurodyn.report.page import write_page
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
@@ -51,6 +52,12 @@ class Row:
     def mean(self) -> float:
         """Mean over units."""
         return float(np.mean(list(self.units.values())))
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean by bootstrap over units."""
+        values = np.array(list(self.units.values()))
+        return bootstrap_interval(lambda index: float(values[index].mean()), values.size)
 
 
 @dataclass
@@ -201,16 +208,11 @@ def _write(path: Path, answers: Mapping[Question, tuple[Sequence[Row], Mapping[s
         writer.writerow(header)
         for question, (rows, tests) in answers.items():
             for row in rows:
-                low, high = _interval(row)
+                low, high = row.interval
                 cells = [*question, row.name, row.mean, low, high, len(row.units), row.seeds]
                 test = tests.get(row.name)
                 more = [test.difference, test.low, test.high, test.better, test.p, test.adjusted] if test else [""] * 6
                 writer.writerow([*cells, *more])
-
-
-def _interval(row: Row) -> tuple[float, float]:
-    values = np.array(list(row.units.values()))
-    return bootstrap_interval(lambda index: float(values[index].mean()), values.size)
 
 
 def _part(answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]], published: Published | None) -> Part:
@@ -245,9 +247,14 @@ def _page_table(
         test, figure = tests.get(row.name), figures.get(row.name, {}).get(metric)
         compared = ["", "", "", ""]
         if test is not None:
-            compared = [_short(test.difference), _between(test.low, test.high), f"{test.better:.0%}", _p(test.adjusted)]
+            compared = [
+                _short(test.difference),
+                _between(test.low, test.high),
+                f"{test.better:.0%}",
+                p_value(test.adjusted),
+            ]
         there = "–" if figure is None else f"{_short(figure[0])} ± {_short(figure[1])}"
-        mean = [_short(row.mean), _between(*_interval(row)), str(len(row.units)), str(row.seeds)]
+        mean = [_short(row.mean), _between(*row.interval), str(len(row.units)), str(row.seeds)]
         cells.append([row.name, *mean, *compared, *([there] if published else [])])
     header = ["Model", "Mean", "95 % interval", "Units", "Runs", f"Minus {reference}", "95 % interval", "Better", "p"]
     caption = (
@@ -267,7 +274,7 @@ def _figure(metric: str, target: str, rows: Sequence[Row]) -> Block:
             values = np.array(list(row.units.values()))
             shown = rng.permutation(values)[:SHOWN_UNITS]
             axes.plot(shown, y + rng.uniform(-0.25, 0.25, shown.size), "o", color=GREY, ms=1.6, alpha=0.35, mew=0)
-            low, high = _interval(row)
+            low, high = row.interval
             axes.plot([low, high], [y, y], color=BLUE, lw=2.4)
             axes.plot(row.mean, y, "|", color=BLACK, ms=10, mew=1.4)
         axes.set_yticks(range(len(rows)), [row.name for row in rows])
@@ -290,7 +297,3 @@ def _short(value: float) -> str:
 
 def _between(low: float, high: float) -> str:
     return interval(low, high) if max(abs(low), abs(high)) >= 0.1 or low != low else f"[{_short(low)}, {_short(high)}]"
-
-
-def _p(value: float) -> str:
-    return "–" if value != value else "< 0.001" if value < 0.001 else number(value)

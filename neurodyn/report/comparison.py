@@ -16,7 +16,7 @@ from neurodyn.core.config import Params, find_preset, load_yaml, resolve, valida
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import read_json
 from neurodyn.data.scores import read_scores
-from neurodyn.report.blocks import Block, Figure, Part, Section, Table, number
+from neurodyn.report.blocks import Block, Figure, Part, Section, Table, number, p_value
 from neurodyn.report.evaluation import DIMENSION, LABELS, metric_label
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
 
@@ -254,7 +254,7 @@ def _paired(one: np.ndarray, other: np.ndarray) -> list[str]:
     return [
         number(float(difference.mean())),
         f"{number(float(t), 2)} ({one.size - 1})",
-        "< 0.001" if p < 0.001 else number(float(p)),
+        p_value(float(p)),
     ]
 
 

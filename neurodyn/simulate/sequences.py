@@ -11,7 +11,7 @@ from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.data.recording import Recording, entry
-from neurodyn.simulate.trials import trial_times
+from neurodyn.simulate.trials import joined, trial_times
 
 
 class SequenceParams(Params):
@@ -71,7 +71,7 @@ def sequence_recording(
     within = np.broadcast_to(within, shape)
     time = trial_times(within, 2 * shape[1] / rate_hz)
     return Recording.from_arrays(
-        {key: _joined(values) for key, values in frames.items()},
+        {key: joined(values) for key, values in frames.items()},
         time=time.ravel(),
         rate_hz=rate_hz if regular else None,
         session=f"{name}-{p.seed}",
@@ -110,11 +110,6 @@ def dense_truth(
         {name: (dims, array.astype(np.float32), attrs) for name, array in values.items()},
         coords={"query": ("query", np.asarray(query, dtype=np.float64), {"units": "s"})},
     )
-
-
-def _joined(values: np.ndarray) -> np.ndarray:
-    """Lay trials end to end, float32, shape (time, *space)."""
-    return values.reshape(-1, *values.shape[2:]).astype(np.float32)
 
 
 def _laid(truth: xr.Dataset, time: np.ndarray) -> xr.Dataset:

@@ -163,7 +163,7 @@ def trial_recording(
     known = {key: values[trials.condition] for key, values in known.items() if values is not None}
     known |= {"rates": rates, "spikes": spikes, "calcium": concentration}
     return Recording.from_arrays(
-        {"dff": _joined(clean + p.noise * noise_rng.standard_normal(clean.shape)), "counts": _joined(spikes)},
+        {"dff": joined(clean + p.noise * noise_rng.standard_normal(clean.shape)), "counts": joined(spikes)},
         units={"counts": "spikes per frame"},
         time=time.ravel(),
         rate_hz=p.rate_hz,
@@ -176,7 +176,7 @@ def trial_recording(
     )
 
 
-def _joined(values: np.ndarray) -> np.ndarray:
+def joined(values: np.ndarray) -> np.ndarray:
     """Lay trials end to end, shape (time, ...); floats become float32."""
     flat = values.reshape(-1, *values.shape[2:])
     return flat.astype(np.float32) if flat.dtype.kind == "f" else flat
@@ -187,7 +187,7 @@ def _truth(known: Mapping[str, np.ndarray]) -> xr.Dataset:
     units = {"rates": "Hz", "spikes": "spikes per frame", "calcium": "peaks of one spike's transient"}
     return xr.Dataset(
         {
-            name: (("time", axes.get(name, "roi")), _joined(values), {"units": units.get(name, "a.u.")})
+            name: (("time", axes.get(name, "roi")), joined(values), {"units": units.get(name, "a.u.")})
             for name, values in known.items()
         }
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.backends.baselines.settings import FrameConfig
 from neurodyn.nn.frames import Frames, mean_where
-from neurodyn.nn.masking import hide_inner_frames
+from neurodyn.nn.masking import without_inner_frames
 
 
 class InterpolatorConfig(FrameConfig):
@@ -56,11 +56,7 @@ class Interpolator(Backend):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the squared error on hidden and on visible frames, z-scored; nothing is trained by it."""
-        seen = batch.visible & batch.valid
-        samples, time = batch.t.shape
-        if time > 2:
-            hide = hide_inner_frames(samples, time, self.config.hide, generator).to(batch.t.device)
-            seen = seen & ~hide.reshape(samples, time, *[1] * (batch.x.ndim - 2))
+        seen = without_inner_frames(batch.visible & batch.valid, self.config.hide, generator)
         target = self.frames.standardised(batch.target, batch.valid)
         error = (self._through(batch, seen, batch.t) - target) ** 2
         valid, seen = self.frames.mask(batch.valid), self.frames.mask(seen)

@@ -90,10 +90,9 @@ class Transformer(Backend):
     ) -> Float[Tensor, "batch layer head query token"]:
         """Return rows of the maps."""
         values, known = self._tokens(batch)
-        count, sites = values.shape[1] * values.shape[2], values.shape[2]
-        asked = torch.arange(count - sites if rows == "last" else 0, count, device=values.device)
         state = self._embedded(values, self._unit(batch, batch.t))
-        return self.network.maps(state, asked, self._mask(known), layers=layers, heads=heads)
+        last = values.shape[2] if rows == "last" else None
+        return self.network.maps(state, self._mask(known), last=last, layers=layers, heads=heads)
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
         """Predict frames at any times, in seconds on the clock of `batch.t`, `at_once` of them at a time."""

@@ -17,7 +17,7 @@ from neurodyn.backends.baselines.settings import HidingConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.frames import Frames, mean_where
 from neurodyn.nn.interpolation import interpolate
-from neurodyn.nn.masking import hide_inner_frames
+from neurodyn.nn.masking import without_inner_frames
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,7 @@ class WholeWindow(Backend):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `hidden`, `visible` and the network's own parts, in z-scored units."""
-        samples, time = batch.t.shape
-        hide = hide_inner_frames(samples, time, self.config.hide, generator).to(batch.t.device)
-        seen = batch.visible & batch.valid & ~hide.reshape(*hide.shape, *[1] * (batch.x.ndim - 2))
+        seen = without_inner_frames(batch.visible & batch.valid, self.config.hide, generator)
         given = self._given(batch, seen, batch.t)
         if self.training and self.config.noise:
             noise = torch.randn(given.values.shape, generator=generator).to(given.values)
