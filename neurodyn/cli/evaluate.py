@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from neurodyn.core.config import Params, Resolved
+    from neurodyn.data.scores import Score
 
-OF_RUNS = ("attention", "frames", "interpolation", "latents", "rotations")
+OF_RUNS = ("attention", "cost", "frames", "interpolation", "latents", "rotations")
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +32,8 @@ def evaluate(
     metric: Annotated[
         str,
         typer.Option(
-            "--metric", help="What to score: spikes, rois, latents, rotations, frames, interpolation or attention."
+            "--metric",
+            help="What to score: spikes, rois, latents, rotations, frames, interpolation, attention or cost.",
         ),
     ] = "spikes",
     features: Annotated[
@@ -46,7 +48,7 @@ def evaluate(
     ] = None,
     output: Out = None,
 ) -> None:
-    """Score spikes, latents or ROIs against what is known to be true, and print where the table is."""
+    """Score spikes, latents or ROIs against what is known to be true, or a model's cost, and print where the table is."""
     from neurodyn.core.config import validate
     from neurodyn.core.registry import unknown
     from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
@@ -121,6 +123,10 @@ def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
         from neurodyn.training.attention_scores import AttentionScoreConfig, score_attention
 
         return AttentionScoreConfig, score_attention
+    if metric == "cost":
+        from neurodyn.training.cost_scores import CostScoreConfig, score_cost
+
+        return CostScoreConfig, score_cost
     return {
         "frames": (FrameScoreConfig, score_frames),
         "interpolation": (InterpolationScoreConfig, score_interpolation),
@@ -138,12 +144,17 @@ def run_table(path: Path) -> str:
     rows = [["session", "model", "seed", "features", "metric", *parts]]
     for key in dict.fromkeys((s.session, s.model, s.seed, s.features, s.metric) for s in scores):
         here = {
-            s.split.rpartition(":")[2]: f"{s.value:.3f} [{s.ci_low:.3f}, {s.ci_high:.3f}]"
+            s.split.rpartition(":")[2]: _with_interval(s)
             for s in scores
             if (s.session, s.model, s.seed, s.features, s.metric) == key
         }
         rows.append([*map(str, key), *(here.get(part, "–") for part in parts)])
     return _columns(rows)
+
+
+def _with_interval(score: Score) -> str:
+    known = score.ci_low == score.ci_low
+    return f"{score.value:.3f} [{score.ci_low:.3f}, {score.ci_high:.3f}]" if known else f"{score.value:.3f}"
 
 
 def _columns(rows: list[list[str]]) -> str:

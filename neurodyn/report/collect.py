@@ -16,6 +16,7 @@ from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.blocks import Block, Items, Part, Section, Table, Text, number
+from neurodyn.report.cost import cost_part
 from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
 from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.methods import (
@@ -173,6 +174,8 @@ def _scores_part(folder: Folder) -> Part:
 
 def _evaluation_part(folder: Folder, scores: list[Score]) -> Part:
     record = read_json(folder.path / "evaluate.json")
+    if record.get("metric") == "cost":
+        return cost_part(folder.path.name, scores, record.get("config") or {})
     settings = ", ".join(f"{name} {value}" for name, value in _flatten(record.get("config") or {}).items())
     of_runs = "sources" in record  # a row per run and part; side by side they are in the comparison
     sections = [runs_section(scores) if of_runs else evaluation_section(scores)]
