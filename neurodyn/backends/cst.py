@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
-from neurodyn.core.config import Params
+from neurodyn.backends.settings import HidingConfig, TokenConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
 from neurodyn.nn.derivatives import along, derivatives
@@ -26,17 +26,10 @@ from neurodyn.nn.tokens import TokenTransformer, placed
 from neurodyn.nn.transformer import Mask
 
 
-class CSTConfig(Params):
+class CSTConfig(TokenConfig, HidingConfig):
     """Configuration of CST."""
 
-    patch: tuple[int, int] = Field((8, 8), description="height and width of a patch, pixels; traces use none")
-    width: int = Field(64, gt=0, description="features per token")
-    heads: int = Field(4, gt=0, description="attention heads; divides width")
     layers: int = Field(3, gt=0, description="transformer blocks")
-    feedforward: int | None = Field(None, gt=0, description="hidden units per block (default: 4 × width)")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
-    band_time: float = Field(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
-    band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
     attention: Literal["full", "nystrom", "factorised"] = Field(
         "full", description="every token sees every other, through landmarks, or along time and then within the frame"
     )
@@ -50,9 +43,6 @@ class CSTConfig(Params):
     official: bool = Field(
         False, description="the published network: linear positions, post-norm, no real/query flag, two-layer head"
     )
-    normalise: Literal["entry", "global"] = Field("entry", description="z-score per pixel or ROI, or over all of them")
-    hide: int = Field(5, ge=0, description="most inner frames hidden in a training window")
-    visible_weight: float = Field(1.0, ge=0, description="weight of the error on visible frames")
     noise: float = Field(0.05, ge=0, description="noise added to the input in training, standard deviations")
     dummies: int = Field(0, ge=0, description="random times per training window that only the derivatives see")
     dummies_in_space: bool = Field(
@@ -71,11 +61,9 @@ class CSTConfig(Params):
     )
 
     @model_validator(mode="after")
-    def _consistent(self) -> CSTConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        if min(self.patch) < 1 or min(self.sobolev) < 0:
-            raise ValueError("patch sides must be positive and sobolev weights must not be negative")
+    def _possible_derivatives(self) -> CSTConfig:
+        if min(self.sobolev) < 0:
+            raise ValueError("sobolev weights must not be negative")
         if any(self.sobolev) and self.derivative != "coord_fd" and not self.dummies:
             raise ValueError(f"derivative: {self.derivative} is taken at dummies, of which there are none")
         if self.derivative == "coord_autograd" and self.query != "isolated":
@@ -145,7 +133,7 @@ class CST(Backend):
             config.layers,
             config.feedforward,
             config.dropout,
-            None if config.official else (config.band_time, config.band_space, config.band_space),
+            None if config.official else config.bands,
             outputs=pixels + config.residual,
             from_zero=config.residual,
             attention=lambda: _attention(config),

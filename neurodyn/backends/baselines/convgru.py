@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
-from neurodyn.backends.baselines.settings import MapConfig
+from neurodyn.backends.settings import MapConfig
 from neurodyn.nn.convolutional import ConvGRUCell, empty_map, pooled
 
 State = list[Tensor]

@@ -8,8 +8,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
-from neurodyn.backends.baselines.settings import HidingConfig, MapConfig
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
+from neurodyn.backends.settings import HidingConfig, MapConfig
 from neurodyn.nn.convolutional import ConvLSTMCell, empty_map, pooled
 
 State = tuple[Tensor, Tensor]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
-from neurodyn.backends.baselines.settings import MapConfig
+from neurodyn.backends.settings import MapConfig
 from neurodyn.nn.convolutional import pooled
 from neurodyn.nn.spectral import FourierLayers, coordinates
 

@@ -9,8 +9,8 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
-from neurodyn.backends.baselines.settings import HidingConfig, MapConfig
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
+from neurodyn.backends.settings import HidingConfig, MapConfig
 from neurodyn.nn.convolutional import pooled
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.spectral import FourierLayers, coordinates

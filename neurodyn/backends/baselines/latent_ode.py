@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
-from neurodyn.backends.baselines.settings import HidingConfig
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
 from neurodyn.backends.pca import principal_components
+from neurodyn.backends.settings import HidingConfig
 from neurodyn.core.errors import ConfigError
 
 Solver = Callable[..., Tensor]

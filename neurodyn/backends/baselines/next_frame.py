@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
-from neurodyn.backends.baselines.settings import FrameConfig
+from neurodyn.backends.settings import FrameConfig
 from neurodyn.nn.frames import Frames, mean_where
 
 

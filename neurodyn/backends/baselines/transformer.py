@@ -12,8 +12,8 @@ from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
-from neurodyn.backends.baselines.settings import FrameConfig, TokenConfig
 from neurodyn.backends.baselines.whole_window import check_frames, unit_time
+from neurodyn.backends.settings import FrameConfig, TokenConfig
 from neurodyn.nn.attention import isolating_mask
 from neurodyn.nn.frames import Frames, mean_where
 from neurodyn.nn.patches import Patches

@@ -8,8 +8,8 @@ from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import Layout
-from neurodyn.backends.baselines.settings import HidingConfig, TokenConfig
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
+from neurodyn.backends.settings import HidingConfig, TokenConfig
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
 

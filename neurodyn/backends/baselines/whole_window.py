@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
-from neurodyn.backends.baselines.settings import HidingConfig
+from neurodyn.backends.settings import HidingConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.frames import Frames, mean_where
 from neurodyn.nn.interpolation import interpolate

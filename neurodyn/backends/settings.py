@@ -1,4 +1,4 @@
-"""Configuration that several comparison models share."""
+"""Configuration that several models share."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TokenConfig(Params):
     band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
 
     @model_validator(mode="after")
-    def _consistent(self) -> TokenConfig:
+    def _heads_divide_width(self) -> TokenConfig:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         return self
