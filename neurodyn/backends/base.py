@@ -9,9 +9,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from neurodyn.core.config import Params
+from neurodyn.core.errors import ConfigError
 
 CAPABILITIES = frozenset(
     {"reconstruct", "forecast", "latents", "inputs", "spikes", "continuous_time", "classify", "attention", "sessions"}
@@ -46,6 +48,27 @@ class Layout:
     brain: np.ndarray
     cells: tuple[int, ...] = ()
     sessions: tuple[str, ...] = ()
+
+    def require_frames(self, least: int, model: str) -> None:
+        """Refuse windows that are too short.
+
+        Raises
+        ------
+        ConfigError
+            If a window has fewer than `least` frames.
+        """
+        if self.frames < least:
+            raise ConfigError(
+                f"{model} needs windows of at least {least} frames.",
+                f"Found {self.frames} at {self.rate_hz:g} Hz.",
+                "Lengthen them: --set windows.duration=SECONDS",
+            )
+
+    def unit_time(
+        self, t: Float[Tensor, "batch time"], times: Float[Tensor, "batch query"]
+    ) -> Float[Tensor, "batch query"]:
+        """Return times, s, on [0, 1] from the first frame `t` to the end of a regular window."""
+        return (times - t[:, :1]) * (self.rate_hz / max(1, self.frames - 1))
 
 
 @dataclass(frozen=True)

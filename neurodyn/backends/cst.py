@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import HidingConfig, TokenConfig
-from neurodyn.core.errors import ConfigError
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
 from neurodyn.nn.derivatives import along, derivatives
 from neurodyn.nn.frames import mean_where
@@ -118,12 +117,7 @@ class CST(Backend):
 
     def __init__(self, config: CSTConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        if layout.frames < 3:
-            raise ConfigError(
-                "CST needs windows of at least 3 frames.",
-                f"Found {layout.frames} at {layout.rate_hz:g} Hz.",
-                "Lengthen them: --set windows.duration=SECONDS",
-            )
+        layout.require_frames(3, "CST")
         self.patches = Patches(layout.brain, config.patch)
         pixels = self.patches.pixels
         self.network = TokenTransformer(
@@ -177,7 +171,7 @@ class CST(Backend):
         Isolated queries are asked in chunks, which cannot change them; joint ones all at once.
         """
         values, seen, t = self._observe(batch)
-        asked = self._unit_time(batch, times)
+        asked = self.layout.unit_time(batch.t, times)
         step = self.QUERY_CHUNK if self.config.query == "isolated" else max(1, asked.shape[1])
         frames = []
         for chunk in asked.split(step, dim=1):
@@ -216,10 +210,7 @@ class CST(Backend):
         Float[Tensor, "batch time site pixel"], Bool[Tensor, "batch time site pixel"], Float[Tensor, "batch time"]
     ]:
         seen = self.patches.split(batch.visible & batch.valid)
-        return self._z_score(batch.x, seen), seen, self._unit_time(batch, batch.t)
-
-    def _unit_time(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query"]:
-        return (times - batch.t[:, :1]) * (self.layout.rate_hz / (self.layout.frames - 1))
+        return self._z_score(batch.x, seen), seen, self.layout.unit_time(batch.t, batch.t)
 
     def _z_score(
         self, frames: Float[Tensor, "batch time *space"], known: Bool[Tensor, "batch time site pixel"]

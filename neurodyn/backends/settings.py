@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from neurodyn.core.config import Params
 
@@ -46,6 +46,19 @@ class TokenConfig(Params):
     def bands(self) -> tuple[float, float, float]:
         """Highest frequency of time, row and column."""
         return self.band_time, self.band_space, self.band_space
+
+
+class ConvolutionConfig(Params):
+    """The kernel of convolutions that keep the size of a frame."""
+
+    kernel: int = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("must be odd")
+        return kernel
 
 
 class MapConfig(Params):

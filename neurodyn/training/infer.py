@@ -92,7 +92,7 @@ def infer(
         Of prediction.zarr.
     """
     run, devices = load_run(run_path), choose_devices(gpu)
-    _check(run, parts, at, maps)
+    _check(run, parts, at, few, maps)
     windows = run.windows if recordings is None else {"all": run.cut(recordings)}
     times = _true_times(windows) if at == "truth" else at
     target = run.path / "prediction.zarr"
@@ -109,7 +109,9 @@ def infer(
     return target
 
 
-def _check(run: Run, parts: Sequence[str], at: Sequence[float] | str | None, maps: Sequence[str]) -> None:
+def _check(
+    run: Run, parts: Sequence[str], at: Sequence[float] | str | None, few: int | None, maps: Sequence[str]
+) -> None:
     strange = [part for part in parts if part not in PARTS]
     if strange or not parts:
         raise ConfigError(
@@ -121,6 +123,8 @@ def _check(run: Run, parts: Sequence[str], at: Sequence[float] | str | None, map
             f"It can: {', '.join(sorted(run.backend.capabilities))}.",
             "Leave out --at, or use a model of continuous time: cst",
         )
+    if few is not None and at is None:
+        raise ConfigError("There are no times to ask for few of.", "Found --few without --at.", "Give --at, too: truth")
     if maps and (set(maps) - set(MAP_AXES) or "attention" not in run.backend.capabilities):
         raise ConfigError(
             f"Attention of {run.config.name} cannot be kept apart by {', '.join(maps)}.",

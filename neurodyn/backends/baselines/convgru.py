@@ -5,29 +5,22 @@ from __future__ import annotations
 from itertools import pairwise
 
 from jaxtyping import Float
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
-from neurodyn.backends.settings import MapConfig
+from neurodyn.backends.settings import ConvolutionConfig, MapConfig
 from neurodyn.nn.convolutional import ConvGRUCell, empty_map, pooled
 
 State = list[Tensor]
 
 
-class ConvGRUConfig(NextFrameConfig, MapConfig):
+class ConvGRUConfig(NextFrameConfig, MapConfig, ConvolutionConfig):
     """Configuration of the ConvGRU."""
 
     encoder: tuple[PositiveInt, ...] = Field((8, 16), min_length=1, description="channels of each cell of the encoder")
     decoder: tuple[PositiveInt, ...] = Field((16, 16), min_length=1, description="channels of each cell of the decoder")
-    kernel: int = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ConvGRUConfig:
-        if self.kernel % 2 == 0:
-            raise ValueError("kernel must be odd")
-        return self
 
 
 class ConvGRU(NextFrame):

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
-from neurodyn.backends.settings import HidingConfig, MapConfig
+from neurodyn.backends.settings import ConvolutionConfig, HidingConfig, MapConfig
 from neurodyn.nn.convolutional import ConvLSTMCell, empty_map, pooled
 
 State = tuple[Tensor, Tensor]
 
 
-class ConvLSTMConfig(HidingConfig, MapConfig):
+class ConvLSTMConfig(HidingConfig, MapConfig, ConvolutionConfig):
     """Configuration of the ConvLSTM."""
 
     hidden: int = Field(16, gt=0, description="channels of each cell")
-    kernel: int = Field(
-        3, gt=0, description="side of the convolutions' kernel, pixels (and frames, in the output), odd"
-    )
     context: int | None = Field(
         None, gt=0, description="leading frames that the encoder reads; what follows is predicted (default: all)"
     )
-
-    @model_validator(mode="after")
-    def _consistent(self) -> ConvLSTMConfig:
-        if self.kernel % 2 == 0:
-            raise ValueError("kernel must be odd")
-        return self
 
 
 class ConvLSTM(WholeWindow):

@@ -12,7 +12,6 @@ from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
-from neurodyn.backends.baselines.whole_window import check_frames, unit_time
 from neurodyn.backends.settings import FrameConfig, TokenConfig
 from neurodyn.nn.attention import isolating_mask
 from neurodyn.nn.frames import Frames, mean_where
@@ -57,7 +56,7 @@ class Transformer(Backend):
 
     def __init__(self, config: TransformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        check_frames(layout, 2)
+        layout.require_frames(2, type(self).__name__)
         self.frames, self.patches = Frames(layout.brain), Patches(layout.brain, config.patch)
         self.network = TokenTransformer(
             self.patches.pixels,
@@ -81,7 +80,7 @@ class Transformer(Backend):
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame; attention rows of dropped patches are 0."""
         values, known = self._tokens(batch)
-        hidden = self._hidden(values, known, self._unit(batch, batch.t))
+        hidden = self._hidden(values, known, self.layout.unit_time(batch.t, batch.t))
         summary = self.patches.spread(self.attention_maps(batch)[:, 0, 0]) if attention else None
         return Prediction(mean=self._restored(hidden), latents=hidden.mean(2), attention=summary)
 
@@ -90,15 +89,17 @@ class Transformer(Backend):
     ) -> Float[Tensor, "batch layer head query token"]:
         """Return rows of the maps."""
         values, known = self._tokens(batch)
-        state = self._embedded(values, self._unit(batch, batch.t))
+        state = self._embedded(values, self.layout.unit_time(batch.t, batch.t))
         last = values.shape[2] if rows == "last" else None
         return self.network.maps(state, self._mask(known), last=last, layers=layers, heads=heads)
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
         """Predict frames at any times, in seconds on the clock of `batch.t`, `at_once` of them at a time."""
         values, known = self._tokens(batch)
-        chunks = self._unit(batch, times).split(self.config.at_once or max(1, times.shape[1]), dim=1)
-        return torch.cat([self._asked(values, known, self._unit(batch, batch.t), chunk) for chunk in chunks], dim=1)
+        chunks = self.layout.unit_time(batch.t, times).split(self.config.at_once or max(1, times.shape[1]), dim=1)
+        return torch.cat(
+            [self._asked(values, known, self.layout.unit_time(batch.t, batch.t), chunk) for chunk in chunks], dim=1
+        )
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `masked`, the mean squared error on chosen tokens, in z-scored units."""
@@ -111,13 +112,10 @@ class Transformer(Backend):
         shown = torch.where(masked, self._unknown(), torch.where(swapped, other, values))
         if self.training and self.config.noise:
             shown = shown + self.config.noise * torch.randn(shown.shape, generator=generator).to(shown)
-        hidden = self._hidden(shown, known & ~masked[..., 0], self._unit(batch, batch.t))
+        hidden = self._hidden(shown, known & ~masked[..., 0], self.layout.unit_time(batch.t, batch.t))
         target = self.patches.split(self.frames.standardised(batch.target, batch.valid))
         error = (self.network.head(hidden) - target) ** 2
         return {"masked": mean_where(error, chosen & self.patches.split(self.frames.mask(batch.valid)))}
-
-    def _unit(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query"]:
-        return unit_time(self.layout, batch.t, times)
 
     def _unknown(self) -> Float[Tensor, "site pixel"]:
         return self.config.constant * self.patches.inside.to(self.frames.cells.mean)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import HidingConfig
-from neurodyn.core.errors import ConfigError
 from neurodyn.nn.frames import Frames, mean_where
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
@@ -74,7 +73,7 @@ class WholeWindow(Backend):
 
     def __init__(self, config: HidingConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        check_frames(layout, 3)
+        layout.require_frames(3, type(self).__name__)
         self.frames = Frames(layout.brain, self.IMAGE)
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
@@ -106,7 +105,7 @@ class WholeWindow(Backend):
         self, batch: Batch, seen: Bool[Tensor, "batch time *space"], times: Float[Tensor, "batch query"]
     ) -> Given:
         values, known = self.frames.standardised(batch.x, seen), self.frames.mask(seen)
-        t, asked = (unit_time(self.layout, batch.t, some) for some in (batch.t, times))
+        t, asked = (self.layout.unit_time(batch.t, some) for some in (batch.t, times))
         return Given(interpolate(values, t, known, t), known, t, asked)
 
     @abstractmethod
@@ -129,26 +128,3 @@ class ContinuousWindow(WholeWindow):
         """Predict frames at any times, in seconds on the clock of `batch.t`, from the visible entries."""
         given = self._given(batch, batch.visible & batch.valid, times)
         return self.frames.restored(self._estimate(given, None).frames)
-
-
-def check_frames(layout: Layout, least: int) -> None:
-    """Refuse windows that are too short.
-
-    Raises
-    ------
-    ConfigError
-        If a window has fewer than `least` frames.
-    """
-    if layout.frames < least:
-        raise ConfigError(
-            f"This model needs windows of at least {least} frames.",
-            f"Found {layout.frames} at {layout.rate_hz:g} Hz.",
-            "Lengthen them: --set windows.duration=SECONDS",
-        )
-
-
-def unit_time(
-    layout: Layout, t: Float[Tensor, "batch time"], times: Float[Tensor, "batch query"]
-) -> Float[Tensor, "batch query"]:
-    """Return times on [0, 1] from the first frame to the end of a regular window."""
-    return (times - t[:, :1]) * (layout.rate_hz / max(1, layout.frames - 1))
