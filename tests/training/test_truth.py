@@ -130,6 +130,8 @@ def test_maps_are_written_with_the_axes_asked_for(run, prediction):
     np.testing.assert_allclose(maps.mean(("layer", "head")), prediction["attention"], atol=2e-3)
     with pytest.raises(ConfigError, match="kept apart by column"):
         infer(run, gpu="none", maps=("column",))
+    with pytest.raises(ConfigError, match="--few without --at"):
+        infer(run, gpu="none", few=3)
 
 
 def test_points_are_inserted_in_order_of_time():
