@@ -118,7 +118,7 @@ class CST(Backend):
     def __init__(self, config: CSTConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         layout.require_frames(3, "CST")
-        self.patches = Patches(layout.brain, config.patch)
+        self.patches = Patches(layout.brain, config.patch, config.rois)
         pixels = self.patches.pixels
         self.network = TokenTransformer(
             pixels,

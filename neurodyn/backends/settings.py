@@ -29,6 +29,7 @@ class TokenConfig(Params):
     patch: tuple[PositiveInt, PositiveInt] = Field(
         (8, 8), description="height and width of a patch, pixels; traces use none"
     )
+    rois: int | None = Field(None, gt=0, description="ROIs in a token of traces (default: all)")
     width: int = Field(64, gt=0, description="features per token")
     heads: int = Field(4, gt=0, description="attention heads; divides width")
     feedforward: int | None = Field(None, gt=0, description="hidden units per block (default: 4 × width)")

@@ -13,7 +13,7 @@ from neurodyn.core.errors import ConfigError
 class Patches(nn.Module):
     """Exact tiling of a frame; the last row and column of patches are padded, patches without any brain are dropped.
 
-    Traces are one patch that holds every ROI.
+    Traces are one patch that holds every ROI, or patches of so many ROIs in their order.
 
     Parameters
     ----------
@@ -21,6 +21,8 @@ class Patches(nn.Module):
         Entries that are data, bool, shape (roi,) or (y, x).
     patch
         Height and width of a patch in pixels; not used for traces.
+    rois
+        ROIs per patch of traces; None for all.
 
     Raises
     ------
@@ -34,10 +36,10 @@ class Patches(nn.Module):
     home: Tensor
     centres: Tensor
 
-    def __init__(self, brain: np.ndarray, patch: tuple[int, int]) -> None:
+    def __init__(self, brain: np.ndarray, patch: tuple[int, int], rois: int | None = None) -> None:
         super().__init__()
         frame = np.atleast_2d(brain)
-        height, width = patch if brain.ndim == 2 else frame.shape
+        height, width = patch if brain.ndim == 2 else (1, min(rois or brain.size, brain.size))
         _check(brain, frame.shape, (height, width))
         self.space = brain.shape
         self.grid = (-(-frame.shape[0] // height), -(-frame.shape[1] // width))

@@ -44,6 +44,18 @@ def test_traces_are_one_patch():
     assert torch.equal(patches.join(patches.split(traces)), traces)
 
 
+def test_traces_are_split_into_patches_of_some_rois():
+    brain = np.ones(11, bool)
+    brain[8:] = False
+    patches = Patches(brain, (8, 8), rois=4)
+    traces = torch.rand(2, 3, 11)
+    tokens = patches.split(traces)
+    assert tokens.shape == (2, 3, 2, 4)  # the third holds no data
+    assert torch.equal(tokens[:, :, 1], traces[..., 4:8])
+    assert torch.equal(patches.join(tokens), traces * torch.from_numpy(brain))
+    assert Patches(brain, (8, 8), rois=50).split(traces).shape == (2, 3, 1, 11)
+
+
 def test_bad_patches_are_refused():
     with pytest.raises(ConfigError, match="do not fit"):
         Patches(np.ones((8, 8), bool), (9, 4))

@@ -57,7 +57,7 @@ class Transformer(Backend):
     def __init__(self, config: TransformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         layout.require_frames(2, type(self).__name__)
-        self.frames, self.patches = Frames(layout.brain), Patches(layout.brain, config.patch)
+        self.frames, self.patches = Frames(layout.brain), Patches(layout.brain, config.patch, config.rois)
         self.network = TokenTransformer(
             self.patches.pixels,
             config.width,

@@ -37,7 +37,7 @@ class ViT3D(WholeWindow):
 
     def __init__(self, config: ViT3DConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.patches = Patches(layout.brain, config.patch)
+        self.patches = Patches(layout.brain, config.patch, config.rois)
         self.network = TokenTransformer(
             config.tubelet * self.patches.pixels,
             config.width,

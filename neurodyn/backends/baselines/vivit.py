@@ -41,7 +41,7 @@ class ViViT(WholeWindow):
 
     def __init__(self, config: ViViTConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.patches = Patches(layout.brain, config.patch)
+        self.patches = Patches(layout.brain, config.patch, config.rois)
         width, pixels = config.width, self.patches.pixels
         time, row, column = config.bands
         self.space, self.time = FourierFeatures((row, column)), FourierFeatures((time,))
