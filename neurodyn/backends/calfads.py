@@ -30,6 +30,7 @@ SAMPLE_SEED = 0
 LEAST_KL = 1.0
 EMPTY = -3.0
 LEAST_SHARE = 1e-3
+WORST_FIT = 2.0
 
 
 class CaLFADSConfig(Params):
@@ -172,7 +173,10 @@ class CaLFADS(Backend):
         self.spread = Spread()
 
     def health(self, valid: dict[str, float], step: int) -> str | None:
-        """Say whether the deep dynamics carry nothing about single windows."""
+        """Say whether the fluorescence was lost, or the deep dynamics carry nothing about single windows."""
+        flat = 0.5 * self.layout.frames * float((self.cells.scale / self.noise).square().sum())
+        if step >= self.warm_steps and valid["reconstruction"] > WORST_FIT * flat:
+            return f"the fluorescence is {valid['reconstruction'] / flat:.1e} times as far off as each cell's mean"
         if step < 2 * self.warm_steps:
             return None
         carried = valid["kl_initial"] + valid.get("kl_inputs", 0.0)

@@ -129,10 +129,20 @@ def test_frozen_dynamics_get_no_gradient_from_spikes_or_data():
 
 def test_dynamics_without_information_are_called_collapsed_after_the_warm_up():
     backend = model(warmup=10)
-    carried = {"kl_initial": 0.2, "kl_spikes": 500.0}
+    carried = {"kl_initial": 0.2, "kl_spikes": 500.0, "reconstruction": 100.0}
     assert backend.health(carried, 39) is None
     assert "0.20 nats" in str(backend.health(carried, 40))
     assert backend.health({**carried, "kl_initial": 12.0}, 40) is None
+
+
+def test_a_fit_far_worse_than_the_mean_is_called_collapsed():
+    backend, some = model(warmup=10), batch()
+    flat = ((some.x - backend.cells.mean[0]) / backend.noise).square().sum((1, 2)).mean().item() / 2
+    parts = {"kl_initial": 12.0, "reconstruction": 1.5 * flat}
+    assert backend.health(parts, 40) is None
+    parts["reconstruction"] = 3 * flat
+    assert backend.health(parts, 19) is None
+    assert "as far off as each cell's mean" in str(backend.health(parts, 20))
 
 
 def test_more_samples_give_a_steadier_mean_and_honest_spread():
