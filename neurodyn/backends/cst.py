@@ -42,6 +42,9 @@ class CSTConfig(TokenConfig, HidingConfig):
     official: bool = Field(
         False, description="the published network: linear positions, post-norm, no real/query flag, two-layer head"
     )
+    flag: bool = Field(
+        True, description="tokens say whether they carry data; without, attention to a point is the same seen or not"
+    )
     noise: float = Field(0.05, ge=0, description="noise added to the input in training, standard deviations")
     dummies: int = Field(0, ge=0, description="random times per training window that only the derivatives see")
     dummies_in_space: bool = Field(
@@ -132,7 +135,7 @@ class CST(Backend):
             from_zero=config.residual,
             attention=lambda: _attention(config),
         )
-        self.flag = None if config.official else nn.Parameter(0.02 * torch.randn(2, config.width))
+        self.flag = None if config.official or not config.flag else nn.Parameter(0.02 * torch.randn(2, config.width))
         self.register_buffer("mean", torch.zeros(self.patches.inside.shape))
         self.register_buffer("std", torch.ones(self.patches.inside.shape))
 

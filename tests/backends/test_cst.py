@@ -106,6 +106,17 @@ def test_attention_rows_sum_to_one_where_there_is_brain():
     assert model.attention_grid == (3, 3)
 
 
+@pytest.mark.parametrize("flag", [False, True])
+def test_attention_to_a_point_is_the_same_seen_or_interpolated_only_where_tokens_do_not_say(flag):
+    model = make({"query": "joint", "flag": flag})
+    seen, hidden = make_batch(), make_batch(hide=(3,))
+    line = (2 + 3 * seen.t)[..., None, None] * seen.valid
+    with_all, without = (
+        model.attention_maps(replace(batch, x=line.where(batch.visible, 0.0)), rows="all") for batch in (seen, hidden)
+    )
+    assert torch.allclose(with_all, without, atol=1e-5) is not flag
+
+
 def test_pixels_outside_the_brain_are_neither_read_nor_scored():
     model, batch = make(), make_batch()
     outside = ~torch.from_numpy(brain())
