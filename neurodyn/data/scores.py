@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
-from neurodyn.core.files import atomic
+from neurodyn.core.files import atomic, clear_partials, locked, write_json
+from neurodyn.core.provenance import version
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,29 @@ def write_scores(path: Path, scores: Iterable[Score]) -> Path:
         writer.writeheader()
         writer.writerows(asdict(score) for score in scores)
     return path
+
+
+def write_evaluation(
+    out: Path,
+    metric: str,
+    scores: Iterable[Score],
+    recordings: Iterable[Path | None],
+    config: Params,
+    sources: Sequence[Mapping[str, str | int]] = (),
+) -> Path:
+    """Write scores.csv and, beside it, evaluate.json: what was scored, and what each source is one draw of."""
+    made = {
+        "metric": metric,
+        "recordings": sorted(set(map(str, recordings))),
+        "sources": list(sources),
+        "version": version(),
+        "config": config.model_dump(mode="json"),
+    }
+    table = out / "scores.csv"
+    with locked(table):
+        clear_partials(table)
+        write_json(out / "evaluate.json", made)
+        return write_scores(table, scores)
 
 
 def read_scores(path: Path) -> list[Score]:

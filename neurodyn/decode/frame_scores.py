@@ -13,7 +13,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
 from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_evaluation
+from neurodyn.decode.latent_scores import write_run_evaluation
 
 
 class FrameScoreConfig(Params):
@@ -44,7 +44,7 @@ def score_frames(paths: Sequence[Path], out: Path, config: FrameScoreConfig) -> 
         scores += _scores(one, one.model, {"mse": "mean", "hidden_mse": "hidden_mean"}, config)
         if one is first[one.recording.session]:
             scores += _scores(one, "linear interpolation", {"hidden_mse": "linear"}, config)
-    return write_evaluation(out, "frames", sources, scores, config)
+    return write_run_evaluation(out, "frames", sources, scores, config)
 
 
 def _scores(one: Inferred, model: str, estimates: dict[str, str], config: FrameScoreConfig) -> Iterator[Score]:

@@ -15,7 +15,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
 from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_evaluation
+from neurodyn.decode.latent_scores import write_run_evaluation
 from neurodyn.metrics.interpolation import interpolation_errors, roughness
 
 SAME_TIME = 1e-6
@@ -61,7 +61,7 @@ def score_interpolation(paths: Sequence[Path], out: Path, config: InterpolationS
         if one is first[one.recording.session]:
             estimates |= _references(one)
         scores += [score for name, values in estimates.items() for score in _scores(one, name, values, config)]
-    return write_evaluation(out, "interpolation", sources, scores, config)
+    return write_run_evaluation(out, "interpolation", sources, scores, config)
 
 
 def _estimates(one: Inferred, interpolate: bool) -> dict[str, np.ndarray]:

@@ -10,9 +10,7 @@ from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.core.files import clear_partials, locked, write_json
-from neurodyn.core.provenance import version
-from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.scores import Score, write_evaluation
 from neurodyn.data.windows import WindowConfig
 from neurodyn.decode.inferred import Inferred, open_inferred
 from neurodyn.metrics.alignment import (
@@ -93,34 +91,24 @@ def score_latents(paths: Sequence[Path], out: Path, config: LatentScoreConfig) -
     """
     sources = open_inferred(paths, config.windows)
     scores = [score for one in sources for score in _scores(one, config)]
-    return write_evaluation(out, "latents", sources, scores, config)
+    return write_run_evaluation(out, "latents", sources, scores, config)
 
 
-def write_evaluation(
+def write_run_evaluation(
     out: Path, metric: str, sources: Sequence[Inferred], scores: Sequence[Score], config: Params
 ) -> Path:
-    """Write scores.csv and, beside it, evaluate.json: what was scored, and what each source is one draw of."""
-    made = {
-        "metric": metric,
-        "recordings": sorted({str(one.recording.path) for one in sources}),
-        "sources": [
-            {
-                "path": str(one.path),
-                "session": one.recording.session,
-                "dataset": one.dataset,
-                "model": one.model,
-                "seed": one.seed,
-            }
-            for one in sources
-        ],
-        "version": version(),
-        "config": config.model_dump(mode="json"),
-    }
-    table = out / "scores.csv"
-    with locked(table):
-        clear_partials(table)
-        write_json(out / "evaluate.json", made)
-        return write_scores(table, scores)
+    """Write scores of runs, and what each run is one draw of."""
+    named = [
+        {
+            "path": str(one.path),
+            "session": one.recording.session,
+            "dataset": one.dataset,
+            "model": one.model,
+            "seed": one.seed,
+        }
+        for one in sources
+    ]
+    return write_evaluation(out, metric, scores, [one.recording.path for one in sources], config, named)
 
 
 def _scores(one: Inferred, config: LatentScoreConfig) -> list[Score]:

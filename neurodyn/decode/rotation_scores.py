@@ -16,7 +16,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
 from neurodyn.data.windows import WindowConfig, stimulus_column
 from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_evaluation
+from neurodyn.decode.latent_scores import write_run_evaluation
 from neurodyn.metrics.intervals import jackknife_interval
 from neurodyn.metrics.jpca import SOFTEN, Rotation, condition_averages, jpca, plane_overlap
 
@@ -85,7 +85,7 @@ def score_rotations(paths: Sequence[Path], out: Path, config: RotationScoreConfi
             "Expected rates or latents of held-out windows, or true rates.",
             f"Make them: neurodyn infer {paths[0]} --on all",
         )
-    return write_evaluation(out, "rotations", sources, scores, config)
+    return write_run_evaluation(out, "rotations", sources, scores, config)
 
 
 def _scores(one: Inferred, part: str, config: RotationScoreConfig) -> Iterator[Score]:

@@ -14,9 +14,7 @@ from torch import Tensor
 from neurodyn.backends.base import Batch
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.core.files import clear_partials, locked, write_json
-from neurodyn.core.provenance import version
-from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.scores import Score, write_evaluation
 from neurodyn.data.windows import Windows
 from neurodyn.metrics.intervals import bootstrap_interval
 from neurodyn.training.batches import read_batch
@@ -55,13 +53,7 @@ def score_attention(paths: Sequence[Path], out: Path, config: AttentionScoreConf
     """
     runs = [load_run(path) for path in paths]
     scores = [score for run in runs for score in _of_run(run, config)]
-    recordings = sorted({str(path) for run in runs for path in run.recordings})
-    made = {"metric": "attention", "recordings": recordings, "version": version()}
-    table = out / "scores.csv"
-    with locked(table):
-        clear_partials(table)
-        write_json(out / "evaluate.json", made | {"sources": [], "config": config.model_dump(mode="json")})
-        return write_scores(table, scores)
+    return write_evaluation(out, "attention", scores, [path for run in runs for path in run.recordings], config)
 
 
 def _of_run(run: Run, config: AttentionScoreConfig) -> Iterator[Score]:

@@ -19,10 +19,8 @@ from torch.utils._pytree import tree_leaves
 from neurodyn.backends.base import Backend
 from neurodyn.core.config import Layer, Params, resolve, validate
 from neurodyn.core.errors import ConfigError
-from neurodyn.core.files import clear_partials, locked, write_json
-from neurodyn.core.provenance import version
 from neurodyn.core.registry import unknown
-from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.scores import Score, write_evaluation
 from neurodyn.metrics.intervals import bootstrap_interval
 from neurodyn.training.batches import generator, read_batch
 from neurodyn.training.devices import Devices, reproducible
@@ -62,7 +60,7 @@ class PeakMemory(TorchDispatchMode):
         given = {_storage(leaf) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         result = func(*args, **(kwargs or {}))
         for leaf in tree_leaves(result):
-            if isinstance(leaf, Tensor) and _storage(leaf) not in given | self._known:
+            if isinstance(leaf, Tensor) and not (_storage(leaf) in given or _storage(leaf) in self._known):
                 self._count(leaf)
         return result
 
@@ -111,16 +109,7 @@ def score_cost(paths: Sequence[Path], out: Path, config: CostScoreConfig) -> Pat
     scores = []
     for (run, value), peak, times in zip(cases, peaks, seconds.T, strict=True):
         scores += _scores(run, value, peak, times, config)
-    made = {
-        "metric": "cost",
-        "recordings": sorted({str(p) for run in runs for p in run.recordings}),
-        "version": version(),
-    }
-    table = out / "scores.csv"
-    with locked(table):
-        clear_partials(table)
-        write_json(out / "evaluate.json", made | {"sources": [], "config": config.model_dump(mode="json")})
-        return write_scores(table, scores)
+    return write_evaluation(out, "cost", scores, [path for run in runs for path in run.recordings], config)
 
 
 def _step(run: Run, value: float | None, config: CostScoreConfig) -> Callable[[], None]:
