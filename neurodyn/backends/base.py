@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
+from neurodyn.data.stimulus_code import StimulusCode
 
 CAPABILITIES = frozenset(
     {"reconstruct", "forecast", "latents", "inputs", "spikes", "continuous_time", "classify", "attention", "sessions"}
@@ -40,6 +41,10 @@ class Layout:
         False beyond a session's cells.
     sessions
         Name of each session.
+    horizon
+        Last frames of a window, never visible, that are forecast; 0 for none.
+    code
+        How stimuli are told; None where nothing is.
     """
 
     frames: int
@@ -48,6 +53,8 @@ class Layout:
     brain: np.ndarray
     cells: tuple[int, ...] = ()
     sessions: tuple[str, ...] = ()
+    horizon: int = 0
+    code: StimulusCode | None = None
 
     def require_frames(self, least: int, model: str) -> None:
         """Refuse windows that are too short.
@@ -89,6 +96,10 @@ class Batch:
         Index of the recording in the layout's sessions, shape (batch,).
     targets
         float, like x: what x would be if nothing were hidden; None means x itself.
+    stimulus
+        What is told of the stimulus, shape (batch, size of the layout's code); None where nothing is.
+    condition
+        Index of the stimulus in the code's conditions, -1 for one that is not known, shape (batch,).
     """
 
     x: Tensor
@@ -97,6 +108,8 @@ class Batch:
     valid: Tensor
     session: Tensor
     targets: Tensor | None = None
+    stimulus: Tensor | None = None
+    condition: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
@@ -204,6 +217,15 @@ class Backend(nn.Module, ABC):
             session); NaN where not valid. Each window once, session after session.
         """
         self.prepare(chunk for _, chunk in frames)
+
+    def prepare_batches(self, batches: Iterable[Batch]) -> None:  # noqa: B027 - optional hook
+        """Fit what needs no gradient, but more than frames; called after `prepare`.
+
+        Parameters
+        ----------
+        batches
+            The training windows, each once.
+        """
 
     @property
     def warm_steps(self) -> int:

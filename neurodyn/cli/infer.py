@@ -37,6 +37,14 @@ def infer(
         int | None,
         typer.Option("--few", min=1, help="Also ask for so many of the times of --at together.", show_default=False),
     ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(
+            "--horizon",
+            help="Forecast the last so many seconds of every window from the frames before.",
+            show_default=False,
+        ),
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -54,7 +62,8 @@ def infer(
         common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
         return
     maps = attention.split(",") if attention else ()
-    common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, maps=maps, at=_times(at), few=few))
+    asked = {"maps": maps, "at": _times(at), "few": few, "horizon": horizon}
+    common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, **asked))
 
 
 def _times(text: str | None) -> list[float] | Literal["truth"] | None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from neurodyn.data.windows import WindowConfig, Windows
 
 PARTS = ("train", "valid", "test")
+BLOCK_FACTOR = 3.0
 
 
 def _bounds(fractions: tuple[float, float, float], count: int) -> list[int]:
@@ -92,8 +93,45 @@ def _blocked(windows: Windows) -> np.ndarray:
     return part
 
 
+def _by_stimulus_block(windows: Windows) -> np.ndarray:
+    """Test on the last block of each session's events, validate on the end of the one before it.
+
+    A new block begins where the distance between onsets exceeds three times its median. The last 30 % of the events of
+    the last but one block validate; with two blocks, its second half; a single block is cut 60, 10, 30 % along time.
+    Windows that reach beyond the last frame before the next part are left out.
+    """
+    part = np.full(len(windows), -1)
+    for index, recording in enumerate(windows.recordings):
+        onsets = np.sort(recording.stimulus["start"].values)
+        mine = np.flatnonzero((windows.session == index) & (windows.trial >= 0))
+        owner = _parts_of_events(onsets)[windows.trial[mine]]
+        for name in range(len(PARTS) - 1):  # what reaches into the next part belongs to none
+            following = windows.first[mine][owner > name]
+            if following.size:
+                owner[(owner == name) & (windows.first[mine] + windows.frames > following.min())] = -1
+        part[mine] = owner
+    return part
+
+
+def _parts_of_events(onsets: np.ndarray) -> np.ndarray:
+    steps = np.diff(onsets)
+    block = np.concatenate([[0], np.cumsum(steps > BLOCK_FACTOR * np.median(steps))]) if steps.size else [0]
+    starts = np.flatnonzero(np.diff(block, prepend=-1))
+    part = np.zeros(onsets.size, dtype=int)
+    if starts.size == 1:
+        bounds = _bounds((0.6, 0.1, 0.3), onsets.size)
+        part[bounds[1] :], part[bounds[2] :] = 1, 2
+        return part
+    last, before = starts[-1], starts[-2]
+    kept = 0.7 if starts.size > 2 else 0.5
+    part[before + int(round(kept * (last - before))) :] = 1
+    part[last:] = 2
+    return part
+
+
 SPLITS = {
     "blocked": _blocked,
+    "stimulus_blocks": _by_stimulus_block,
     "trial": _by_trial,
     "condition": _by_condition,
     "column": _by_column,

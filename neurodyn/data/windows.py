@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -14,9 +15,11 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.splits import PARTS, SPLITS
+from neurodyn.data.stimulus_code import StimulusCode, stimulus_column
 
 IN_MEMORY_BYTES = 2 * 2**30
 GAP_FACTOR = 1.5
+NOISE_OF_STEPS = 1.4826 / np.sqrt(2)
 
 
 class WindowConfig(Params):
@@ -34,14 +37,29 @@ class WindowConfig(Params):
         default="stream", description="cut along the whole recording, or one window per stimulus event"
     )
     offset: float = Field(default=0.0, description="start of the window relative to the event, s (align: events)")
+    horizon: float | None = Field(
+        default=None,
+        gt=0,
+        description="last part of every window, s, that models never see and forecast from the frames before it",
+    )
+    baseline: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds before the horizon whose mean F0 turns a window into (F - F0)/F0; where F0 is not above the "
+        "noise between frames, the window has no data of that entry",
+    )
+    stimuli: tuple[str, ...] = Field(
+        default=(), description="stimulus columns that models are told, of the event in which the horizon begins"
+    )
     irregular: bool = Field(
         default=False,
         description="every frame keeps its own time, and a window has as many as every event has within the duration, "
         "none beyond the next event (align: events)",
     )
-    split: Literal["blocked", "trial", "condition", "column", "random"] = Field(
+    split: Literal["blocked", "stimulus_blocks", "trial", "condition", "column", "random"] = Field(
         default="blocked",
-        description="what never crosses train, valid and test; column: a stimulus column names each trial's part",
+        description="what never crosses train, valid and test; column: a stimulus column names each trial's part; "
+        "stimulus_blocks: the last block of the stimulus is the test, the end of the one before it validates",
     )
     fractions: tuple[float, float, float] = Field(
         default=(0.6, 0.1, 0.3), description="shares of train, valid and test (not for split: column)"
@@ -60,6 +78,12 @@ class WindowConfig(Params):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.horizon is not None and self.horizon >= self.duration:
+            raise ValueError(f"horizon ({self.horizon:g} s) must be shorter than the window ({self.duration:g} s)")
+        if self.baseline is not None and (self.horizon is None or self.baseline > self.duration - self.horizon):
+            raise ValueError("baseline needs a horizon, and must fit into the window before it")
+        if self.baseline is not None and self.target is not None:
+            raise ValueError("baseline and target exclude each other")
         if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) < 0:
             raise ValueError("fractions must be non-negative and sum to 1")
         if (self.split in ("condition", "column")) != (self.condition is not None):
@@ -92,6 +116,8 @@ class Windows:
         Number of cells to which every window is padded, with entries that are not valid; None for one spatial shape.
     places
         A model's number of each recording; None for their order here.
+    code
+        How stimuli are told to models; None where nothing is told.
     """
 
     recordings: tuple[Recording, ...]
@@ -102,6 +128,7 @@ class Windows:
     frames: int
     padded: int | None = None
     places: tuple[int, ...] | None = None
+    code: StimulusCode | None = None
 
     @classmethod
     def cut(cls, recordings: Sequence[Recording], config: WindowConfig, ragged: bool = False) -> Self:
@@ -133,7 +160,8 @@ class Windows:
             )
         index, begin, event = (np.concatenate(column) for column in (session, first, trial))
         padded = max(recording[config.variable].shape[1] for recording in recordings) if ragged else None
-        return cls(tuple(recordings), config, index, begin, event, frames, padded)
+        code = StimulusCode.fit(recordings, config.stimuli) if config.stimuli else None
+        return cls(tuple(recordings), config, index, begin, event, frames, padded, code=code)
 
     def __len__(self) -> int:
         return int(self.first.size)
@@ -171,6 +199,12 @@ class Windows:
     def times(self) -> np.ndarray:
         """Frame times within a window, s from its first frame (from the event when aligned to events), shape (time,)."""
         return np.arange(self.frames) / self.rate_hz + (self.config.offset if self.config.align == "events" else 0.0)
+
+    @property
+    def horizon(self) -> int:
+        """Last frames of a window, to be forecast; 0 for none."""
+        wanted = self.config.horizon
+        return 0 if wanted is None else min(max(1, round(wanted * self.rate_hz)), self.frames - 1)
 
     @cached_property
     def _sources(self) -> list[Any]:
@@ -219,8 +253,43 @@ class Windows:
             found = self._sources[s][f : f + self.frames]
             out[(row, slice(None), *map(slice, found.shape[1:]))] = found
         mask = np.isfinite(out) & self.brain
+        if self.config.baseline is not None:
+            lasting = max(2, round(self.config.baseline * self.rate_hz))
+            out, mask = _over_baseline(out, mask, self.frames - self.horizon, lasting)
         out[~mask] = 0.0
         return out, mask
+
+    def stimulus(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Return what models are told of the event in which the horizon begins; in windows without one, the whole begins.
+
+        Returns
+        -------
+        numbers
+            float32, shape (window, size of the code); 0 before the first event.
+        condition
+            Index into the code's conditions, -1 for one that is not known, shape (window,).
+        """
+        if self.code is None:
+            raise ValueError("nothing is told of stimuli")
+        session, event = self.session[indices], self._event(indices)
+        numbers = np.zeros((session.size, self.code.size), dtype=np.float32)
+        condition = np.full(session.size, -1)
+        for index in np.unique(session):
+            mine = (session == index) & (event >= 0)
+            known, number = self.code.encode(self.recordings[index])
+            numbers[mine], condition[mine] = known[event[mine]], number[event[mine]]
+        return numbers, condition
+
+    def _event(self, indices: np.ndarray | slice) -> np.ndarray:
+        if self.config.align == "events":
+            return self.trial[indices]
+        session, event = self.session[indices], np.full(self.session[indices].size, -1)
+        when = self.start[indices] + (self.frames - self.horizon if self.horizon else 0) / self.rate_hz
+        for index in np.unique(session):
+            onsets = np.sort(self.recordings[index].stimulus["start"].values)
+            mine = session == index
+            event[mine] = np.searchsorted(onsets, when[mine] + 1e-9, side="right") - 1
+        return event
 
     def column(self, name: str) -> np.ndarray:
         """Return a stimulus column per window, by its trial, shape (window,).
@@ -284,21 +353,15 @@ class Windows:
             )
 
 
-def stimulus_column(recording: Recording, name: str) -> np.ndarray:
-    """Return one column of a recording's stimulus table in order of onsets, shape (event,).
-
-    Raises
-    ------
-    DataError
-        If there is none of that name.
-    """
-    stimulus = recording.stimulus
-    if name not in stimulus:
-        columns = ", ".join(str(c) for c in stimulus.variables)
-        raise DataError(
-            f"There is no stimulus column '{name}'.", f"Found: {columns}.", "Name one of these: --target NAME"
-        )
-    return stimulus[name].values[np.argsort(stimulus["start"].values, kind="stable")]
+def _over_baseline(values: np.ndarray, mask: np.ndarray, source: int, lasting: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (F - F0)/F0 with F0 the mean of the last source frames, and where F0 is above the noise between frames."""
+    seen = np.where(mask, values, np.nan)[:, :source]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category=RuntimeWarning)  # an entry without data in a window
+        level = np.nanmean(seen[:, -lasting:], axis=1, keepdims=True)
+        noise = NOISE_OF_STEPS * np.nanmedian(np.abs(np.diff(seen, axis=1)), axis=1, keepdims=True)
+    there = level > noise  # False for NaN
+    return np.where(there, (values - level) / np.where(there, level, 1.0), 0.0), mask & there
 
 
 def _check_alike(recordings: Sequence[Recording], variable: str, ragged: bool) -> None:

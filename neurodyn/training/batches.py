@@ -29,7 +29,16 @@ def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
 def layout(windows: Windows) -> Layout:
     """Describe windows to a back-end."""
     names = tuple(recording.session for recording in windows.recordings)
-    return Layout(windows.frames, windows.space, windows.rate_hz, windows.brain, windows.cells, names)
+    return Layout(
+        windows.frames,
+        windows.space,
+        windows.rate_hz,
+        windows.brain,
+        windows.cells,
+        names,
+        windows.horizon,
+        windows.code,
+    )
 
 
 def model_sessions(windows: Windows, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -52,9 +61,15 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
         wanted, known = windows.targets.values(indices)
         targets, mask = torch.from_numpy(wanted), mask & known
     visible = mask if hidden is None else mask & ~hidden.reshape(*hidden.shape, *[1] * len(windows.space))
+    if windows.horizon:
+        visible = visible.copy()
+        visible[:, -windows.horizon :] = False
     t = torch.from_numpy(windows.clock(indices).astype(np.float32))
     session = torch.from_numpy(model_sessions(windows, indices).astype(np.int64))
-    return Batch(torch.from_numpy(values), t, torch.from_numpy(visible), torch.from_numpy(mask), session, targets)
+    told = (None, None) if windows.code is None else map(torch.from_numpy, windows.stimulus(indices))
+    return Batch(
+        torch.from_numpy(values), t, torch.from_numpy(visible), torch.from_numpy(mask), session, targets, *told
+    )
 
 
 def prepare_chunks(windows: Windows) -> Iterator[np.ndarray]:

@@ -25,7 +25,15 @@ from neurodyn.core.log import LOGGER, log_to
 from neurodyn.core.provenance import provenance
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
-from neurodyn.training.batches import OrderedBatches, derive_seed, generator, layout, prepare_chunks, session_chunks
+from neurodyn.training.batches import (
+    PREPARE_WINDOWS,
+    OrderedBatches,
+    derive_seed,
+    generator,
+    layout,
+    prepare_chunks,
+    session_chunks,
+)
 from neurodyn.training.checkpoint import Keeper, Progress, checkpoint_path, read_checkpoint, write_metrics
 from neurodyn.training.config import RunConfig, TrainingConfig
 from neurodyn.training.devices import Devices, choose_devices, reproducible
@@ -166,6 +174,7 @@ def _prepare(backend: Backend, windows: Windows) -> None:
         backend.prepare_sessions(session_chunks(windows))
     else:
         backend.prepare(prepare_chunks(windows))
+    backend.prepare_batches(OrderedBatches(windows, PREPARE_WINDOWS))
 
 
 def _require_one_stage(config: RunConfig, backend: Backend) -> None:

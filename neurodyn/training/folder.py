@@ -17,6 +17,7 @@ from neurodyn.backends.base import Backend, Layout
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, make_folder, read_json, remove, write_json
+from neurodyn.data.stimulus_code import StimulusCode
 from neurodyn.training.config import RunConfig
 
 Existing = Literal["skip", "error", "overwrite"]
@@ -135,6 +136,8 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
                 "rate_hz": layout.rate_hz,
                 "cells": list(layout.cells),
                 "sessions": list(layout.sessions),
+                "horizon": layout.horizon,
+                "code": None if layout.code is None else layout.code.model_dump(mode="json"),
             },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
             "citation": backend.citation,
@@ -161,7 +164,9 @@ def load_model(folder: Path) -> Backend:
         kind = BACKENDS.get(described["backend"])
         shape = described["layout"]
         sessions = tuple(shape["cells"]), tuple(shape["sessions"])
-        layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions)
+        code = shape["code"] and StimulusCode.model_validate(shape["code"])
+        space = tuple(shape["space"])
+        layout = Layout(shape["frames"], space, shape["rate_hz"], brain, *sessions, shape["horizon"], code)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)
     except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:

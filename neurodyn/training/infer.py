@@ -49,6 +49,7 @@ def infer(
     batch: int = 32,
     at: Sequence[float] | Literal["truth"] | None = None,
     few: int | None = None,
+    horizon: float | None = None,
     seed: int = 0,
 ) -> Path:
     """Write `prediction.zarr` and `reconstruction.csv` into a run folder.
@@ -60,7 +61,8 @@ def infer(
     (window, time, key), the last frame's attention averaged over its patches; and a test in which some inner frames
     are hidden: `hidden` (window, time), `hidden_mean` and `linear` like `mean`. With `at`: `at` (window, query, *space).
     Where the target is another variable, `target` like `mean`; where frames are irregular, `clock` (window, time), s.
-    reconstruction.csv has R² on hidden frames of every part, for the model and for linear interpolation.
+    reconstruction.csv has R² on hidden frames of every part, for the model and for linear interpolation. With a horizon,
+    its frames are the hidden ones, and `mean` is a forecast of them.
 
     Parameters
     ----------
@@ -83,6 +85,9 @@ def infer(
     few
         Also ask for so many of these times together, spread over the window, and write `at_few`, like `at`: models whose
         queries see each other answer otherwise.
+    horizon
+        Forecast the last so many seconds of every window; None for what the model was trained to do. A model trained for
+        one horizon knows no other.
     seed
         Decides which frames are hidden.
 
@@ -94,10 +99,15 @@ def infer(
     run, devices = load_run(run_path), choose_devices(gpu)
     _check(run, parts, at, few, maps)
     windows = run.windows if recordings is None else {"all": run.cut(recordings)}
+    windows = _with_horizon(run, windows, horizon)
     times = _true_times(windows) if at == "truth" else at
     target = run.path / "prediction.zarr"
     with locked(target):
-        settings = _settings(run, recordings, list(parts), attention, times, seed) | {"maps": list(maps), "few": few}
+        settings = _settings(run, recordings, list(parts), attention, times, seed) | {
+            "maps": list(maps),
+            "few": few,
+            "horizon": horizon,
+        }
         if _up_to_date(target, settings):
             LOGGER.info("%s is up to date.", target)
             return target
@@ -131,6 +141,21 @@ def _check(
             f"Known: {', '.join(MAP_AXES)}; the model can: {', '.join(sorted(run.backend.capabilities))}.",
             "Example, for cst: --attention layer,head",
         )
+
+
+def _with_horizon(run: Run, windows: dict[str, Windows], horizon: float | None) -> dict[str, Windows]:
+    """Hide the last seconds of every window."""
+    if horizon is None:
+        return windows
+    config, rate, own = run.config.windows, run.backend.layout.rate_hz, run.config.windows.horizon
+    if (own and abs(horizon - own) > 0.5 / rate) or not 0 < horizon < config.duration:
+        raise ConfigError(
+            f"{run.config.name} cannot forecast {horizon:g} s.",
+            f"Its windows last {config.duration:g} s" + (f", and it was trained for {own:g} s." if own else "."),
+            f"Train it so: neurodyn train {run.config.name} … --set windows.horizon={horizon:g}",
+        )
+    asked = config.model_copy(update={"horizon": horizon})
+    return {part: replace(some, config=asked) for part, some in windows.items()}
 
 
 def _true_times(windows: dict[str, Windows]) -> list[float]:
@@ -198,15 +223,14 @@ class _Worker:
             indices = np.arange(start, min(start + self.batch, len(windows)))
             filled = hide(windows, indices, self.seed)
             with torch.inference_mode():
-                yield indices, filled, self._predict(filled, full)
+                yield indices, filled, self._predict(filled, full, forecast=windows.horizon > 0)
 
-    def _predict(self, filled: Filled, full: bool) -> Arrays:
-        observed = replace(filled.batch, visible=filled.batch.valid).to(self.device)
+    def _predict(self, filled: Filled, full: bool, forecast: bool) -> Arrays:
+        seen = filled.batch.visible if forecast else filled.batch.valid
+        observed = replace(filled.batch, visible=seen).to(self.device)
         whole = self.backend(observed, attention=full and self.attention)
-        out = {
-            "mean": _array(whole.mean),
-            "hidden_mean": _array(self.backend(filled.batch.to(self.device)).mean),
-        }
+        out = {"mean": _array(whole.mean)}
+        out["hidden_mean"] = out["mean"] if forecast else _array(self.backend(filled.batch.to(self.device)).mean)
         if not full:
             return out
         out |= _optional(whole) | {"observed": np.where(filled.batch.valid, filled.batch.x, np.nan)}

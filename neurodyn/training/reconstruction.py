@@ -40,7 +40,7 @@ class Filled:
 def hidden_frames(windows: Windows, indices: np.ndarray, seed: int) -> np.ndarray:
     """Choose the frames to hide: 1 to 60 % of the inner ones, uniformly in number and place; both ends stay.
 
-    The choice depends on the seed and on the window's session and first frame alone.
+    The choice depends on the seed and on the window's session and first frame alone. With a horizon it is the horizon.
 
     Returns
     -------
@@ -49,6 +49,9 @@ def hidden_frames(windows: Windows, indices: np.ndarray, seed: int) -> np.ndarra
     """
     inner = windows.frames - 2
     hidden = np.zeros((indices.size, windows.frames), dtype=bool)
+    if windows.horizon:
+        hidden[:, -windows.horizon :] = True
+        return hidden
     for row, index in enumerate(indices):
         key = (int(windows.session[index]), int(windows.first[index]))
         rng = np.random.default_rng(derive_seed(seed, "hidden test", *key))
@@ -59,7 +62,7 @@ def hidden_frames(windows: Windows, indices: np.ndarray, seed: int) -> np.ndarra
 
 
 def hide(windows: Windows, indices: np.ndarray, seed: int) -> Filled:
-    """Read windows with inner frames hidden, and interpolate them linearly; an entry never seen gets 0."""
+    """Read windows with some frames hidden, and interpolate them linearly; an entry never seen gets 0."""
     hidden = hidden_frames(windows, indices, seed)
     batch = read_batch(windows, indices, hidden)
     linear = linear_interpolation(batch.x.numpy(), batch.t.numpy(), batch.visible.numpy())
@@ -94,11 +97,12 @@ class Errors:
     def scores(self, run: str, variable: str, split: str, windows: Windows, seed: int) -> list[Score]:
         """Return hidden-frame R² of the model, of linear interpolation and their paired difference, and R² of all frames."""
         sums = np.concatenate(self.rows)
+        simple = "last value" if windows.horizon else "linear interpolation"
         sessions = sorted({windows.recordings[s].session for s in np.unique(windows.session)})
         note = "overlapping windows shared between parts" if split.startswith("random") else ""
         cases: list[tuple[str, str, Callable[[np.ndarray], float]]] = [
             (run, "hidden_frame_r2", lambda s: 1 - s[0] / s[2]),
-            ("linear interpolation", "hidden_frame_r2", lambda s: 1 - s[1] / s[2]),
+            (simple, "hidden_frame_r2", lambda s: 1 - s[1] / s[2]),
             (run, "hidden_frame_r2_gain", lambda s: (s[1] - s[0]) / s[2]),
             (run, "reconstruction_r2", lambda s: 1 - s[3] / s[4]),
         ]
