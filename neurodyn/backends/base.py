@@ -45,6 +45,8 @@ class Layout:
         Last frames of a window, never visible, that are forecast; 0 for none.
     code
         How stimuli are told; None where nothing is.
+    names
+        Name of every cell of each session, the same in all sessions of one cell; () where cells have none.
     """
 
     frames: int
@@ -55,6 +57,7 @@ class Layout:
     sessions: tuple[str, ...] = ()
     horizon: int = 0
     code: StimulusCode | None = None
+    names: tuple[tuple[str, ...], ...] = ()
 
     def require_frames(self, least: int, model: str) -> None:
         """Refuse windows that are too short.
@@ -302,3 +305,35 @@ class Backend(nn.Module, ABC):
     def stages(self) -> tuple[str, ...]:
         """Name the training stages in order; () for a model that `prepare` fits entirely."""
         return ("main",)
+
+    def begin(self, stage: str, batches: Iterable[Batch]) -> None:  # noqa: B027 - optional hook
+        """Get ready for a stage: what is trained, and what `loss` returns; told before each, again when training resumes.
+
+        Parameters
+        ----------
+        batches
+            The training windows, each once.
+        """
+
+    def take_over(self, other: Backend) -> tuple[str, ...]:
+        """Start from the weights of another trained model; called after `prepare`.
+
+        Returns
+        -------
+        tuple
+            Stages that need not be trained any more.
+
+        Raises
+        ------
+        ConfigError
+            If the other model does not fit.
+        """
+        own, given = self.state_dict(), other.state_dict()
+        if type(other) is not type(self) or any(own[name].shape != given[name].shape for name in own):
+            raise ConfigError(
+                f"{type(self).__name__} cannot start from this run.",
+                f"It holds a {type(other).__name__}, or one of another shape.",
+                "Give a run of the same model, its configuration and the shape of its data.",
+            )
+        self.load_state_dict(given)
+        return ()

@@ -1,4 +1,4 @@
-"""`neurodyn evaluate`: inferred activity, latents and extracted ROIs against ground truth."""
+"""`neurodyn evaluate`: inferred activity, latents, forecasts and extracted ROIs against what is known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from neurodyn.core.config import Params, Resolved
     from neurodyn.data.scores import Score
 
-OF_RUNS = ("attention", "cost", "frames", "interpolation", "latents", "rotations")
+OF_RUNS = ("attention", "cost", "forecast", "frames", "interpolation", "latents", "rotations")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def evaluate(
         str,
         typer.Option(
             "--metric",
-            help="What to score: spikes, rois, latents, rotations, frames, interpolation, attention or cost.",
+            help="What to score: spikes, rois, latents, rotations, frames, forecast, interpolation, attention or cost.",
         ),
     ] = "spikes",
     features: Annotated[
@@ -48,7 +48,7 @@ def evaluate(
     ] = None,
     output: Out = None,
 ) -> None:
-    """Score spikes, latents or ROIs against what is known to be true, or a model's cost, and print where the table is."""
+    """Score spikes, latents, forecasts or ROIs against what is known, or a model's cost, and print where the table is."""
     from neurodyn.core.config import validate
     from neurodyn.core.registry import unknown
     from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
@@ -114,6 +114,7 @@ def _inferred(common: Common, metric: str, sources: list[Path], features: str | 
 
 def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
     """Return what a metric of runs is configured by, and what computes it."""
+    from neurodyn.decode.forecast_scores import ForecastScoreConfig, score_forecasts
     from neurodyn.decode.frame_scores import FrameScoreConfig, score_frames
     from neurodyn.decode.interpolation_scores import InterpolationScoreConfig, score_interpolation
     from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
@@ -128,6 +129,7 @@ def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
 
         return CostScoreConfig, score_cost
     return {
+        "forecast": (ForecastScoreConfig, score_forecasts),
         "frames": (FrameScoreConfig, score_frames),
         "interpolation": (InterpolationScoreConfig, score_interpolation),
         "latents": (LatentScoreConfig, score_latents),
@@ -153,6 +155,8 @@ def run_table(path: Path) -> str:
 
 
 def _with_interval(score: Score) -> str:
+    if score.value != score.value:
+        return "–"
     known = score.ci_low == score.ci_low
     return f"{score.value:.3f} [{score.ci_low:.3f}, {score.ci_high:.3f}]" if known else f"{score.value:.3f}"
 

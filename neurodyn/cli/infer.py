@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,6 +46,14 @@ def infer(
             show_default=False,
         ),
     ] = None,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            "--stream",
+            help="Forecast frame by frame: from stdin (-), one JSON list of numbers per line, or from a recording that grows.",
+            show_default=False,
+        ),
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -61,6 +70,9 @@ def infer(
     if common.dry_run:
         common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
         return
+    if stream is not None:
+        _stream(common, run, stream, gpu)
+        return
     maps = attention.split(",") if attention else ()
     asked = {"maps": maps, "at": _times(at), "few": few, "horizon": horizon}
     common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, **asked))
@@ -75,3 +87,11 @@ def _times(text: str | None) -> list[float] | Literal["truth"] | None:
         raise ConfigError(
             f"--at {text} cannot be read.", "Expected seconds with commas.", "Example: --at 0.05,0.15"
         ) from error
+
+
+def _stream(common: Common, run: Path, source: str, gpu: str) -> None:
+    from neurodyn.training.stream import Streamer, frames_of_lines, growing_frames, stream_forecasts
+
+    streamer = Streamer.open(run, gpu)
+    frames = frames_of_lines(sys.stdin, streamer) if source == "-" else growing_frames(Path(source), streamer)
+    common.say(stream_forecasts(streamer, frames, sys.stdout).said)

@@ -23,9 +23,9 @@ class ColumnCode(Params):
         description="angle: sine and cosine of once and twice the degrees; cycle: the same of a share of a cycle; "
         "number: z-score; name: one number per value"
     )
-    mean: float = Field(0.0, description="of a number")
-    sd: float = Field(1.0, gt=0, description="of a number")
-    values: tuple[str, ...] = Field((), description="known names")
+    mean: float = Field(default=0.0, description="of a number")
+    sd: float = Field(default=1.0, gt=0, description="of a number")
+    values: tuple[str, ...] = Field(default=(), description="known names")
 
     @property
     def size(self) -> int:
@@ -84,7 +84,10 @@ class StimulusCode(Params):
         condition
             Index into `conditions`, -1 for one that is not known, shape (event,).
         """
-        columns = [stimulus_column(recording, column.name) for column in self.columns]
+        return self.encode_columns([stimulus_column(recording, column.name) for column in self.columns])
+
+    def encode_columns(self, columns: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the same of columns in the code's order, each of shape (event,)."""
         numbers = [code.encode(column) for code, column in zip(self.columns, columns, strict=True)]
         blank = np.logical_and.reduce([_missing(column) for column in columns])
         known = {key: index for index, key in enumerate(self.conditions)}

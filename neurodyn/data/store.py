@@ -45,7 +45,7 @@ def create_variable(
         compressors=ZstdCodec(level=1),
         dimension_names=dims,
         attributes=attrs,
-        fill_value=0,
+        fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,  # what is not written yet is no datum
         config={"write_empty_chunks": True},  # so that a missing chunk is a loss, never a dark stretch
     )
 

@@ -178,6 +178,14 @@ class Windows:
         return tuple(shape[0] for shape in shapes) if len(self.space) == 1 else ()
 
     @property
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the cells of each recording, from column `cell` of its ROIs; () unless all recordings have them."""
+        tables = [recording.table("rois") for recording in self.recordings] if len(self.space) == 1 else []
+        if not tables or any(table is None or "cell" not in table for table in tables):
+            return ()
+        return tuple(tuple(str(name) for name in table["cell"].values) for table in tables if table is not None)
+
+    @property
     def rate_hz(self) -> float:
         """Frames per second."""
         return self.recordings[0].rate_hz
@@ -255,7 +263,7 @@ class Windows:
         mask = np.isfinite(out) & self.brain
         if self.config.baseline is not None:
             lasting = max(2, round(self.config.baseline * self.rate_hz))
-            out, mask = _over_baseline(out, mask, self.frames - self.horizon, lasting)
+            out, mask = over_baseline(out, mask, self.frames - self.horizon, lasting)
         out[~mask] = 0.0
         return out, mask
 
@@ -353,8 +361,24 @@ class Windows:
             )
 
 
-def _over_baseline(values: np.ndarray, mask: np.ndarray, source: int, lasting: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return (F - F0)/F0 with F0 the mean of the last source frames, and where F0 is above the noise between frames."""
+def over_baseline(values: np.ndarray, mask: np.ndarray, source: int, lasting: int) -> tuple[np.ndarray, np.ndarray]:
+    """Take windows over their own baseline.
+
+    Parameters
+    ----------
+    values, mask
+        Fluorescence and where it is valid, shape (window, time, *space).
+    source
+        Frames before the horizon.
+    lasting
+        How many of the last of these make F0, their mean.
+
+    Returns
+    -------
+    tuple
+        (F - F0)/F0, and where it is valid: nowhere in a window of an entry whose F0 is not above the noise, which is
+        1.48 / √2 times the median step between source frames.
+    """
     seen = np.where(mask, values, np.nan)[:, :source]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=RuntimeWarning)  # an entry without data in a window

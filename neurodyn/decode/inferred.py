@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -46,6 +46,11 @@ class Inferred:
     windows: Windows
     part: np.ndarray
     prediction: xr.Dataset | None
+
+    def take(self, rows: np.ndarray) -> Self:
+        """Return some of the windows."""
+        prediction = None if self.prediction is None else self.prediction.isel(window=rows)
+        return replace(self, windows=self.windows.take(rows), part=self.part[rows], prediction=prediction)
 
     @property
     def recording(self) -> Recording:
@@ -177,7 +182,7 @@ def open_inferred(paths: Sequence[Path], windows: WindowConfig | None = None, tr
     for path in paths:
         opened = _of_run(path) if (path / "config.yaml").is_file() else _of_recording(path, windows)
         for session in np.unique(opened.windows.session):
-            found.append(_rows(opened, np.flatnonzero(opened.windows.session == session)))
+            found.append(opened.take(np.flatnonzero(opened.windows.session == session)))
     for one in found:
         if truth and one.recording.table("truth") is None:
             raise DataError(
@@ -212,8 +217,3 @@ def _trials(recording: Recording) -> WindowConfig:
     duration = max(1, frames) / recording.rate_hz
     variable = recording.variables[0]
     return WindowConfig(variable=variable, duration=duration, align="events", split="column", condition="part")
-
-
-def _rows(one: Inferred, rows: np.ndarray) -> Inferred:
-    prediction = None if one.prediction is None else one.prediction.isel(window=rows)
-    return Inferred(one.path, one.model, one.seed, one.windows.take(rows), one.part[rows], prediction)

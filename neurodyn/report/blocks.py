@@ -137,3 +137,15 @@ def p_value(p: float) -> str:
 def interval(low: float, high: float, digits: int = 3) -> str:
     """Return an interval for a table, or nothing where there is none."""
     return "" if low != low else f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def short(value: float) -> str:
+    """Return a number with three significant digits, or three decimals where that says more; a dash where there is none."""
+    if value != value:
+        return "–"
+    return number(value) if abs(value) >= 0.1 or value == 0 else f"{value:.3g}".replace("-", "−")
+
+
+def short_interval(low: float, high: float) -> str:
+    """Return an interval whose ends are as `short`, or nothing where there is none."""
+    return interval(low, high) if max(abs(low), abs(high)) >= 0.1 or low != low else f"[{short(low)}, {short(high)}]"

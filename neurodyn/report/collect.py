@@ -19,6 +19,7 @@ from neurodyn.report.blocks import Block, Items, Part, Section, Table, Text, num
 from neurodyn.report.cost import cost_part
 from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
 from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
+from neurodyn.report.forecast import forecast_part
 from neurodyn.report.methods import (
     decoder_references,
     decoding_sentences,
@@ -158,7 +159,7 @@ def _data_section(recordings: list[Recording]) -> Section:
 def _scores_part(folder: Folder) -> Part:
     scores, records = folder.scores()
     if (folder.path / "evaluate.json").is_file():
-        return _evaluation_part(folder, pooled(scores))
+        return _evaluation_part(folder, scores)
     if not records:
         folder.missing.append("decode.json: how the scores were made is not recorded.")
     return Part(
@@ -172,8 +173,10 @@ def _scores_part(folder: Folder) -> Part:
     )
 
 
-def _evaluation_part(folder: Folder, scores: list[Score]) -> Part:
-    record = read_json(folder.path / "evaluate.json")
+def _evaluation_part(folder: Folder, folds: list[Score]) -> Part:
+    record, scores = read_json(folder.path / "evaluate.json"), pooled(folds)
+    if record.get("metric") == "forecast":
+        return forecast_part(folder.path.name, folds, record.get("config") or {})
     if record.get("metric") == "cost":
         return cost_part(folder.path.name, scores, record.get("config") or {})
     settings = ", ".join(f"{name} {value}" for name, value in _flatten(record.get("config") or {}).items())

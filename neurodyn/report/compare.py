@@ -17,13 +17,14 @@ from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.registry import unknown
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.metrics.intervals import bootstrap_interval
-from neurodyn.report.blocks import Block, Part, Section, Table, interval, number, p_value
+from neurodyn.report.blocks import Block, Part, Section, Table, p_value, short, short_interval
 from neurodyn.report.comparison import Published, read_published
 from neurodyn.report.page import write_page
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
 
 TABLES = ("scores*.csv", "reconstruction.csv")
-SMALLER_IS_BETTER = ("error", "mse", "mae", "roughness")
+SMALLER_IS_BETTER = ("error", "mse", "mae", "smape", "mase", "roughness")
+NOT_OF_MODELS = ("by_horizon", "noise_ceiling")  # curves, whose steps are no units, and what the data allow
 SHOWN_UNITS = 400
 Unit = tuple[str, str]
 Question = tuple[str, str, str]
@@ -91,7 +92,8 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
     """Write comparison.csv and comparison.html: every model on every target, with intervals and paired tests.
 
     Units are the folds of the tables (trials, windows, folds of cross-validation) or, where a table has none, seeds.
-    Values of one session and fold are averaged over seeds before anything is tested.
+    Values of one session and fold are averaged over seeds before anything is tested. Curves over the horizon, noise
+    ceilings and rows without a value are left out.
 
     Parameters
     ----------
@@ -111,7 +113,7 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
     """
     figures = read_published(published) if published else None
     tables = dict.fromkeys(table for path in paths for table in _tables(path))
-    questions = _questions([score for table in tables for score in read_scores(table)])
+    questions = _questions([score for table in tables for score in read_scores(table) if _comparable(score)])
     _check(questions, against)
     reference = against or (figures.against if figures else None)
     answers = {question: (rows, _tests(rows, reference, question[2])) for question, rows in questions.items()}
@@ -132,6 +134,10 @@ def _tables(path: Path) -> list[Path]:
         f"Expected a CSV, or a folder with {' or '.join(TABLES)}.",
         f"Make one: neurodyn evaluate {path} or neurodyn decode {path}",
     )
+
+
+def _comparable(score: Score) -> bool:
+    return score.value == score.value and not score.metric.endswith(NOT_OF_MODELS)
 
 
 def _check(questions: Mapping[Question, Sequence[Row]], against: str | None) -> None:
@@ -233,7 +239,7 @@ def _sentence(split: str, target: str, metric: str, rows: Sequence[Row]) -> str:
     smaller = metric.endswith(SMALLER_IS_BETTER)
     best = sorted(rows, key=lambda row: row.mean if smaller else -row.mean)[:3]
     return (
-        f"{target}, {metric.replace('_', ' ')} ({split}): best {', '.join(f'{r.name} {_short(r.mean)}' for r in best)}."
+        f"{target}, {metric.replace('_', ' ')} ({split}): best {', '.join(f'{r.name} {short(r.mean)}' for r in best)}."
     )
 
 
@@ -248,13 +254,13 @@ def _page_table(
         compared = ["", "", "", ""]
         if test is not None:
             compared = [
-                _short(test.difference),
-                _between(test.low, test.high),
+                short(test.difference),
+                short_interval(test.low, test.high),
                 f"{test.better:.0%}",
                 p_value(test.adjusted),
             ]
-        there = "–" if figure is None else f"{_short(figure[0])} ± {_short(figure[1])}"
-        mean = [_short(row.mean), _between(*row.interval), str(len(row.units)), str(row.seeds)]
+        there = "–" if figure is None else f"{short(figure[0])} ± {short(figure[1])}"
+        mean = [short(row.mean), short_interval(*row.interval), str(len(row.units)), str(row.seeds)]
         cells.append([row.name, *mean, *compared, *([there] if published else [])])
     header = ["Model", "Mean", "95 % interval", "Units", "Runs", f"Minus {reference}", "95 % interval", "Better", "p"]
     caption = (
@@ -286,14 +292,3 @@ def _figure(metric: str, target: str, rows: Sequence[Row]) -> Block:
 
     caption = "Grey: units; blue: 95 % interval of the mean; black: mean."
     return draw(paint, height=0.6 + 0.26 * len(rows), alt=f"{metric} of every model", caption=caption)
-
-
-def _short(value: float) -> str:
-    """Three significant digits, or three decimals where that says more."""
-    if value != value:
-        return "–"
-    return number(value) if abs(value) >= 0.1 or value == 0 else f"{value:.3g}".replace("-", "−")
-
-
-def _between(low: float, high: float) -> str:
-    return interval(low, high) if max(abs(low), abs(high)) >= 0.1 or low != low else f"[{_short(low)}, {_short(high)}]"

@@ -38,6 +38,7 @@ def layout(windows: Windows) -> Layout:
         names,
         windows.horizon,
         windows.code,
+        windows.names,
     )
 
 

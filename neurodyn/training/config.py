@@ -77,6 +77,20 @@ class RunConfig(Params):
     training: TrainingConfig = Field(
         default_factory=lambda: TrainingConfig.model_validate({}), description="how it is trained"
     )
+    stages: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="by stage: what its training has otherwise, for models trained in stages"
+    )
+    start: str | None = Field(None, description="run folder of a trained model whose weights training starts from")
+
+    @model_validator(mode="after")
+    def _stages_can_be_trained(self) -> Self:
+        for stage in self.stages:
+            self.training_of(stage)
+        return self
+
+    def training_of(self, stage: str) -> TrainingConfig:
+        """Return how a stage is trained."""
+        return TrainingConfig.model_validate(self.training.model_dump() | self.stages.get(stage, {}))
 
     def backend_config(self) -> Params:
         """Return `model` as the back-end's own configuration."""

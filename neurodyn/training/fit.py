@@ -20,7 +20,7 @@ from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
 from neurodyn.core.config import Resolved
 from neurodyn.core.errors import ConfigError, WorkError
-from neurodyn.core.files import locked, sha256, write_json
+from neurodyn.core.files import locked, make_folder, sha256, write_json
 from neurodyn.core.log import LOGGER, log_to
 from neurodyn.core.provenance import provenance
 from neurodyn.data.recording import Recording
@@ -39,6 +39,7 @@ from neurodyn.training.config import RunConfig, TrainingConfig
 from neurodyn.training.devices import Devices, choose_devices, reproducible
 from neurodyn.training.folder import Existing, RunFolder, save_model
 from neurodyn.training.module import TrainingModule
+from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal, Row, UnstableError
 
 
@@ -141,21 +142,69 @@ def _start(path: Path, config: RunConfig, resolved: Resolved | None, wanted: dic
 def _train(
     path: Path, config: RunConfig, parts: dict[str, Windows], devices: Devices, progress: Progress | None
 ) -> None:
-    kept, journal = None, Journal.read(path)
-    while kept is None:
-        journal.require(config.training)
-        kept, backend = _last(path, journal), _built(config, parts["train"], journal)
-        if kept is None:
-            _prepare(backend, parts["train"])
-        if backend.stages() == ():
-            kept = _measured(backend, config, parts["valid"])
-        elif kept is None or not kept["finished"]:
-            _require_one_stage(config, backend)
-            kept = _optimised(backend, config, parts, devices, progress, journal, resume=kept is not None)
-            journal = Journal.read(path)
+    *earlier, _ = _stages(config, parts["train"])
+    weights = None
+    for stage in earlier:
+        folder = path / "stages" / stage
+        make_folder(folder / "checkpoints")
+        kept, _, journal = _stage(folder, config, stage, parts, devices, progress, weights)
+        write_metrics(folder, [*journal.rows, *kept["rows"]])
+        weights = kept["best"]["weights"]
+    kept, backend, journal = _stage(path, config, None, parts, devices, progress, weights)
     write_metrics(path, [*journal.rows, *kept["rows"]])
     save_model(path, config, backend, kept["best"]["weights"])
     _finish(path, config, kept, journal)
+
+
+def _stages(config: RunConfig, windows: Windows) -> tuple[str, ...]:
+    """Return the stages that are to be trained; "main" stands for what `prepare` does."""
+    backend = _built(config, windows, 0)
+    strange = set(config.stages) - set(backend.stages())
+    if strange:
+        raise ConfigError(
+            f"{config.backend} has no stage {', '.join(sorted(strange))}.",
+            f"It is trained in: {', '.join(backend.stages()) or 'none'}.",
+            "Name one of these in `stages`, or leave it out.",
+        )
+    done = backend.take_over(load_run(Path(config.start)).backend) if config.start else ()
+    return tuple(stage for stage in backend.stages() if stage not in done) or ("main",)
+
+
+def _stage(
+    folder: Path,
+    config: RunConfig,
+    stage: str | None,
+    parts: dict[str, Windows],
+    devices: Devices,
+    progress: Progress | None,
+    weights: dict[str, torch.Tensor] | None,
+) -> tuple[dict[str, Any], Backend, Journal]:
+    """Train a stage, the last one where it has no name, from given weights, however often it starts anew."""
+    kept, journal = None, Journal.read(folder)
+    while kept is None:
+        backend = _built(config, parts["train"], journal.seed(config.training.seed))
+        name = stage or (backend.stages() or ("main",))[-1]
+        training = config.training_of(name)
+        journal.require(training)
+        kept = _last(folder, journal)
+        if kept is None:
+            _start_from(backend, config, parts["train"], weights)
+        if backend.stages() == ():
+            kept = _measured(backend, config, parts["valid"])
+        elif kept is None or not kept["finished"]:
+            backend.begin(name, OrderedBatches(parts["train"], PREPARE_WINDOWS))
+            kept = _optimised(backend, training, parts, devices, progress, journal, resume=kept is not None)
+            journal = Journal.read(folder)
+    return kept, backend, journal
+
+
+def _start_from(backend: Backend, config: RunConfig, windows: Windows, weights: dict[str, torch.Tensor] | None) -> None:
+    """Prepare a new model, then let it take what another model or an earlier stage knows."""
+    _prepare(backend, windows)
+    if config.start:
+        backend.take_over(load_run(Path(config.start)).backend)
+    if weights is not None:
+        backend.load_state_dict(weights)
 
 
 def _last(path: Path, journal: Journal) -> dict[str, Any] | None:
@@ -164,8 +213,8 @@ def _last(path: Path, journal: Journal) -> dict[str, Any] | None:
     return kept if kept is not None and kept["attempt"] == journal.attempt else None
 
 
-def _built(config: RunConfig, windows: Windows, journal: Journal) -> Backend:
-    torch.manual_seed(derive_seed(journal.seed(config.training.seed), "weights"))
+def _built(config: RunConfig, windows: Windows, seed: int) -> Backend:
+    torch.manual_seed(derive_seed(seed, "weights"))
     return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
 
 
@@ -175,15 +224,6 @@ def _prepare(backend: Backend, windows: Windows) -> None:
     else:
         backend.prepare(prepare_chunks(windows))
     backend.prepare_batches(OrderedBatches(windows, PREPARE_WINDOWS))
-
-
-def _require_one_stage(config: RunConfig, backend: Backend) -> None:
-    if backend.stages() != ("main",):
-        raise WorkError(
-            f"The back-end {config.backend} asks for stages {', '.join(backend.stages())}.",
-            "Training knows models with the one stage 'main', or none.",
-            "Train it stage by stage through its own Python interface.",
-        )
 
 
 def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, Any]:
@@ -201,7 +241,7 @@ def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, 
 
 def _optimised(
     backend: Backend,
-    config: RunConfig,
+    training: TrainingConfig,
     parts: dict[str, Windows],
     devices: Devices,
     progress: Progress | None,
@@ -209,11 +249,11 @@ def _optimised(
     resume: bool,
 ) -> dict[str, Any] | None:
     """Train to the end and return what the checkpoint holds; None if training must step back or start anew."""
-    path, module = journal.folder, TrainingModule(backend, config.training, parts["train"], parts["valid"], journal)
+    path, module = journal.folder, TrainingModule(backend, training, parts["train"], parts["valid"], journal)
     keeper = Keeper(journal, progress if len(devices.gpus) < 2 else None)  # spawned processes have no console
     try:
         with _quiet():
-            trainer = _trainer(path, config.training, devices, keeper)
+            trainer = _trainer(path, training, devices, keeper)
             trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
     except (UnstableError, ProcessRaisedException):  # the latter is whatever a spawned process raised
         after = Journal.read(path)

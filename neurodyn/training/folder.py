@@ -29,6 +29,7 @@ MADE_HERE = (
     "provenance.json",
     "log.jsonl",
     "checkpoints",
+    "stages",
     "prediction.zarr",
     "reconstruction.csv",
     "scores.csv",
@@ -138,6 +139,7 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
                 "sessions": list(layout.sessions),
                 "horizon": layout.horizon,
                 "code": None if layout.code is None else layout.code.model_dump(mode="json"),
+                "names": [list(session) for session in layout.names],
             },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
             "citation": backend.citation,
@@ -164,9 +166,10 @@ def load_model(folder: Path) -> Backend:
         kind = BACKENDS.get(described["backend"])
         shape = described["layout"]
         sessions = tuple(shape["cells"]), tuple(shape["sessions"])
-        code = shape["code"] and StimulusCode.model_validate(shape["code"])
-        space = tuple(shape["space"])
-        layout = Layout(shape["frames"], space, shape["rate_hz"], brain, *sessions, shape["horizon"], code)
+        code = (found := shape.get("code")) and StimulusCode.model_validate(found)
+        names = tuple(map(tuple, shape.get("names", ())))
+        told = {"horizon": shape.get("horizon", 0), "code": code, "names": names}
+        layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions, **told)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)
     except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:

@@ -3,7 +3,7 @@
 import json
 
 from neurodyn.data.scores import read_scores
-from tests.decode.runs import make_run, simulated
+from tests.decode.runs import make_forecast, make_run, repeated_responses, simulated
 
 
 def test_simulated_spikes_are_inferred_and_scored(neurodyn, tmp_path):
@@ -67,3 +67,17 @@ def test_rotations_of_a_bare_recording(neurodyn, tmp_path):
     assert outcome.code == 0, outcome.err
     assert "true rates" in outcome.err
     assert neurodyn("evaluate", tmp_path / "absent", "--metric", "rotations").code == 3
+
+
+def test_forecasts_are_scored_beside_their_references(neurodyn, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_forecast(tmp_path / "runs" / "half", [repeated_responses(tmp_path)], lambda came: 0.5 * came)
+    outcome = neurodyn("evaluate", tmp_path / "runs", "--metric", "forecast", "--set", "bootstraps=100")
+    assert outcome.code == 0, outcome.err
+    assert "PSTH (reference)" in outcome.err
+    assert "noise_ceiling" in outcome.err
+    assert "nan" not in outcome.err
+    rows = read_scores(tmp_path / "forecast-scores" / "scores.csv")
+    assert next(row for row in rows if row.metric == "correlation").value > 0.999
+    unknown = neurodyn("evaluate", tmp_path / "runs", "--metric", "forecast", "--set", "bootstrap=100")
+    assert (unknown.code, "bootstraps" in unknown.err) == (2, True)

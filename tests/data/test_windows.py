@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
+from neurodyn.data.stimulus_code import StimulusCode
 from neurodyn.data.windows import WindowConfig, Windows
 
 RNG = np.random.default_rng(0)
@@ -262,6 +263,9 @@ def test_windows_on_disk_are_read_when_asked_for(tmp_path, monkeypatch):
         {"duration": 0.0},
         {"stride": -1.0},
         {"split": "shuffled"},
+        {"duration": 1.0, "horizon": 1.0},
+        {"duration": 1.0, "baseline": 0.5},
+        {"duration": 1.0, "horizon": 0.5, "baseline": 0.6},
         {"durations": 1.0},
     ],
 )
@@ -300,3 +304,106 @@ def test_irregular_frames_keep_their_times_and_end_with_the_next_event():
 def test_irregular_frames_need_events():
     with pytest.raises(ValidationError, match="begin at events"):
         WindowConfig(irregular=True)
+
+
+def test_the_horizon_is_the_last_part_of_every_window():
+    windows = cut(recording(), duration=1.6, horizon=0.64)
+    assert (windows.frames, windows.horizon) == (16, 6)
+    assert cut(recording(), duration=1.6).horizon == 0
+
+
+def test_a_window_is_taken_over_its_own_baseline():
+    values = 2.0 + np.abs(np.sin(np.arange(700, dtype=np.float32)[:, None] * np.array([0.3, 0.01, 0.2])))
+    values[:, 2] -= 2.0 + values[:, 2].mean()  # a cell that lies around zero has no baseline
+    one = Recording.from_arrays({"dff": values.astype(np.float32)}, rate_hz=RATE)
+    plain, mask = cut(one, duration=2.0, horizon=1.0).values()
+    relative, there = cut(one, duration=2.0, horizon=1.0, baseline=0.5).values()
+    level = plain[:, 5:10].mean(1, keepdims=True)
+    np.testing.assert_allclose(relative[..., 1], (plain / level - 1)[..., 1], atol=1e-5)
+    assert mask.all()
+    assert there[..., 1].all()
+    bad = ~there[..., 2].any(1)
+    assert bad.mean() > 0.5
+    assert np.array_equal(there.any(1), there.all(1))  # whole windows of a cell, or nothing
+    assert (relative[~there] == 0).all()
+
+
+def test_frames_of_the_horizon_do_not_change_the_baseline():
+    values = 5.0 + RNG.random((700, 2)).astype(np.float32)
+    spoiled = values.copy()
+    spoiled[10:20] *= 3
+    both = [
+        cut(Recording.from_arrays({"dff": x}, rate_hz=RATE), duration=2.0, horizon=1.0, baseline=0.5).values()[0][0]
+        for x in (values, spoiled)
+    ]
+    np.testing.assert_array_equal(both[0][:10], both[1][:10])
+
+
+def test_models_are_told_of_the_event_in_which_the_horizon_begins():
+    one = recording(shuffle=True)
+    at_events = cut(one, duration=2.0, horizon=1.0, align="events", offset=-1.0, stimuli=("level", "number"))
+    numbers, condition = at_events.stimulus()
+    assert numbers.shape == (10, 3)
+    assert at_events.code.conditions[condition[4]] == ("1.0", "4.0")
+    np.testing.assert_allclose(numbers[:, 1], (np.arange(10) - 4.5) / np.arange(10).std(), rtol=1e-5)
+    stream = cut(one, duration=2.0, horizon=1.0, stimuli=("number",))
+    numbers, condition = stream.stimulus()
+    begins = stream.start + 1.0
+    expected = np.floor((begins - 2.5) / 7.0).astype(int)
+    known = np.array([float(stream.code.conditions[k][0]) if k >= 0 else -1 for k in condition])
+    np.testing.assert_array_equal(known, np.clip(expected, -1, 9))
+    assert (numbers[condition < 0] == 0).all()
+
+
+def test_angles_go_round_names_stand_apart_and_blanks_are_marked():
+    start = np.arange(4) * 2.0
+    table = {
+        "start": start,
+        "stop": start + 1,
+        "direction": np.array([0.0, 90.0, 360.0, np.nan]),
+        "image": np.array(["a", "b", "a", "c"]),
+    }
+    one = Recording.from_arrays({"dff": np.zeros((100, 2), np.float32)}, rate_hz=RATE, stimulus=table)
+    code = StimulusCode.fit([one], ["direction"])
+    numbers, condition = code.encode(one)
+    np.testing.assert_allclose(numbers[1], [1, 0, 0, -1, 0], atol=1e-6)
+    np.testing.assert_allclose(numbers[0], numbers[2], atol=1e-6)
+    np.testing.assert_array_equal(numbers[3], [0, 0, 0, 0, 1])
+    assert len(set(condition)) == 4
+    named = StimulusCode.fit([one], ["image"])
+    np.testing.assert_array_equal(named.encode(one)[0][:, :3], np.eye(3)[[0, 1, 0, 2]])
+    assert StimulusCode.model_validate(code.model_dump(mode="json")) == code
+    fewer = Recording.from_arrays(
+        {"dff": np.zeros((100, 2), np.float32)},
+        rate_hz=RATE,
+        stimulus={"start": start[:1], "stop": start[:1] + 1, "direction": [45.0]},
+    )
+    assert code.encode(fewer)[1].tolist() == [-1]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "parts"),
+    [
+        ([10], {"train": 6, "valid": 1, "test": 3}),
+        ([10, 10], {"train": 5, "valid": 5, "test": 10}),
+        ([10, 10, 10], {"train": 17, "valid": 3, "test": 10}),
+    ],
+)
+def test_the_last_block_of_the_stimulus_is_the_test(blocks, parts):
+    start = np.concatenate([100.0 * k + 3 + 2.0 * np.arange(count) for k, count in enumerate(blocks)])
+    table = {"start": start, "stop": start + 1}
+    one = Recording.from_arrays({"dff": np.zeros((3000, 2), np.float32)}, rate_hz=RATE, stimulus=table)
+    windows = cut(one, duration=2.0, align="events", offset=-0.5, split="stimulus_blocks")
+    split = windows.split()
+    assert {name: len(part) for name, part in split.items()} == parts
+    assert split["train"].start.max() < split["valid"].start.min() < split["test"].start.min()
+
+
+def test_what_reaches_into_the_next_stimulus_block_belongs_to_none():
+    start = 3 + 2.0 * np.arange(20)
+    table = {"start": start, "stop": start + 1}
+    one = Recording.from_arrays({"dff": np.zeros((600, 2), np.float32)}, rate_hz=RATE, stimulus=table)
+    split = cut(one, duration=3.0, align="events", offset=-1.0, split="stimulus_blocks").split()
+    assert not frames_of(split["train"]) & frames_of(split["valid"])
+    assert not frames_of(split["valid"]) & frames_of(split["test"])
+    assert len(split["train"]) == 11

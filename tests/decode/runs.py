@@ -12,6 +12,10 @@ from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.simulate import SIMULATORS
 
 TRIALS = {"conditions": 6, "repeats": 5, "train_repeats": 3, "held_out": 4, "held_out_repeats": 2}
+NOISE = 0.3
+FORECAST_WINDOWS = {
+    "align": "events", "offset": -1.0, "duration": 3.0, "horizon": 2.0, "split": "trial", "stimuli": ["direction"],
+}  # fmt: skip
 
 
 def simulated(folder: Path, kind="lorenz", **params) -> Path:
@@ -90,4 +94,45 @@ def join_runs(runs: list[Path], folder: Path) -> Path:
     settings = [yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) for run in runs]
     first = settings[0] | {"recordings": [one["recordings"][0] for one in settings]}
     (folder / "config.yaml").write_text(yaml.safe_dump(first), encoding="utf-8")
+    return folder
+
+
+def repeated_responses(folder: Path, session="mouse", cells=6, seed=0, trials=64, rate=5.0) -> Path:
+    """Save cells whose response to each of four directions is a course of its own for 2 s, in noise."""
+    rng = np.random.default_rng(seed)
+    start = 2 + 4.0 * np.arange(trials)
+    direction = rng.permutation(np.resize([0.0, 90.0, 180.0, 270.0], trials))
+    time = np.arange(round((4 * trials + 4) * rate)) / rate
+    courses = np.random.default_rng(7).normal(size=(4, round(2 * rate), cells))
+    dff = NOISE * rng.normal(size=(time.size, cells))
+    for onset, angle in zip(start, direction, strict=True):
+        first = round(onset * rate)
+        dff[first : first + courses.shape[1]] += courses[int(angle // 90)]
+    events = {"start": start, "stop": start + 2, "direction": direction}
+    made = Recording.from_arrays({"dff": dff.astype(np.float32)}, rate_hz=rate, session=session, stimulus=events)
+    return made.save(folder / f"{session}.zarr")
+
+
+def make_forecast(folder: Path, sources: list[Path], forecast, name="oracle", seed=0, **settings) -> Path:
+    """Write a run whose forecast of the test windows is a function of what came, shape (window, horizon, roi)."""
+    config = WindowConfig.model_validate(FORECAST_WINDOWS | settings)
+    cut = Windows.cut([Recording.open(source) for source in sources], config, ragged=len(sources) > 1)
+    test = cut.split()["test"]
+    values, mask = test.values()
+    observed = np.where(mask, values, np.nan).astype(np.float32)
+    mean = observed.copy()
+    mean[:, -test.horizon :] = forecast(observed[:, -test.horizon :])
+    columns = {key: ("window", getattr(test, key)) for key in ("start", "session", "trial", "first")}
+    columns["part"] = ("window", np.full(len(test), "test", dtype=object))
+    arrays = {key: (("window", "time", "roi"), array) for key, array in (("observed", observed), ("mean", mean))}
+    folder.mkdir(parents=True)
+    made = xr.Dataset(columns | arrays, attrs={"settings": {"parts": ["test"], "inputs": {}, "horizon": None}})
+    made.to_zarr(folder / "prediction.zarr", zarr_format=3, consolidated=False)
+    settings = {
+        "name": name,
+        "windows": config.model_dump(mode="json"),
+        "training": {"seed": seed},
+        "recordings": [{"path": str(source)} for source in sources],
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return folder

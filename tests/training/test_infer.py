@@ -8,6 +8,7 @@ import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import sha256
+from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
@@ -109,3 +110,51 @@ def test_training_beats_linear_interpolation_on_noisy_waves(movie, tmp_path):
     infer(out, gpu="none")
     scores = {(s.split, s.model, s.metric): s for s in read_scores(out / "reconstruction.csv")}
     assert scores["blocked:test", "cst-tiny", "hidden_frame_r2_gain"].ci_low > 0.1
+
+
+SHORT = ("windows={duration: 1.0, stride: 0.5}", "training={epochs: 1, steps_per_epoch: 2, batch: 4, warmup: 1}")
+
+
+def test_any_model_forecasts_when_asked_and_forecasters_know_one_horizon(traces, tmp_path):
+    filling = fit(load_run_config("lstm", None, SHORT)[0], None, [traces], tmp_path / "lstm", gpu="none")
+    prediction = xr.open_zarr(infer(filling, gpu="none", horizon=0.4), consolidated=False).load()
+    hidden = prediction["hidden"].values.astype(bool)
+    assert hidden[:, -4:].all()
+    assert not hidden[:, :-4].any()
+    np.testing.assert_array_equal(prediction["mean"], prediction["hidden_mean"])
+    held = prediction["observed"].values[:, [5]]
+    np.testing.assert_allclose(prediction["linear"].values[:, 6:], np.broadcast_to(held, (len(held), 4, 5)))
+    assert {s.model for s in read_scores(filling / "reconstruction.csv")} == {"lstm", "last value"}
+    only = load_run_config("source-mean", None, (*SHORT[:1], "windows.horizon=0.4"))[0]
+    forecaster = fit(only, None, [traces], tmp_path / "mean", gpu="none")
+    again = xr.open_zarr(infer(forecaster, gpu="none", horizon=0.4), consolidated=False).load()
+    source = again["observed"].values[:, :6].mean(1)
+    np.testing.assert_allclose(again["mean"].values[:, -1], source, atol=1e-5)
+    for run, wrong in ((forecaster, 0.2), (filling, 1.0)):
+        with pytest.raises(ConfigError, match="cannot forecast"):
+            infer(run, gpu="none", horizon=wrong)
+
+
+def test_a_forecaster_without_a_horizon_is_refused(traces, tmp_path):
+    with pytest.raises(ConfigError, match="how far"):
+        fit(load_run_config("psth", None, SHORT)[0], None, [traces], tmp_path / "run", gpu="none")
+
+
+def test_the_stimulus_travels_with_the_model(tmp_path):
+    start = np.arange(30) * 2.0 + 1.0
+    table = {"start": start, "stop": start + 1, "image": np.array(["a", "b", "c"])[np.arange(30) % 3]}
+    data = np.repeat(np.arange(3.0)[np.arange(31) % 3], 20)[:, None] + np.zeros((1, 2))
+    path = Recording.from_arrays(
+        {"dff": np.roll(data, 10, axis=0).astype(np.float32)}, rate_hz=10, stimulus=table, session="images"
+    ).save(tmp_path / "a.zarr")
+    windows = "windows={align: events, offset: -0.5, duration: 1.5, horizon: 1.0, split: trial, stimuli: [image]}"
+    run = fit(load_run_config("psth", None, (windows,))[0], None, [path], tmp_path / "run", gpu="none")
+    known = xr.open_zarr(infer(run, gpu="none"), consolidated=False).load()
+    np.testing.assert_allclose(known["mean"].values[:, 5:], known["observed"].values[:, 5:], atol=1e-5)
+    table["image"] = np.array(["c"] * 29 + ["strange"])
+    other = Recording.from_arrays(
+        {"dff": np.roll(data, 10, axis=0).astype(np.float32)}, rate_hz=10, stimulus=table, session="images"
+    ).save(tmp_path / "b.zarr")
+    told = xr.open_zarr(infer(run, [other], gpu="none"), consolidated=False).load()["mean"].values
+    np.testing.assert_allclose(told[:29, 5:], 2.0, atol=1e-5)
+    assert not np.allclose(told[29, 5:], 2.0)

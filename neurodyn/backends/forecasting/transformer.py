@@ -1,0 +1,115 @@
+"""What forecasting transformers share: sizes, held frames, and the way into Hugging Face's `transformers`."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from neurodyn.backends.base import Batch
+from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.core.errors import ConfigError
+
+
+class TransformerConfig(ForecasterConfig):
+    """Sizes of a forecasting transformer."""
+
+    width: int = Field(128, gt=0, description="features per token")
+    layers: int = Field(2, gt=0, description="layers; of encoder and decoder each, where there are both")
+    feedforward: int = Field(512, gt=0, description="hidden units per layer")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
+
+
+class AttentionConfig(TransformerConfig):
+    """Sizes of a forecasting transformer whose attention has heads."""
+
+    heads: int = Field(8, gt=0, description="attention heads; divides width")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> AttentionConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        return self
+
+
+class EncoderDecoder(Forecaster):
+    """An encoder reads the source; a decoder gives the whole horizon at once, started by the last source frames.
+
+    A frame enters as (values, stimulus, time), time from 0 to 1 over the window.
+    """
+
+    config: TransformerConfig
+
+    @property
+    def features(self) -> int:
+        """Numbers by which a frame enters."""
+        return self.entries + self.told + 1
+
+    def sizes(self, start: int) -> dict[str, Any]:
+        """Return the sizes by the library's names, for a decoder that starts from so many source frames.
+
+        Its scaling, lags, dropped layers and caches are not used: frames are z-scored, and encoder and decoder are
+        called for themselves.
+        """
+        config = self.config
+        return {
+            "prediction_length": start + self.layout.horizon,
+            "input_size": self.entries,
+            "lags_sequence": [0],
+            "scaling": False,
+            "d_model": config.width,
+            "encoder_layers": config.layers,
+            "decoder_layers": config.layers,
+            "encoder_ffn_dim": config.feedforward,
+            "decoder_ffn_dim": config.feedforward,
+            "dropout": config.dropout,
+            "attention_dropout": config.dropout,
+            "activation_dropout": config.dropout,
+            "encoder_layerdrop": 0.0,
+            "decoder_layerdrop": 0.0,
+            "use_cache": False,
+        }
+
+    def enter(
+        self, values: Float[Tensor, "batch time entry"], batch: Batch, first: int = 0
+    ) -> Float[Tensor, "batch time feature"]:
+        """Put stimulus and time beside the values of consecutive frames, the first of which is `first`."""
+        frames = values.shape[1]
+        told = values.new_zeros(len(values), self.told)
+        if self.told and batch.stimulus is not None:
+            told = batch.stimulus
+        time = self.layout.unit_time(batch.t, batch.t)[:, first : first + frames, None]
+        return torch.cat([values, told[:, None].expand(-1, frames, -1), time], dim=-1)
+
+
+def hold_in_front(x: Float[Tensor, "batch time entry"], multiple: int) -> Float[Tensor, "batch longer entry"]:
+    """Repeat the first frame in front until the number of frames is a multiple."""
+    return torch.cat([x[:, :1].expand(-1, -x.shape[1] % multiple, -1), x], dim=1)
+
+
+def load_transformers(model: str) -> ModuleType:
+    """Import Hugging Face's library.
+
+    Raises
+    ------
+    ConfigError
+        If it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise ConfigError(
+            f"{model} needs transformers.", "It is not installed.", "pip install 'neurodyn[baselines]'"
+        ) from error
+    return transformers
+
+
+def hold_at_zero(module: nn.Module, *endings: str) -> None:
+    """Leave parameters whose names end so out of training: no forecast depends on them, or they must be 0."""
+    for name, parameter in module.named_parameters():
+        if name.endswith(endings):
+            nn.init.zeros_(parameter).requires_grad_(False)

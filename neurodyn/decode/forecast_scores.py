@@ -1,0 +1,365 @@
+"""Score forecasts neuron by neuron, against the mean response to the stimulus and against the last value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import Field
+
+from neurodyn.core.config import Params, load_yaml
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.scores import Score
+from neurodyn.data.windows import Windows
+from neurodyn.decode.inferred import Inferred, open_inferred
+from neurodyn.decode.latent_scores import write_run_evaluation
+from neurodyn.decode.source import open_prediction, run_windows
+from neurodyn.metrics.forecast import (
+    correlation_by_step,
+    last_value,
+    mae,
+    mase,
+    mse,
+    mse_by_step,
+    noise_ceiling,
+    over_windows,
+    psnr,
+    skill,
+    smape,
+    trace_correlation,
+    trace_ssim,
+)
+from neurodyn.metrics.intervals import block_indices
+
+PSTH, LAST_VALUE, CEILING = "PSTH (reference)", "last value (reference)", "noise ceiling"
+OF_VARYING = ("correlation", "absolute_correlation")
+BY_HORIZON = "_by_horizon"
+CHUNK_WINDOWS = 64
+BLOCK_ENTRIES = 2**20
+NAN = float("nan")
+Measures = dict[str, np.ndarray]
+
+
+class ForecastScoreConfig(Params):
+    """How forecasts are scored."""
+
+    bootstraps: int = Field(default=1000, ge=100, description="resamples of neurons for the intervals")
+    seed: int = Field(default=0, ge=0, description="seed of the resamples")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What came in the held-out windows of one part, and what was said of it.
+
+    Parameters
+    ----------
+    run
+        The run, with the windows of the part.
+    part
+        Name of the part.
+    target
+        What came, NaN where not valid, shape (window, horizon, neuron).
+    forecasts
+        The model's and, where they are known, the references', each like `target` or with one entry along time.
+    """
+
+    run: Inferred
+    part: str
+    target: np.ndarray
+    forecasts: Mapping[str, np.ndarray]
+
+    def row(self, model: str, metric: str) -> Score:
+        """Return a row of the table, its units neurons, without a value."""
+        config = self.run.windows.config
+        row = self.run.row(self.part, config.target or config.variable, metric, "", NAN, (NAN, NAN), 0)
+        return replace(row, model=model, unit="neurons")
+
+
+def score_forecasts(paths: Sequence[Path], out: Path, config: ForecastScoreConfig) -> Path:
+    """Compare forecasts with what came, over the horizon of every held-out window, and write one table.
+
+    Of every neuron: `correlation`, signed, over time and averaged over windows, and `absolute_correlation`; `mse`, `mae`
+    and `smape` over windows and time; `mase`, against holding the last value; `ssim` and `psnr`, of the range of the
+    neuron's target; `skill` = 1 - MSE / MSE of the PSTH, the mean over the run's training windows of the same condition
+    (of all, where stimuli are not told). Per step ahead: `mse_by_horizon` and `correlation_by_horizon`, the latter across
+    windows. PSTH and last value are scored as models of their own, once per recording and part. `noise_ceiling`, where
+    stimuli repeat in windows aligned to events: the correlation of a single trial with the true mean response, from all
+    repeats of the conditions in the part.
+
+    Runs inferred on other recordings have no training windows there, hence no PSTH and no skill.
+
+    Parameters
+    ----------
+    paths
+        Run folders with a prediction, trained or inferred with a horizon.
+    out
+        Folder for scores.csv and evaluate.json. Fold "all": the mean over neurons, with an interval by bootstrap over
+        them; fold "roi K": one neuron, n its windows; of metrics by horizon fold "S s": seconds ahead.
+
+    Returns
+    -------
+    pathlib.Path
+        The table of scores.
+
+    Raises
+    ------
+    DataError
+        If a source has no forecast of held-out windows of traces.
+    ConfigError
+        If the runs forecast different horizons.
+    """
+    for path in paths:
+        if not (path / "config.yaml").is_file():
+            raise _without_forecasts(path)
+    sources = [_with_horizon(one) for one in open_inferred(paths, truth=False)]
+    _check_alike(sources)
+    first = {(_key(one), part): one for one in reversed(sources) for part in one.scored}
+    scores: list[Score] = []
+    for path, runs in groupby(sources, key=lambda one: one.path):
+        whole = run_windows(path, open_prediction(path), load_yaml(path / "config.yaml").values)
+        for one in runs:
+            for part in one.scored:
+                scores += _scores(one, part, whole, one is first[_key(one), part], config)
+    return write_run_evaluation(out, "forecast", sources, scores, config)
+
+
+def _with_horizon(one: Inferred) -> Inferred:
+    """Return the run with the horizon it was inferred with among the settings of its windows."""
+    settings = {} if one.prediction is None else one.prediction.attrs.get("settings", {})
+    windows = one.windows
+    if settings.get("horizon"):
+        windows = replace(windows, config=windows.config.model_copy(update={"horizon": settings["horizon"]}))
+    if one.prediction is None or not windows.horizon:
+        raise _without_forecasts(one.path)
+    if len(windows.space) != 1:
+        raise DataError(
+            f"{one.path} forecasts a movie, not neurons.",
+            f"Found frames of {' × '.join(map(str, windows.space))} pixels; expected traces.",
+            f"Score its frames: neurodyn evaluate {one.path} --metric frames",
+        )
+    if not one.scored:
+        raise DataError(
+            f"{one.path} has no prediction for held-out windows.",
+            f"Found parts: {', '.join(sorted(set(one.part)))}.",
+            f"Make it: neurodyn infer {one.path}",
+        )
+    return replace(one, windows=windows)
+
+
+def _without_forecasts(path: Path) -> DataError:
+    return DataError(
+        f"{path} has no forecasts.",
+        "Expected a run with prediction.zarr, trained or inferred with a horizon.",
+        f"Make them: neurodyn infer {path} --horizon SECONDS",
+    )
+
+
+def _check_alike(sources: Sequence[Inferred]) -> None:
+    found = sorted({one.windows.config.horizon or 0.0 for one in sources})
+    if len(found) > 1:
+        raise ConfigError(
+            "Forecasts of different horizons cannot share a table.",
+            f"Found {', '.join(f'{horizon:g}' for horizon in found)} s.",
+            "Score the runs of each horizon apart: neurodyn evaluate RUN… --metric forecast -o DIR",
+        )
+
+
+def _key(one: Inferred) -> tuple[str, str]:
+    return one.recording.session, one.windows.config.split
+
+
+def _alike(windows: Windows, one: Inferred) -> Windows:
+    """Return the windows of a run's one session, with the horizon it was inferred with."""
+    mine = windows.take(np.flatnonzero(windows.session == one.windows.session[0]))
+    return replace(mine, config=one.windows.config)
+
+
+def _scores(one: Inferred, part: str, whole: Windows, first: bool, config: ForecastScoreConfig) -> Iterator[Score]:
+    """Score a run on one part and, where it is the first on this recording and part, the references beside it."""
+    train = None if part == "all" else _alike(whole.split()["train"], one)
+    held = _held(one.take(np.flatnonzero(one.part == part)), part, train)
+    mean = _Mean.over(held.target.shape[2], config)
+    for name in held.forecasts if first else [one.model]:
+        yield from _model_scores(held, name, mean)
+    if first:
+        yield from _ceiling_scores(held, _alike(whole, one), mean)
+
+
+def _held(run: Inferred, part: str, train: Windows | None) -> Held:
+    horizon = run.windows.horizon
+    observed, mean = run.given("observed"), run.given("mean")
+    frames = observed if (other := run.given("target")) is None else other
+    if frames is None or mean is None:
+        raise DataError(
+            f"{run.path}/prediction.zarr is incomplete.",
+            "Expected observed and mean.",
+            f"Make it again: neurodyn infer {run.path}",
+        )
+    target = frames[:, -horizon:]
+    forecasts = {run.model: mean[:, -horizon:], LAST_VALUE: last_value(frames[:, :-horizon])}
+    _check_finite(run, target, forecasts[run.model])
+    if train is not None:
+        forecasts[PSTH] = _psth(train, target.shape[2])[_conditions(run.windows)]
+    return Held(run, part, target, forecasts)
+
+
+def _check_finite(one: Inferred, target: np.ndarray, forecast: np.ndarray) -> None:
+    lost = int((np.isfinite(target) & ~np.isfinite(forecast)).sum())
+    if lost:
+        raise DataError(
+            f"{one.path} forecasts what is no number.",
+            f"Found {lost} of {np.isfinite(target).sum()} values that are NaN or infinite.",
+            "The model diverged: train it again with a smaller learning rate, --set training.lr=RATE",
+        )
+
+
+def _conditions(windows: Windows) -> np.ndarray:
+    """Return each window's condition, -1 where none is told or known, shape (window,)."""
+    return np.full(len(windows), -1) if windows.code is None else windows.stimulus()[1]
+
+
+def _horizon(windows: Windows, cells: int, rows: slice = slice(None)) -> np.ndarray:
+    """Return what is to be forecast, NaN where not valid, shape (window, horizon, neuron)."""
+    values, mask = windows.values(rows)
+    if windows.config.target is not None:
+        values, known = windows.targets.values(rows)
+        mask = mask & known
+    return np.where(mask, values, np.float32(np.nan))[:, -windows.horizon :, :cells]
+
+
+def _psth(train: Windows, cells: int) -> np.ndarray:
+    """Average training windows by condition, and all of them in the last row, shape (condition + 1, horizon, neuron).
+
+    A step without a valid value of its condition gets the mean of all conditions, 0 where that has none either.
+    """
+    condition = _conditions(train)
+    rows = (len(train.code.conditions) if train.code else 0) + 1
+    total = np.zeros((rows, train.horizon, cells))
+    count = np.zeros_like(total)
+    for start in range(0, len(train), CHUNK_WINDOWS):
+        chunk = slice(start, start + CHUNK_WINDOWS)
+        values = _horizon(train, cells, chunk)
+        valid = np.isfinite(values)
+        filled = np.where(valid, values, 0.0)
+        for name in np.unique(condition[chunk]):
+            mine = condition[chunk] == name
+            total[name] += filled[mine].sum(axis=0, dtype=np.float64)
+            count[name] += valid[mine].sum(axis=0)
+    total[-1], count[-1] = total.sum(axis=0), count.sum(axis=0)
+    means = total / np.maximum(count, 1)
+    return np.where(count > 0, means, means[-1])
+
+
+def _model_scores(held: Held, name: str, mean: _Mean) -> Iterator[Score]:
+    found = _measures(held, held.forecasts[name])
+    windows, varying = found.pop("windows"), found.pop("varying")
+    left_out = int((windows - varying).sum())
+    note = f"{left_out} of {windows.sum()} traces left out: constant" if left_out else ""
+    for metric, values in found.items():
+        row = held.row(name, metric)
+        if metric.endswith(BY_HORIZON):
+            yield from mean.curve(row, values, held.run.windows.rate_hz)
+        elif metric in OF_VARYING:
+            yield from mean.neurons(replace(row, note=note), values, varying)
+        else:
+            yield from mean.neurons(row, values, windows)
+
+
+def _measures(held: Held, forecast: np.ndarray) -> Measures:
+    """Return every metric of a forecast, shape (neuron,) or (horizon, neuron), a block of neurons at a time."""
+    frames = held.target.shape[0] * held.target.shape[1]
+    width = max(1, BLOCK_ENTRIES // max(1, frames))
+    blocks = [slice(first, first + width) for first in range(0, held.target.shape[2], width)]
+    found = [
+        _block_measures(
+            held.target[..., block],
+            forecast[..., block],
+            {name: values[..., block] for name, values in held.forecasts.items()},
+        )
+        for block in blocks
+    ]
+    return {name: np.concatenate([one[name] for one in found], axis=-1) for name in found[0]}
+
+
+def _block_measures(target: np.ndarray, forecast: np.ndarray, known: Mapping[str, np.ndarray]) -> Measures:
+    r, error = trace_correlation(target, forecast), mse(target, forecast)
+    against = {"skill": skill(error, mse(target, known[PSTH]))} if PSTH in known else {}
+    return {
+        "correlation": over_windows(r),
+        "absolute_correlation": over_windows(np.abs(r)),
+        "mse": error,
+        "mae": mae(target, forecast),
+        "smape": smape(target, forecast),
+        "mase": mase(target, forecast, known[LAST_VALUE]),
+        "ssim": over_windows(trace_ssim(target, forecast)),
+        "psnr": psnr(target, forecast),
+        **against,
+        f"mse{BY_HORIZON}": mse_by_step(target, forecast),
+        f"correlation{BY_HORIZON}": correlation_by_step(target, forecast),
+        "windows": np.isfinite(target).any(axis=1).sum(axis=0),
+        "varying": np.isfinite(r).sum(axis=0),
+    }
+
+
+def _ceiling_scores(held: Held, whole: Windows, mean: _Mean) -> Iterator[Score]:
+    """Score the noise ceiling where windows begin at events and the part's conditions repeat in the recording."""
+    if whole.code is None or whole.config.align != "events":
+        return
+    condition, scored = _conditions(whole), _conditions(held.run.windows)
+    rows = np.flatnonzero(np.isin(condition, scored[scored >= 0]))
+    if np.unique(condition[rows]).size < rows.size:
+        target = _horizon(whole.take(rows), held.target.shape[2])
+        values, counts = noise_ceiling(target, condition[rows]), np.isfinite(target).all(axis=1).sum(axis=0)
+        yield from mean.neurons(held.row(CEILING, "noise_ceiling"), values, counts)
+
+
+@dataclass(frozen=True)
+class _Mean:
+    """The mean over neurons, with a 95 % interval by bootstrap over them.
+
+    Parameters
+    ----------
+    drawn
+        How often a resample draws each neuron, shape (resample, neuron).
+    """
+
+    drawn: np.ndarray
+
+    @classmethod
+    def over(cls, neurons: int, config: ForecastScoreConfig) -> Self:
+        """Draw the resamples."""
+        drawn = np.zeros((config.bootstraps, neurons))
+        indices = block_indices(neurons, 1, config.bootstraps, config.seed)
+        np.add.at(drawn, (np.arange(config.bootstraps)[:, None], indices), 1)
+        return cls(drawn)
+
+    def neurons(self, row: Score, values: np.ndarray, counts: np.ndarray) -> Iterator[Score]:
+        """Yield the mean of a metric, and every neuron that has a value.
+
+        Parameters
+        ----------
+        values, counts
+            The metric, and the windows behind it, shape (neuron,).
+        """
+        yield next(self._means(row, values[None]))
+        for k in np.flatnonzero(np.isfinite(values)):
+            yield replace(row, fold=f"roi {k}", value=float(values[k]), n=int(counts[k]), unit="windows")
+
+    def curve(self, row: Score, values: np.ndarray, rate_hz: float) -> Iterator[Score]:
+        """Yield the mean at every step ahead, fold the seconds; `values` of shape (horizon, neuron)."""
+        for step, mean in enumerate(self._means(row, values), start=1):
+            yield replace(mean, fold=f"{step / rate_hz:.3f} s")
+
+    def _means(self, row: Score, values: np.ndarray) -> Iterator[Score]:
+        """Yield the mean of each row of values, shape (row, neuron), over the neurons that have one."""
+        known = np.isfinite(values)
+        filled, count = np.where(known, values, 0.0), known.sum(axis=1)
+        with np.errstate(invalid="ignore"):  # a row or a resample without any value
+            mean, resampled = filled.sum(axis=1) / count, (self.drawn @ filled.T) / (self.drawn @ known.T)
+        for k, n in enumerate(count):
+            low, high = np.nanquantile(resampled[:, k], [0.025, 0.975]) if n > 1 else (NAN, NAN)
+            yield replace(row, value=float(mean[k]), ci_low=float(low), ci_high=float(high), n=int(n))
