@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
+from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import StimulusCode
 
 CAPABILITIES = frozenset(
@@ -45,6 +46,8 @@ class Layout:
         Last frames of a window, never visible, that are forecast; 0 for none.
     code
         How stimuli are told; None where nothing is.
+    rule
+        What labels cells as responding; None where nothing does.
     names
         Name of every cell of each session, the same in all sessions of one cell; () where cells have none.
     """
@@ -57,6 +60,7 @@ class Layout:
     sessions: tuple[str, ...] = ()
     horizon: int = 0
     code: StimulusCode | None = None
+    rule: ResponseRule | None = None
     names: tuple[tuple[str, ...], ...] = ()
 
     def require_frames(self, least: int, model: str) -> None:
@@ -72,6 +76,21 @@ class Layout:
                 f"{model} needs windows of at least {least} frames.",
                 f"Found {self.frames} at {self.rate_hz:g} Hz.",
                 "Lengthen them: --set windows.duration=SECONDS",
+            )
+
+    def require_horizon(self, model: str) -> None:
+        """Refuse windows without a horizon.
+
+        Raises
+        ------
+        ConfigError
+            If there is nothing to forecast.
+        """
+        if not self.horizon:
+            raise ConfigError(
+                f"{model} needs to know how far to look ahead.",
+                "Found windows without a horizon.",
+                "Name it: --set windows.horizon=SECONDS",
             )
 
     def unit_time(
@@ -103,6 +122,9 @@ class Batch:
         What is told of the stimulus, shape (batch, size of the layout's code); None where nothing is.
     condition
         Index of the stimulus in the code's conditions, -1 for one that is not known, shape (batch,).
+    responses
+        Whether each cell responds in the horizon, 1 or 0, NaN where that is not known, shape (batch, *space); None where
+        no rule says it.
     """
 
     x: Tensor
@@ -113,6 +135,7 @@ class Batch:
     targets: Tensor | None = None
     stimulus: Tensor | None = None
     condition: Tensor | None = None
+    responses: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
@@ -148,7 +171,7 @@ class Prediction:
     attention
         Attention of the last frame's queries, averaged over heads and layers, shape (batch, query, time, key).
     logits
-        float, shape (batch, class).
+        Log-odds that a cell responds in the horizon, shape (batch, *space).
     """
 
     mean: Tensor

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from neurodyn.core.config import Params, Resolved
     from neurodyn.data.scores import Score
 
-OF_RUNS = ("attention", "cost", "forecast", "frames", "interpolation", "latents", "rotations")
+OF_RUNS = ("attention", "cost", "forecast", "frames", "interpolation", "latents", "responses", "rotations")
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +33,7 @@ def evaluate(
         str,
         typer.Option(
             "--metric",
-            help="What to score: spikes, rois, latents, rotations, frames, forecast, interpolation, attention or cost.",
+            help="What to score: spikes, rois, latents, rotations, frames, forecast, responses, interpolation, attention or cost.",
         ),
     ] = "spikes",
     features: Annotated[
@@ -118,6 +118,7 @@ def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
     from neurodyn.decode.frame_scores import FrameScoreConfig, score_frames
     from neurodyn.decode.interpolation_scores import InterpolationScoreConfig, score_interpolation
     from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
+    from neurodyn.decode.response_scores import ResponseScoreConfig, score_responses
     from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
 
     if metric == "attention":
@@ -133,6 +134,7 @@ def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
         "frames": (FrameScoreConfig, score_frames),
         "interpolation": (InterpolationScoreConfig, score_interpolation),
         "latents": (LatentScoreConfig, score_latents),
+        "responses": (ResponseScoreConfig, score_responses),
         "rotations": (RotationScoreConfig, score_rotations),
     }[metric]
 

@@ -26,6 +26,10 @@ def train(
     recordings: Annotated[list[Path], typer.Argument(help="Recordings to train on.")],
     output: Out = None,
     gpu: Gpu = "auto",
+    task: Annotated[
+        str,
+        typer.Option("--task", help="predict frames, or classify: which cells respond (preset MODEL-classifier)."),
+    ] = "predict",
     seed: Annotated[
         str | None, typer.Option("--seed", help="Seed, or several as 0,3 or 0-4.", show_default=False)
     ] = None,
@@ -34,9 +38,14 @@ def train(
     existing: ExistingOption = "error",
 ) -> None:
     """Train a model; prints the run folder, so that RUN=$(neurodyn train …) works."""
+    from neurodyn.core.registry import unknown
     from neurodyn.training.config import load_run_config
     from neurodyn.training.fit import fit
 
+    if task not in ("predict", "classify"):
+        raise unknown("task", task, ["classify", "predict"])
+    if task == "classify":
+        model = f"{model}-classifier"
     flags = [f"training.epochs={epochs}"] if epochs is not None else []
     seeds = parse_seeds(seed) if seed is not None else [None]
     for each in seeds:

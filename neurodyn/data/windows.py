@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
+from neurodyn.data.responses import ResponseConfig, ResponseRule
 from neurodyn.data.splits import PARTS, SPLITS
 from neurodyn.data.stimulus_code import StimulusCode, stimulus_column
 
@@ -47,6 +48,9 @@ class WindowConfig(Params):
         gt=0,
         description="seconds before the horizon whose mean F0 turns a window into (F - F0)/F0; where F0 is not above the "
         "noise between frames, the window has no data of that entry",
+    )
+    responses: ResponseConfig | None = Field(
+        default=None, description="which cells respond in the horizon, for models that classify"
     )
     stimuli: tuple[str, ...] = Field(
         default=(), description="stimulus columns that models are told, of the event in which the horizon begins"
@@ -82,6 +86,8 @@ class WindowConfig(Params):
             raise ValueError(f"horizon ({self.horizon:g} s) must be shorter than the window ({self.duration:g} s)")
         if self.baseline is not None and (self.horizon is None or self.baseline > self.duration - self.horizon):
             raise ValueError("baseline needs a horizon, and must fit into the window before it")
+        if self.responses is not None and self.horizon is None:
+            raise ValueError("responses need a horizon in which they come")
         if self.baseline is not None and self.target is not None:
             raise ValueError("baseline and target exclude each other")
         if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) < 0:
@@ -118,6 +124,8 @@ class Windows:
         A model's number of each recording; None for their order here.
     code
         How stimuli are told to models; None where nothing is told.
+    rule
+        What labels cells as responding; None where nothing does.
     """
 
     recordings: tuple[Recording, ...]
@@ -129,6 +137,7 @@ class Windows:
     padded: int | None = None
     places: tuple[int, ...] | None = None
     code: StimulusCode | None = None
+    rule: ResponseRule | None = None
 
     @classmethod
     def cut(cls, recordings: Sequence[Recording], config: WindowConfig, ragged: bool = False) -> Self:
@@ -241,9 +250,16 @@ class Windows:
     @cached_property
     def targets(self) -> Self:
         """The same windows of the variable that a model should give."""
-        if self.config.target is None:
-            return self
-        return replace(self, config=self.config.model_copy(update={"variable": self.config.target, "target": None}))
+        return self if self.config.target is None else self.of_variable(self.config.target)
+
+    def of_variable(self, name: str) -> Self:
+        """Return the same windows of another variable, as it is."""
+        return replace(self, config=self.config.model_copy(update={"variable": name, "target": None, "baseline": None}))
+
+    def with_rule(self) -> Self:
+        """Return these windows with the rule of responses that they ask for, fitted on them."""
+        wanted = self.config.responses
+        return self if wanted is None else replace(self, rule=ResponseRule.fit(wanted, self))
 
     def values(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Read windows.

@@ -38,6 +38,7 @@ def layout(windows: Windows) -> Layout:
         names,
         windows.horizon,
         windows.code,
+        windows.rule,
         windows.names,
     )
 
@@ -67,10 +68,12 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
         visible[:, -windows.horizon :] = False
     t = torch.from_numpy(windows.clock(indices).astype(np.float32))
     session = torch.from_numpy(model_sessions(windows, indices).astype(np.int64))
-    told = (None, None) if windows.code is None else map(torch.from_numpy, windows.stimulus(indices))
-    return Batch(
-        torch.from_numpy(values), t, torch.from_numpy(visible), torch.from_numpy(mask), session, targets, *told
-    )
+    stimulus = condition = None
+    if windows.code is not None:
+        stimulus, condition = map(torch.from_numpy, windows.stimulus(indices))
+    responses = None if windows.rule is None else torch.from_numpy(windows.rule.labels(windows, indices))
+    x, shown, valid = map(torch.from_numpy, (values, visible, mask))
+    return Batch(x, t, shown, valid, session, targets, stimulus, condition, responses)
 
 
 def prepare_chunks(windows: Windows) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +105,17 @@ def fit(
         try:
             _start(folder.path, config, resolved, wanted, resume)
             with reproducible(config.training.threads, devices):
-                _train(folder.path, config, parts, devices, progress)
+                _train(folder.path, config, _labelled(parts), devices, progress)
         finally:
             LOGGER.removeHandler(handler)
             handler.close()
     return folder.path
+
+
+def _labelled(parts: dict[str, Windows]) -> dict[str, Windows]:
+    """Let the training windows decide, where responses are asked for, what counts as one in all parts."""
+    rule = parts["train"].with_rule().rule
+    return {name: replace(windows, rule=rule) for name, windows in parts.items()}
 
 
 def _opened(recording: Path | Recording) -> Recording:

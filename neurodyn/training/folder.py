@@ -17,6 +17,7 @@ from neurodyn.backends.base import Backend, Layout
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, make_folder, read_json, remove, write_json
+from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import StimulusCode
 from neurodyn.training.config import RunConfig
 
@@ -139,6 +140,7 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
                 "sessions": list(layout.sessions),
                 "horizon": layout.horizon,
                 "code": None if layout.code is None else layout.code.model_dump(mode="json"),
+                "rule": None if layout.rule is None else layout.rule.model_dump(mode="json"),
                 "names": [list(session) for session in layout.names],
             },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
@@ -168,7 +170,8 @@ def load_model(folder: Path) -> Backend:
         sessions = tuple(shape["cells"]), tuple(shape["sessions"])
         code = (found := shape.get("code")) and StimulusCode.model_validate(found)
         names = tuple(map(tuple, shape.get("names", ())))
-        told = {"horizon": shape.get("horizon", 0), "code": code, "names": names}
+        rule = (found := shape.get("rule")) and ResponseRule.model_validate(found)
+        told = {"horizon": shape.get("horizon", 0), "code": code, "rule": rule, "names": names}
         layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions, **told)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)

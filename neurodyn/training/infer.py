@@ -35,7 +35,8 @@ TRAILING = {
     "clock": ("time",),
 }
 MAP_AXES = ("layer", "head", "query")
-OPTIONAL = ("latents", "inputs", "rates", "spikes", "spikes_std", "std")
+OPTIONAL = ("latents", "inputs", "rates", "spikes", "spikes_std", "std", "logits")
+PER_WINDOW = ("logits", "responses")
 
 
 def infer(
@@ -60,6 +61,7 @@ def infer(
     `attention`
     (window, time, key), the last frame's attention averaged over its patches; and a test in which some inner frames
     are hidden: `hidden` (window, time), `hidden_mean` and `linear` like `mean`. With `at`: `at` (window, query, *space).
+    Where the model says which cells respond, `logits` (window, *space), the log-odds, and `responses`, what came.
     Where the target is another variable, `target` like `mean`; where frames are irregular, `clock` (window, time), s.
     reconstruction.csv has R² on hidden frames of every part, for the model and for linear interpolation. With a horizon,
     its frames are the hidden ones, and `mean` is a forecast of them.
@@ -237,6 +239,8 @@ class _Worker:
         out |= {"linear": filled.linear, "hidden": filled.hidden}
         if filled.batch.targets is not None:
             out["target"] = np.where(filled.batch.valid, filled.batch.targets, np.nan)
+        if filled.batch.responses is not None:
+            out["responses"] = filled.batch.responses.numpy()
         if self.run.config.windows.irregular:
             out["clock"] = filled.batch.t.numpy()
         if self.maps:
@@ -328,7 +332,10 @@ def _own_cells(arrays: Arrays, windows: Windows, indices: np.ndarray) -> Arrays:
         return arrays
     there = np.arange(windows.padded) < np.array(windows.cells)[windows.session[indices], None]
     per_cell = {name: values for name, values in arrays.items() if name not in (*TRAILING, "attention_maps")}
-    return arrays | {name: np.where(there[:, None], values, np.float32(np.nan)) for name, values in per_cell.items()}
+    return arrays | {
+        name: np.where(there if name in PER_WINDOW else there[:, None], values, np.float32(np.nan))
+        for name, values in per_cell.items()
+    }
 
 
 def _store(
@@ -340,6 +347,7 @@ def _store(
         "at": ("query", *space),
         "at_few": ("query", *space),
         "attention_maps": (*kept, "time", "place"),
+        **dict.fromkeys(PER_WINDOW, space),
     }
     for name, values in arrays.items():
         if name not in root:

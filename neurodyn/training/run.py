@@ -53,7 +53,7 @@ class Run:
         expected = self.backend.layout
         several = "sessions" in self.backend.capabilities and len(expected.sessions) > 1
         windows = Windows.cut([Recording.open(path) for path in recordings], self.config.windows, several)
-        windows = replace(windows, code=expected.code)
+        windows = replace(windows, code=expected.code, rule=expected.rule)
         if windows.padded is not None:
             windows = _placed(windows, expected)
         elif len(expected.sessions) == 1:  # any recordings of its shape stand for the one session the model knows

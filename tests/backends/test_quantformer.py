@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from neurodyn.backends.base import Batch, Layout
-from neurodyn.backends.quantformer import FORECASTER, QUANTIZER, QuantFormer, QuantFormerConfig
+from neurodyn.backends.quantformer import QuantFormer, QuantFormerConfig
+from neurodyn.backends.vocabulary import QUANTIZER
 from neurodyn.core.errors import ConfigError
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
 
+FORECASTER = "forecaster"
 FRAMES, HORIZON = 24, 8
 SMALL = {"patch": 4, "width": 16, "heads": 2, "layers": 1, "codes": 12}
 CODE = StimulusCode(columns=(ColumnCode(name="direction", kind="angle"),), conditions=(("0.0",), ("90.0",)))

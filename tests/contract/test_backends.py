@@ -9,6 +9,7 @@ import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import CAPABILITIES, Backend, Batch, Layout
+from neurodyn.data.responses import ResponseConfig, ResponseRule
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
 
 FRAMES = 10
@@ -39,6 +40,8 @@ SMALL = {
     "nlinear": {"individual": True},
     "patchtst": {"width": 16, "heads": 2, "feedforward": 32, "head": "flat"},
     "lstm": {"hidden": 24},
+    "lstm_response": {"hidden": 16, "layers": 1},
+    "quantformer_classifier": {"patch": 2, "width": 16, "heads": 2, "layers": 1, "codes": 16},
     "quantformer": {"patch": 2, "width": 16, "heads": 2, "layers": 1, "codes": 16, "trace_weight": 1.0, "across": True},
     "transformer": {"patch": (4, 4), "width": 16, "heads": 2, "layers": 2},
     "vit3d": {"patch": (4, 4), "width": 16, "heads": 2, "layers": 2, "tubelet": 3},
@@ -47,8 +50,14 @@ SMALL = {
 }
 
 
-HARDER = {"dlinear": (600, 3e-2), "nlinear": (600, 3e-2), "quantformer": (300, 5e-3)}  # steps and learning rate
+HARDER = {
+    "dlinear": (600, 3e-2),
+    "nlinear": (600, 3e-2),
+    "quantformer": (300, 5e-3),
+    "logistic_response": (600, 5e-2),
+}  # steps and learning rate
 HORIZON = 4
+RULE = ResponseRule(config=ResponseConfig.model_validate({}))
 CODE = StimulusCode(
     columns=(ColumnCode(name="image", kind="name", values=("a", "b", "c")),), conditions=(("a",), ("b",), ("c",))
 )
@@ -80,7 +89,9 @@ def make_batch(space: tuple[int, ...], count: int = 8, seed: int = 0) -> Batch:
     session = torch.zeros(count, dtype=torch.long)
     condition = torch.arange(count) % len(CODE.conditions)
     stimulus = torch.eye(CODE.size)[condition]
-    return Batch(x.where(valid, 0.0), t, valid.clone(), valid, session, None, stimulus, condition)
+    responses = torch.from_numpy(np.random.default_rng(seed).integers(0, 2, (count, *space)).astype(np.float32))
+    responses[0, ..., 1] = torch.nan
+    return Batch(x.where(valid, 0.0), t, valid.clone(), valid, session, None, stimulus, condition, responses)
 
 
 def build(name: str, space: tuple[int, ...], seed: int = 0) -> Backend:
@@ -95,8 +106,8 @@ def build(name: str, space: tuple[int, ...], seed: int = 0) -> Backend:
 
 
 def layout(kind: type[Backend], space: tuple[int, ...], *sessions: tuple[int, ...] | tuple[str, ...]) -> Layout:
-    forecasts = {"horizon": HORIZON, "code": CODE} if "forecast" in kind.capabilities else {}
-    return Layout(FRAMES, space, 10.0, brain(space), *sessions, **forecasts)
+    ahead = {"horizon": HORIZON, "code": CODE, "rule": RULE} if {"forecast", "classify"} & kind.capabilities else {}
+    return Layout(FRAMES, space, 10.0, brain(space), *sessions, **ahead)
 
 
 def generator() -> torch.Generator:

@@ -136,7 +136,7 @@ def test_any_model_forecasts_when_asked_and_forecasters_know_one_horizon(traces,
 
 
 def test_a_forecaster_without_a_horizon_is_refused(traces, tmp_path):
-    with pytest.raises(ConfigError, match="how far"):
+    with pytest.raises(ConfigError, match="how far to look"):
         fit(load_run_config("psth", None, SHORT)[0], None, [traces], tmp_path / "run", gpu="none")
 
 

@@ -1,0 +1,1 @@
+"""Models that say which cells respond in the horizon."""

@@ -1,0 +1,67 @@
+"""QuantFormer as a classifier: which neurons respond, from the patches before the stimulus."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from neurodyn.backends.base import Batch, Layout, Prediction
+from neurodyn.backends.classification.classifier import cross_entropy, require_rule
+from neurodyn.backends.quantformer import CALCAGNO
+from neurodyn.backends.vocabulary import VocabularyConfig, VocabularyModel
+
+
+class QuantFormerClassifierConfig(VocabularyConfig):
+    """Configuration of QuantFormer as a classifier."""
+
+    balance: bool = Field(False, description="weigh responses and their absence alike in the loss")
+
+
+class QuantFormerClassifier(VocabularyModel):
+    """Says of every neuron how likely it responds in the horizon.
+
+    Stage 2, `classifier`: a token of its own, then those of the neuron and the stimulus, then the source patches, are read
+    by the encoder; log-odds = H E(...)₀. Loss: cross-entropy, `responses`. As a forecast of frames, which it is not, the
+    last values are held.
+
+    Calcagno et al. 2024, arXiv:2412.07264.
+    """
+
+    SECOND = "classifier"
+    Config = QuantFormerClassifierConfig
+    capabilities = frozenset({"classify", "sessions"})
+    citation = CALCAGNO
+    config: QuantFormerClassifierConfig
+
+    def __init__(self, config: QuantFormerClassifierConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        require_rule(layout, "QuantFormer")
+        self.own = nn.Parameter(torch.randn(config.width))
+        self.head = nn.Linear(config.width, 1)
+
+    @property
+    def read(self) -> int:
+        """Patches of the source."""
+        return self.patches - self.ahead
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        """Return the log-odds of responses."""
+        traces = self._traces(batch, batch.visible & batch.valid)
+        source = traces.values[:, : -self.ahead].flatten(1)[:, -self.source :]
+        held = torch.cat([source, source[:, -1:].expand(-1, self.layout.horizon)], dim=1)
+        odds = self.cells.scatter(self._log_odds(batch)[None])[:, 0]
+        return Prediction(mean=self._restored(held, batch), logits=odds)
+
+    def _second_loss(self, batch: Batch) -> dict[str, Tensor]:
+        if batch.responses is None:
+            raise ValueError("a batch without responses")
+        answers = batch.responses.flatten(1)[:, self.cells.brain]
+        return {"responses": cross_entropy(self._log_odds(batch), answers, self.config.balance)}
+
+    def _log_odds(self, batch: Batch) -> Float[Tensor, "batch cell"]:
+        traces = self._traces(batch, batch.visible & batch.valid)
+        values, there = (part[:, : -self.ahead] for part in traces)
+        tokens = self._tokens(values, there.any(-1).any(-1), batch, self.own.expand(len(values), -1))
+        return self.head(tokens[:, 0])[:, 0].unflatten(0, (len(batch.x), -1))
