@@ -7,6 +7,7 @@ BACKENDS = Registry(
     {
         "ar_lstm": "neurodyn.backends.forecasting.ar_lstm:ARLSTM",
         "autoformer": "neurodyn.backends.forecasting.autoformer:Autoformer",
+        "brainlm": "neurodyn.backends.forecasting.brainlm:BrainLM",
         "calfads": "neurodyn.backends.calfads:CaLFADS",
         "convgru": "neurodyn.backends.baselines.convgru:ConvGRU",
         "convlstm": "neurodyn.backends.baselines.convlstm:ConvLSTM",

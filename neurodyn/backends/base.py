@@ -50,6 +50,8 @@ class Layout:
         What labels cells as responding; None where nothing does.
     names
         Name of every cell of each session, the same in all sessions of one cell; () where cells have none.
+    centres
+        Row and column of every cell of a single session, scaled to [0, 1]; () where that is not known.
     """
 
     frames: int
@@ -62,6 +64,7 @@ class Layout:
     code: StimulusCode | None = None
     rule: ResponseRule | None = None
     names: tuple[tuple[str, ...], ...] = ()
+    centres: tuple[tuple[float, float], ...] = ()
 
     def require_frames(self, least: int, model: str) -> None:
         """Refuse windows that are too short.

@@ -72,6 +72,8 @@ class CSTConfig(TokenConfig, HidingConfig):
             raise ValueError(
                 "derivative: coord_autograd needs query: isolated, where an output has one time of its own"
             )
+        if self.attention == "factorised" and self.heads % 2:
+            raise ValueError(f"factorised attention needs an even number of heads, found {self.heads}")
         if self.dummies_in_space and (self.derivative != "coord_autograd" or self.attention == "factorised"):
             raise ValueError("dummies_in_space needs derivative: coord_autograd, and attention that is not factorised")
         if self.derivative == "input_jacobian" and any(self.sobolev[1:]):

@@ -195,6 +195,16 @@ class Windows:
         return tuple(tuple(str(name) for name in table["cell"].values) for table in tables if table is not None)
 
     @property
+    def centres(self) -> tuple[tuple[float, float], ...]:
+        """Row and column of every cell, scaled together to [0, 1]; () for several recordings, or unless ROIs have them."""
+        table = self.recordings[0].table("rois")
+        if len(self.recordings) > 1 or len(self.space) > 1 or table is None or not {"y", "x"} <= set(table.data_vars):
+            return ()
+        places = np.stack([table["y"].values, table["x"].values], axis=1).astype(np.float64)
+        low, span = places.min(axis=0), max(float(np.ptp(places, axis=0).max()), 1e-12)
+        return tuple((float(y), float(x)) for y, x in (places - low) / span)
+
+    @property
     def rate_hz(self) -> float:
         """Frames per second."""
         return self.recordings[0].rate_hz

@@ -9,8 +9,6 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from neurodyn.nn.normalisation import LayerNorm
-
 PINV_STEPS = 12
 
 
@@ -180,61 +178,82 @@ class Grid(NamedTuple):
     seen: Tensor | None
 
 
-class FactorisedAttention(nn.Module):
-    """Attention along time within every site, then along space within every time: N (T + S) pairs instead of N².
+class FactorisedAttention(MultiHeadAttention):
+    """Half of the heads attend along time within every site, the others across the sites of every time.
 
-    Arnab et al. 2021, ViViT (factorised self-attention). Where some tokens are queries, those of one time may see each
-    other, and no other token sees them.
+    N (T + S) / 2 pairs per head instead of N², and no more parameters than full attention; two blocks connect all tokens.
+    Arnab et al. 2021, ViViT (factorised dot-product attention). Where some tokens are queries, those of one time may see
+    each other, and no other token sees them.
 
     Parameters
     ----------
     width, heads, dropout
-        As for `MultiHeadAttention`, for each of the two.
+        As for `MultiHeadAttention`.
+
+    Raises
+    ------
+    ValueError
+        If the number of heads is odd.
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.time = MultiHeadAttention(width, heads, dropout)
-        self.norm = LayerNorm(width)
-        self.space = MultiHeadAttention(width, heads, dropout)
+        super().__init__(width, heads, dropout)
+        if heads % 2:
+            raise ValueError(f"factorised attention needs an even number of heads, found {heads}")
 
     def forward(self, tokens: Float[Tensor, "batch token width"], mask: Grid) -> Float[Tensor, "batch token width"]:
         """Attend; `mask` tells the tokens' places."""
-        along, across = self._masks(tokens, mask)
-        moved = self._by_site(self.time(self._per_site(tokens, mask), along), mask)
-        frames = (tokens + moved).unflatten(1, (-1, mask.sites)).flatten(0, 1)
-        mixed = self.space(self.norm(frames), across).unflatten(0, (len(tokens), -1)).flatten(1, 2)
-        return moved + mixed
+        drop = self.dropout if self.training else 0.0
+        along, across = _masks(mask)
+        time, space = self._halves(tokens, mask.sites)
+        moved = F.scaled_dot_product_attention(
+            *time, attn_mask=along, dropout_p=drop
+        )  # (batch, site, head, time, part)
+        mixed = F.scaled_dot_product_attention(
+            *space, attn_mask=across, dropout_p=drop
+        )  # (batch, time, head, site, part)
+        joined = torch.cat(
+            [moved.permute(0, 3, 1, 2, 4), mixed.transpose(2, 3)], dim=3
+        )  # (batch, time, site, head, part)
+        return self.join(joined.flatten(3).flatten(1, 2))
 
     def weights(
         self, tokens: Float[Tensor, "batch token width"], rows: Int[Tensor, " query"], mask: Grid
     ) -> Float[Tensor, "batch head query token"]:
-        """Return chosen rows of the two maps' product: to a site of the same time, and from there to a time."""
-        along, across = self._masks(tokens, mask)
-        count, sites = tokens.shape[1] // mask.sites, mask.sites
-        sequences = self._per_site(tokens, mask)
-        moved = self._by_site(self.time(sequences, along), mask)
-        frames = self.norm((tokens + moved).unflatten(1, (-1, sites)).flatten(0, 1))
-        every = torch.arange(max(count, sites), device=tokens.device)
-        space = self.space.weights(frames, every[:sites], across).unflatten(0, (len(tokens), count))
-        time = self.time.weights(sequences, every[:count], along).unflatten(0, (len(tokens), sites))
+        """Return chosen rows of the maps: heads of time see one site alone, heads of space one time alone."""
+        sites, count = mask.sites, tokens.shape[1] // mask.sites
         when, where = rows // sites, rows % sites
-        chosen = space[:, when, :, where].movedim(0, 2)  # (batch, head, query, site), indices of both apart
-        legs = time[:, :, :, when].permute(0, 2, 3, 4, 1)  # (batch, head, query, time, site)
-        return (chosen[..., None, :] * legs).flatten(-2)
+        time, space = (
+            _map(query, key, allowed)
+            for (query, key, _), allowed in zip(self._halves(tokens, sites), _masks(mask), strict=True)
+        )
+        out = tokens.new_zeros(len(tokens), self.heads, len(rows), count, sites)
+        each = torch.arange(len(rows), device=tokens.device)
+        out[:, : self.heads // 2, each, :, where] = time[:, where, :, when]
+        out[:, self.heads // 2 :, each, when] = space[:, when, :, where].permute(1, 2, 0, 3)
+        return out.flatten(-2)
 
-    def _per_site(self, tokens: Tensor, grid: Grid) -> Tensor:
-        return tokens.unflatten(1, (-1, grid.sites)).transpose(1, 2).flatten(0, 1)
+    def _halves(self, tokens: Tensor, sites: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return query, key and value of the heads of time, (batch, site, head, time, part), and of space, sites and times swapped."""
+        batch, count, width = tokens.shape
+        joined = self.project(tokens).view(batch, count // sites, sites, 3, 2, self.heads // 2, width // self.heads)
+        time, space = joined.unbind(4)  # (batch, time, site, 3, head, part)
+        return time.permute(3, 0, 2, 4, 1, 5).unbind(0), space.permute(3, 0, 1, 4, 2, 5).unbind(0)
 
-    def _by_site(self, sequences: Tensor, grid: Grid) -> Tensor:
-        return sequences.unflatten(0, (-1, grid.sites)).transpose(1, 2).flatten(1, 2)
 
-    def _masks(self, tokens: Tensor, grid: Grid) -> tuple[Tensor | None, Tensor | None]:
-        if grid.seen is None:
-            return None, None
-        seen = grid.seen.unflatten(1, (-1, grid.sites))
-        frames = seen.flatten(0, 1)
-        return isolating_mask(seen.transpose(1, 2).flatten(0, 1)), frames[:, None, :] | ~frames[:, :, None]
+def _masks(grid: Grid) -> tuple[Tensor | None, Tensor | None]:
+    """Return who may see whom along time, (batch, site, 1, time, time), and across space, (batch, time, 1, site, site)."""
+    if grid.seen is None:
+        return None, None
+    seen = grid.seen.unflatten(1, (-1, grid.sites))  # (batch, time, site)
+    itself = torch.eye(seen.shape[1], dtype=torch.bool, device=seen.device)
+    along = seen.transpose(1, 2)[:, :, None, None, :] | itself
+    return along, seen[:, :, None, None, :] | ~seen[:, :, None, :, None]
+
+
+def _map(query: Tensor, key: Tensor, allowed: Tensor | None) -> Tensor:
+    scores = query @ key.mT / query.shape[-1] ** 0.5
+    return (scores if allowed is None else scores.masked_fill(~allowed, float("-inf"))).softmax(-1)
 
 
 def isolating_mask(real: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch token token"]:

@@ -40,6 +40,7 @@ def layout(windows: Windows) -> Layout:
         windows.code,
         windows.rule,
         windows.names,
+        windows.centres,
     )
 
 

@@ -142,6 +142,7 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
                 "code": None if layout.code is None else layout.code.model_dump(mode="json"),
                 "rule": None if layout.rule is None else layout.rule.model_dump(mode="json"),
                 "names": [list(session) for session in layout.names],
+                "centres": [list(centre) for centre in layout.centres],
             },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
             "citation": backend.citation,
@@ -171,7 +172,8 @@ def load_model(folder: Path) -> Backend:
         code = (found := shape.get("code")) and StimulusCode.model_validate(found)
         names = tuple(map(tuple, shape.get("names", ())))
         rule = (found := shape.get("rule")) and ResponseRule.model_validate(found)
-        told = {"horizon": shape.get("horizon", 0), "code": code, "rule": rule, "names": names}
+        centres = tuple(map(tuple, shape.get("centres", ())))
+        told = {"horizon": shape.get("horizon", 0), "code": code, "rule": rule, "names": names, "centres": centres}
         layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions, **told)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)

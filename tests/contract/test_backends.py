@@ -28,6 +28,7 @@ SMALL = {
         "dropout": 0.0,
         "samples": 4,
     },
+    "brainlm": {"patch": 2, "width": 32, "heads": 2, "layers": 1, "feedforward": 64},
     "convgru": {"encoder": (8,), "decoder": (8,), "context": 8, "latent_grid": (2, 2)},
     "convlstm": {"hidden": 14, "latent_grid": (2, 2)},
     "fno2d": {"width": 16, "layers": 1, "modes": (5, 5), "decoder": 32, "context": 8, "latent_grid": (2, 2)},
@@ -52,6 +53,7 @@ SMALL = {
 
 HARDER = {
     "dlinear": (600, 3e-2),
+    "brainlm": (300, 5e-3),
     "nlinear": (600, 3e-2),
     "quantformer": (300, 5e-3),
     "logistic_response": (600, 5e-2),

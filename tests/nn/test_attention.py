@@ -134,22 +134,35 @@ def test_the_gradient_through_landmarks_is_that_of_the_exact_inverse(layer, toke
 @pytest.fixture
 def factorised() -> FactorisedAttention:
     torch.manual_seed(0)
-    return FactorisedAttention(12, 3).eval()
+    return FactorisedAttention(12, 4).eval()
 
 
-def test_factorised_attention_looks_along_time_then_across_the_frame(factorised):
+def test_factorised_attention_looks_along_time_with_half_of_its_heads_and_across_the_frame_with_the_others(factorised):
     tokens = torch.randn(2, 4 * 3, 12, generator=torch.Generator().manual_seed(0))
     moved = tokens.clone()
     moved[:, 7] += 1  # time 2, site 1
     before, after = (factorised(x, Grid(3, None)).unflatten(1, (4, 3)) for x in (tokens, moved))
-    assert ((before - after).abs().amax((0, 3)) > 1e-5).all()  # through its site at all times, to all sites of these
-    alone = FactorisedAttention(12, 3).eval()
-    alone.load_state_dict(factorised.state_dict())
-    torch.nn.init.zeros_(alone.space.join.weight)
-    before, after = (alone(x, Grid(3, None)).unflatten(1, (4, 3)) for x in (tokens, moved))
-    changed = (before - after).abs().amax((0, 3)) > 1e-5
-    assert changed[:, 1].all()
-    assert not changed[:, [0, 2]].any()
+    changed = (before - after).abs().amax((0, 3)) > 1e-6
+    expected = torch.zeros(4, 3, dtype=torch.bool)
+    expected[:, 1] = expected[2] = True
+    assert torch.equal(changed, expected)
+    with pytest.raises(ValueError, match="even"):
+        FactorisedAttention(12, 3)
+
+
+@pytest.mark.parametrize("queries", [False, True])
+def test_factorised_attention_is_full_attention_where_its_maps_allow(factorised, queries):
+    tokens = torch.randn(2, 5 * 3, 12, generator=torch.Generator().manual_seed(0))
+    seen = torch.rand(2, 15, generator=torch.Generator().manual_seed(1)) < 0.6 if queries else None
+    grid = Grid(3, seen)
+    maps = factorised.weights(tokens, torch.arange(15), grid)
+    _, _, value = factorised._heads(tokens)
+    joined = factorised.join((maps @ value).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(factorised(tokens, grid), joined)
+    time, site = torch.arange(15) // 3, torch.arange(15) % 3
+    scores = factorised.weights(tokens, torch.arange(15), Grid(3, None))
+    assert (scores[:, :2][..., site[:, None] != site] == 0).all()
+    assert (scores[:, 2:][..., time[:, None] != time] == 0).all()
 
 
 def test_queries_of_factorised_attention_are_seen_by_none_but_their_own_frame(factorised):
@@ -170,7 +183,7 @@ def test_maps_of_factorised_attention_sum_to_one_and_are_chosen_rows(factorised,
     seen = torch.rand(2, 15, generator=torch.Generator().manual_seed(1)) < 0.6 if queries else None
     grid = Grid(3, seen)
     maps = factorised.weights(tokens, torch.arange(15), grid)
-    assert maps.shape == (2, 3, 15, 15)
-    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 3, 15))
+    assert maps.shape == (2, 4, 15, 15)
+    torch.testing.assert_close(maps.sum(-1), torch.ones(2, 4, 15))
     rows = torch.tensor([14, 2])
     torch.testing.assert_close(factorised.weights(tokens, rows, grid), maps[:, :, rows])
