@@ -114,8 +114,8 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
     figures = read_published(published) if published else None
     tables = dict.fromkeys(table for path in paths for table in _tables(path))
     questions = _questions([score for table in tables for score in read_scores(table) if _comparable(score)])
-    _check(questions, against)
     reference = against or (figures.against if figures else None)
+    _check(questions, reference)
     answers = {question: (rows, _tests(rows, reference, question[2])) for question, rows in questions.items()}
     with locked(out / "comparison.csv"):
         clear_partials(out / "comparison.csv")
@@ -171,7 +171,8 @@ def _rows(values: Mapping[tuple[str, str], Values]) -> list[Row]:
     for (model, signal), units in values.items():
         alike = [one for (_, other), one in values.items() if other == signal and signal]
         shared = len(alike) > 1 and all(one == alike[0] for one in alike)
-        name = signal if shared else " · ".join(filter(None, [model, signal]))
+        of_no_model = shared or (model == "none" and signal)
+        name = signal if of_no_model else " · ".join(filter(None, [model, signal]))
         rows.setdefault(name, _row(name, units))
     return list(rows.values())
 
@@ -189,7 +190,8 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
     found = {}
     for row in rows:
         shared = sorted(set(row.units) & set(reference.units))
-        if row is not reference and shared:
+        alone = len(row.units) == len(reference.units) == 1
+        if row is not reference and shared and (alone or len(shared) > 1):  # one of many folds is no pair: other splits
             found[row.name] = _paired(np.array([row.units[u] - reference.units[u] for u in shared]), sign)
     valid = [test for test in found.values() if test.p == test.p]
     if valid:
