@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as training does: threads in products this small only wait
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # a processor for each of the two workers of pyproject.toml
 
 import pytest
 from jaxtyping import install_import_hook

@@ -1,1 +1,1 @@
-"""Timings against named peers: pytest -m slow -s tests/benchmarks."""
+"""Timings against named peers: pytest -m slow -n 0 -s tests/benchmarks."""

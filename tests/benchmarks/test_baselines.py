@@ -1,4 +1,4 @@
-"""Baselines against suite2p and scipy, in one run: `pytest -m slow -s tests/benchmarks/test_baselines.py`."""
+"""Baselines against suite2p and scipy, in one run: `pytest -m slow -n 0 -s tests/benchmarks/test_baselines.py`."""
 
 import importlib
 import time

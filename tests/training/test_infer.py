@@ -137,7 +137,13 @@ def test_any_model_forecasts_when_asked_and_forecasters_know_one_horizon(traces,
 
 def test_a_forecaster_without_a_horizon_is_refused(traces, tmp_path):
     with pytest.raises(ConfigError, match="how far to look"):
-        fit(load_run_config("psth", None, SHORT)[0], None, [traces], tmp_path / "run", gpu="none")
+        fit(
+            load_run_config("psth", None, (*SHORT, "windows.horizon=null"))[0],
+            None,
+            [traces],
+            tmp_path / "run",
+            gpu="none",
+        )
 
 
 def test_the_stimulus_travels_with_the_model(tmp_path):
