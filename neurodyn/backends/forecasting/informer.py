@@ -71,11 +71,19 @@ class Informer(EncoderDecoder):
     ) -> Float[Tensor, "batch horizon entry"]:
         """Read the source, then fill in the zeros after it."""
         begun = nn.functional.pad(source[:, self.source - self.start :], (0, 0, 0, self.layout.horizon))
+        states = self.decode(source, self.enter(begun, batch, self.source - self.start), batch)
+        return self.out(states[:, self.start :])
+
+    def decode(
+        self,
+        source: Float[Tensor, "batch source entry"],
+        asked: Float[Tensor, "batch asked feature"],
+        batch: Batch,
+    ) -> Float[Tensor, "batch asked width"]:
+        """Return the decoder's states of what is asked, given the source."""
         with contextlib.nullcontext() if self.training else drawing_from(torch.Generator().manual_seed(0)):
             memory = self.encoder(inputs_embeds=self.enter(source, batch)).last_hidden_state
-            asked = self.enter(begun, batch, self.source - self.start)
-            states = self.decoder(inputs_embeds=asked, encoder_hidden_states=memory).last_hidden_state
-        return self.out(states[:, self.start :])
+            return self.decoder(inputs_embeds=asked, encoder_hidden_states=memory).last_hidden_state
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `forecast`, in z-scored units; keys are drawn from the generator."""
