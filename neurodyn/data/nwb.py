@@ -21,8 +21,10 @@ class NwbReader(Reader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of an NWB file."""
-        return path.is_file() and path.suffix.lower() == ".nwb"
+        """Say whether the name is that of an NWB file; NWB 1 has a reader of its own."""
+        from neurodyn.data.allen import nwb1_version
+
+        return path.is_file() and path.suffix.lower() == ".nwb" and nwb1_version(path) is None
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -25,6 +25,7 @@ READERS = Registry(
         "numpy": "neurodyn.data.arrays:NumpyReader",
         "suite2p": "neurodyn.data.suite2p:Suite2pReader",
         "nwb": "neurodyn.data.nwb:NwbReader",
+        "allen": "neurodyn.data.allen:AllenReader",
         "cascade": "neurodyn.data.cascade:CascadeReader",
         "matlab": "neurodyn.data.matlab:MatlabReader",
         "zarr": "neurodyn.data.zarr_arrays:ZarrArraysReader",
@@ -105,6 +106,7 @@ class ReadOptions(Params):
         default=None, description="camera pulses, or list of times, one per frame of the file"
     )
     bin: int = Field(default=1, ge=1, description="pixels binned by their mean, along y and x, while reading")
+    templates: bool = Field(default=False, description="Allen only: also keep the pictures and movies that were shown")
     pickle: bool = Field(
         default=False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
     )

@@ -204,7 +204,7 @@ class Recording:
 
     @property
     def stimulus(self) -> xr.Dataset:
-        """Stimulus events.
+        """Stimulus events, one row each; what else the group holds is in `table("stimulus")`.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Recording:
                 f"Found groups: {', '.join(self.tree.children)}.",
                 "Add one when converting, with columns start and stop in seconds.",
             )
-        return table
+        return table.drop_vars([name for name, column in table.variables.items() if "event" not in column.dims])
 
     @property
     def variables(self) -> list[str]:

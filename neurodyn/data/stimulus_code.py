@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import numpy as np
+import xarray as xr
 from pydantic import Field
 
 from neurodyn.core.config import Params
@@ -110,6 +111,28 @@ def stimulus_column(recording: Recording, name: str) -> np.ndarray:
             f"There is no stimulus column '{name}'.", f"Found: {columns}.", "Name one of these: --target NAME"
         )
     return stimulus[name].values[np.argsort(stimulus["start"].values, kind="stable")]
+
+
+def with_stimulus_alone(recording: Recording, kind: str) -> Recording:
+    """Return the recording with only those events whose column `stimulus` is `kind`.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    table = recording.stimulus
+    kinds = np.array([str(value) for value in table["stimulus"].values] if "stimulus" in table else [])
+    if not (kinds == kind).any():
+        known = ", ".join(sorted(set(kinds))) or "no column `stimulus` that tells kinds of stimuli apart"
+        raise DataError(
+            f"Recording '{recording.session}' has no stimulus '{kind}'.",
+            f"Found: {known}.",
+            "Name one of these: --set windows.stimulus=KIND",
+        )
+    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
+    groups["stimulus"] = groups["stimulus"].isel(event=kinds == kind)
+    return Recording(xr.DataTree.from_dict({"/": xr.Dataset(attrs=recording.tree.attrs)} | groups), recording.path)
 
 
 def _code(name: str, column: np.ndarray) -> ColumnCode:

@@ -16,7 +16,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.responses import ResponseConfig, ResponseRule
 from neurodyn.data.splits import PARTS, SPLITS
-from neurodyn.data.stimulus_code import StimulusCode, stimulus_column
+from neurodyn.data.stimulus_code import StimulusCode, stimulus_column, with_stimulus_alone
 
 IN_MEMORY_BYTES = 2 * 2**30
 GAP_FACTOR = 1.5
@@ -36,6 +36,10 @@ class WindowConfig(Params):
     )
     align: Literal["stream", "events"] = Field(
         default="stream", description="cut along the whole recording, or one window per stimulus event"
+    )
+    stimulus: str | None = Field(
+        default=None,
+        description="only events of this kind, by the column `stimulus`, where a session has several (default: all)",
     )
     offset: float = Field(default=0.0, description="start of the window relative to the event, s (align: events)")
     horizon: float | None = Field(
@@ -146,8 +150,10 @@ class Windows:
         Raises
         ------
         DataError
-            If shapes or rates differ between recordings, or no window fits.
+            If shapes or rates differ between recordings, no window fits, or a recording lacks the stimulus asked for.
         """
+        if config.stimulus is not None:
+            recordings = [with_stimulus_alone(recording, config.stimulus) for recording in recordings]
         ragged = ragged and all(recording[config.variable].ndim == 2 for recording in recordings)
         _check_alike(recordings, config.variable, ragged)
         rate = recordings[0].rate_hz

@@ -15,7 +15,7 @@ from neurodyn.core.errors import DataError, NeurodynError
 from neurodyn.data.nwb import write_nwb
 from neurodyn.data.readers import READERS, ReadOptions, read
 from neurodyn.data.recording import Recording
-from tests.data import makers
+from tests.data import allen_files, makers
 
 FS = 20.0
 FRAMES = 512
@@ -56,6 +56,11 @@ def _suite2p(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
 def _nwb(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
     recording = Recording.from_arrays({"fluorescence": MOVIE}, rate_hz=FS, session="source")
     return write_nwb(recording, folder / "source.nwb"), ReadOptions(fs=FS), MOVIE
+
+
+def _allen(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
+    path = allen_files.session(folder / "source.nwb", traces=TRACES, fps=FS, start=0.0, eye=False)
+    return path, ReadOptions(session="source"), TRACES
 
 
 def _matlab(folder: Path) -> tuple[Path, ReadOptions, np.ndarray]:
@@ -112,6 +117,7 @@ MAKERS = {
     "numpy": _numpy,
     "suite2p": _suite2p,
     "nwb": _nwb,
+    "allen": _allen,
     "matlab": _matlab,
     "wfield": _wfield,
     "wfield-results": _wfield_results,
@@ -123,7 +129,7 @@ MAKERS = {
     "cascade": _cascade,
 }
 SMALL = ("cascade",)  # files of single cells, read whole
-SAY_THEIR_RATE = ("recording", "nwb", "cascade", "caiman", "sbx", "nd2", "video")
+SAY_THEIR_RATE = ("recording", "nwb", "allen", "cascade", "caiman", "sbx", "nd2", "video")
 NAMES = {"wfield-results": "svd", "cascade": "dff"}  # of the variable, where it is not fluorescence
 UNITS = {"wfield-results": "ΔF/F of components", "caiman": "a.u.", "cascade": "ΔF/F"}
 

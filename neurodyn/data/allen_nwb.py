@@ -1,0 +1,245 @@
+"""From an NWB 1 file of the Allen Brain Observatory to a `Session`."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from neurodyn.core.errors import DataError
+from neurodyn.data.allen_session import Corrected, Course, Session, Table
+from neurodyn.data.arrays import Hdf5Array
+
+LOGGER = logging.getLogger(__name__)
+PIPELINE = "processing/brain_observatory_pipeline"
+PLANE = "imaging_plane_1"
+DEMIXED_SINCE = 2.0  # version of the pipeline from which neuropil is taken from demixed traces
+
+
+def _leading(text: str) -> int:
+    return int(re.match(r"\s*(\d+)", text)[1])  # pyright: ignore[reportOptionalSubscript]
+
+
+def _line(genotype: str) -> str:
+    return genotype.split(";")[0].split("/")[0]
+
+
+METADATA: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "experiment_id": ("session_id", int),
+    "container_id": ("experiment_container_id", int),
+    "session_type": ("session_type", str),
+    "area": (f"optophysiology/{PLANE}/location", str),
+    "depth_um": (f"optophysiology/{PLANE}/imaging depth", _leading),
+    "cre_line": ("subject/genotype", _line),
+    "genotype": ("subject/genotype", str),
+    "age_days": ("subject/age", _leading),
+    "sex": ("subject/sex", str),
+    "indicator": (f"optophysiology/{PLANE}/indicator", str),
+    "specimen": ("specimen_name", str),
+    "field_of_view": ("fov", str),
+    "device": ("devices/2-photon microscope", str),
+}
+PUPIL = {
+    "pupil_x": ("EyeTracking/pupil_location", 0, "cm"),
+    "pupil_y": ("EyeTracking/pupil_location", 1, "cm"),
+    "pupil_altitude": ("EyeTracking/pupil_location_spherical", 0, "degree"),
+    "pupil_azimuth": ("EyeTracking/pupil_location_spherical", 1, "degree"),
+    "pupil_area": ("PupilTracking/pupil_size", None, "pixel"),
+}
+
+
+def read_session(path: Path) -> Session:
+    """Read a session; traces and templates stay on disk.
+
+    Raises
+    ------
+    DataError
+        If the file is NWB 1 but no session of the Brain Observatory, or lacks an essential part.
+    OSError, ValueError, KeyError, RuntimeError
+        If it is damaged.
+    """
+    with h5py.File(path, "r") as file:
+        if PIPELINE not in file:
+            raise DataError(
+                f"{path} is no session of the Allen Brain Observatory.",
+                f"It is NWB 1 without {PIPELINE}.",
+                "neurodyn reads NWB 2, and NWB 1 of the Brain Observatory alone.",
+            )
+        pipeline: Any = file[PIPELINE]
+        time = np.asarray(_part(path, pipeline, f"Fluorescence/{PLANE}/timestamps")[()], dtype=np.float64)
+        segmentation = _part(path, pipeline, "ImageSegmentation")
+        traces, r = _traces(path, file, pipeline)
+        return Session(
+            metadata=_metadata(file),
+            time=time,
+            traces=traces,
+            tables=stimulus_tables(path, file),
+            behavior=_running(pipeline, time) | _pupil(pipeline),
+            cells=np.asarray(segmentation["cell_specimen_ids"][()]).astype(np.int64).ravel(),
+            roi_ids=np.array(_texts(segmentation["roi_ids"])),
+            neuropil_r=r,
+            masks=[np.argwhere(segmentation[PLANE][name]["img_mask"][()]) for name in _roi_names(segmentation)],
+            max_projection=_max_projection(segmentation),
+            motion=_motion(pipeline),
+            templates=_templates(path, file),
+        )
+
+
+def _part(path: Path, pipeline: Any, name: str) -> Any:
+    if name not in pipeline:
+        raise DataError(
+            f"{path} lacks an essential part.", f"Expected {PIPELINE}/{name}.", "Fetch it again: neurodyn fetch allen"
+        )
+    return pipeline[name]
+
+
+def _text(value: Any) -> str:
+    value = np.asarray(value).ravel()[0] if np.size(value) else b""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _texts(dataset: Any) -> list[str]:
+    return [_text(value) for value in np.asarray(dataset[()]).ravel()]
+
+
+def _roi_names(segmentation: Any) -> list[str]:
+    return _texts(segmentation[PLANE]["roi_list"])
+
+
+def _metadata(file: h5py.File) -> dict[str, Any]:
+    """Return what the file says of the session; what is missing or cannot be read is left out, with a warning."""
+    general: Any = file["general"]
+    found: dict[str, Any] = {}
+    for name, (place, meaning) in METADATA.items():
+        try:
+            found[name] = meaning(_text(general[place][()]))
+        except (KeyError, ValueError, TypeError):
+            LOGGER.warning("%s does not say its %s (general/%s).", file.filename, name, place)
+    if "session_start_time" in file:
+        found["session_start"] = _text(file["session_start_time"][()])  # pyright: ignore[reportIndexIssue]
+    return found | {"pipeline_version": _version(file)}
+
+
+def _version(file: h5py.File) -> str:
+    stated: Any = file.get("general/generated_by")
+    return "0.9" if stated is None else _texts(stated)[-1]
+
+
+def _traces(path: Path, file: h5py.File, pipeline: Any) -> tuple[dict[str, Any], np.ndarray]:
+    """Return the traces on disk, and r."""
+    plane, apart = f"Fluorescence/{PLANE}", f"Fluorescence/{PLANE}_neuropil_response"
+    demixing = float(".".join(_version(file).split(".")[:2])) >= DEMIXED_SINCE
+    places = {
+        "dff": f"DfOverF/{PLANE}/data",
+        "demixed": f"{plane}_demixed_signal/data",
+        "neuropil": f"{apart}/data" if demixing else f"{plane}/neuropil_traces",
+        "fluorescence": f"{plane}/data",
+    }
+    if places["demixed"] not in pipeline:
+        places.pop("demixed")
+    arrays: dict[str, Any] = {name: Hdf5Array(path, _part(path, pipeline, place)) for name, place in places.items()}
+    r = np.asarray(_part(path, pipeline, f"{apart if demixing else plane}/r")[()])
+    source = "demixed" if demixing else "fluorescence"
+    if source not in arrays:
+        LOGGER.warning("%s has no demixed traces; demixed and corrected are left out, the others are there.", path)
+        return arrays, r
+    return {"dff": arrays.pop("dff"), "corrected": Corrected(arrays[source], arrays["neuropil"], r)} | arrays, r
+
+
+def stimulus_tables(path: Path, file: h5py.File) -> dict[str, Table]:
+    """Return the table of every stimulus, by its name."""
+    shown: Any = file.get("stimulus/presentation", {})
+    tables = {}
+    for key in sorted(shown):
+        name = key.removesuffix("_stimulus")
+        table = _stimulus_table(name, shown[key])
+        if table is None:
+            LOGGER.warning("%s: stimulus %s is in a form neurodyn does not know and is left out.", path, name)
+        elif table["start"].size:
+            tables[name] = table
+    return tables
+
+
+def _stimulus_table(name: str, group: Any) -> Table | None:
+    data, frames = np.asarray(group["data"][()]), np.asarray(group["frame_duration"][()]).astype(np.int64)
+    if name.startswith("spontaneous"):
+        begin, end = np.flatnonzero(data == 1), np.flatnonzero(data == -1)
+        pairs = min(begin.size, end.size)
+        return {"start": frames[begin[:pairs], 0], "end": frames[end[:pairs], 0]}
+    if "features" in group:
+        names = _texts(group["features"])
+        columns = dict(zip(names, data.reshape(len(data), len(names)).T, strict=True))
+    elif data.ndim == 1 or data.shape[1:] == (1,):
+        columns = {"frame": data.ravel()}
+    else:
+        return None
+    order = np.lexsort((frames[:, 1], frames[:, 0]))
+    table = {key: column[order] for key, column in columns.items()} | {
+        "start": frames[order, 0],
+        "end": frames[order, 1],
+    }
+    return table | ({"repeat": _repeats(table["frame"])} if name.startswith("natural_movie") else {})
+
+
+def _repeats(frame: np.ndarray) -> np.ndarray:
+    """Count how often each frame of a movie was shown before, shape (event,)."""
+    order = np.argsort(frame, kind="stable")
+    ordered = frame[order]
+    first = np.searchsorted(ordered, ordered, side="left")
+    repeats = np.empty(frame.size, dtype=np.int64)
+    repeats[order] = np.arange(frame.size) - first
+    return repeats
+
+
+def _running(pipeline: Any, time: np.ndarray) -> dict[str, Course]:
+    """Return the running speed at every frame, NaN where it was not measured."""
+    group = pipeline.get("BehavioralTimeSeries/running_speed")
+    if group is None:
+        return {}
+    values = np.asarray(group["data"][()])
+    values = values[:, 0] if values.ndim == 2 else values
+    measured = np.asarray(group["timestamps"][()])[: values.size]
+    half = float(np.median(np.diff(time))) / 2
+    frame = np.searchsorted(time, measured - half)
+    inside = frame < time.size
+    at_frames = np.full(time.size, np.nan, dtype=np.result_type(values.dtype, np.float32))
+    at_frames[frame[inside]] = values[: measured.size][inside]
+    return {"running_speed": Course(time, at_frames, "cm/s", "running_speed")}
+
+
+def _pupil(pipeline: Any) -> dict[str, Course]:
+    """Return where the pupil looks and how large it is; nothing for sessions without eye tracking."""
+    courses = {}
+    for name, (place, column, unit) in PUPIL.items():
+        if (group := pipeline.get(place)) is not None:
+            values, time = np.asarray(group["data"][()]), np.asarray(group["timestamps"][()])
+            values = values.ravel() if column is None else values[:, column]
+            length = min(values.size, time.size)
+            courses[name] = Course(time[:length], values[:length], unit, place.split("/")[1])
+    return courses
+
+
+def _max_projection(segmentation: Any) -> np.ndarray | None:
+    picture = segmentation[PLANE].get("reference_images/maximum_intensity_projection_image/data")
+    return None if picture is None else np.asarray(picture[()])
+
+
+def _motion(pipeline: Any) -> np.ndarray | None:
+    """Return shifts along y and x; the file has x first, and says so."""
+    series = pipeline.get("MotionCorrection/2p_image_series", {})
+    group = series.get("xy_translation", series.get("xy_translations"))
+    if group is None:
+        return None
+    values, names = np.asarray(group["data"][()]), _texts(group["feature_description"])
+    return np.stack([values[:, names.index(name)] for name in ("y_motion", "x_motion")], axis=1)
+
+
+def _templates(path: Path, file: h5py.File) -> dict[str, Any]:
+    kept: Any = file.get("stimulus/templates", {})
+    stacks = {key.removesuffix("_image_stack"): group["data"] for key, group in kept.items() if "data" in group}
+    return {name: Hdf5Array(path, stack) for name, stack in stacks.items() if stack.ndim == 3}
