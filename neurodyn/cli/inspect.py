@@ -51,7 +51,7 @@ def describe(recording: Any) -> dict[str, Any]:
         facts[name] = f"{tuple(map(str, variable.dims))} {variable.shape} {variable.dtype}, {variable.attrs['units']}"
     stimulus = recording.table("stimulus")
     if stimulus is not None:
-        facts["stimulus"] = f"{stimulus.sizes['event']} events: {', '.join(map(str, stimulus.variables))}"
+        facts["stimulus"] = f"{stimulus.sizes['event']} events: {', '.join(map(str, recording.stimulus.variables))}"
     facts["groups"] = ", ".join(recording.tree.children)
     facts["history"] = " -> ".join(step["step"] for step in recording.history) or "as read"
     return facts

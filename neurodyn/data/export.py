@@ -73,7 +73,7 @@ def write_csv(recording: Recording, path: Path, variable: str | None = None) -> 
     """
     table = recording.table(variable) if variable in TABLES and variable is not None else None
     if table is not None:
-        rows = _table_rows(table)
+        rows = _table_rows(recording.stimulus if variable == "stimulus" else table)
     else:
         rows = _trace_rows(recording, _chosen(recording, variable, 2, "traces; write movies to .tif"))
     with locked(path):
@@ -124,9 +124,14 @@ def _table_rows(table: xr.Dataset) -> Iterator[list[str]]:
     columns: dict[str, np.ndarray] = {}
     for name, column in table.variables.items():
         if column.ndim == 1:
-            columns[str(name)] = column.values.astype(str)
+            columns[str(name)] = _text(column.values)
         elif column.ndim == 2:
-            columns |= {f"{name}_{k}": part for k, part in enumerate(column.values.T.astype(str))}
+            columns |= {f"{name}_{k}": part for k, part in enumerate(_text(column.values.T))}
     yield list(columns)
     for row in range(max((len(column) for column in columns.values()), default=0)):
         yield [str(column[row]) if row < len(column) else "" for column in columns.values()]
+
+
+def _text(values: np.ndarray) -> np.ndarray:
+    """Return values as text; numpy cannot cast the strings a store gives back."""
+    return np.array(values.tolist(), dtype=str) if values.dtype.kind == "T" else values.astype(str)

@@ -1,5 +1,6 @@
 """Sessions of the Allen Brain Observatory: every part read, every oddity of real files met."""
 
+import csv
 import logging
 
 import h5py
@@ -9,6 +10,7 @@ import pytest
 from neurodyn.core.errors import DataError
 from neurodyn.data.allen import check_session, nwb1_version
 from neurodyn.data.allen_session import epochs
+from neurodyn.data.export import write_csv
 from neurodyn.data.nwb import write_nwb
 from neurodyn.data.readers import ReadOptions, read
 from neurodyn.data.recording import Recording
@@ -142,6 +144,17 @@ def test_survives_saving_with_templates(made, tmp_path):
         np.testing.assert_array_equal(saved.table("stimulus")[f"template_{name}"], values)
     assert saved.stimulus.sizes == {"event": recording.stimulus.sizes["event"]}
     np.testing.assert_array_equal(saved["corrected"].values, recording["corrected"].values)
+
+
+def test_events_of_a_saved_session_go_into_csv_and_nwb(made, tmp_path):
+    _, _, recording = made
+    saved = Recording.open(recording.save(tmp_path / "a.zarr"))
+    with write_csv(saved, tmp_path / "events.csv", "stimulus").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["stimulus"] for row in rows] == recording.stimulus["stimulus"].values.tolist()
+    assert not any(name.startswith("epoch") for name in rows[0])
+    again = read(write_nwb(saved, tmp_path / "b.nwb"))
+    np.testing.assert_array_equal(again.stimulus["start"], recording.stimulus["start"])
 
 
 def test_windows_of_one_stimulus(made):
