@@ -93,8 +93,8 @@ class QuantFormer(VocabularyModel):
         return parts
 
     def _logits(self, traces: Traces, batch: Batch) -> Float[Tensor, "trace ahead code"]:
-        tokens = self._tokens(self._source_only(traces), traces.there[:, : -self.ahead].any(-1).any(-1), batch)
-        return self.head(tokens[:, -self.ahead :])
+        here = traces.there[:, : -self.ahead].any(-1).any(-1)
+        return self.head(self._tokens(self._source_only(traces), here, batch, keep=slice(-self.ahead, None)))
 
     def _source_only(self, traces: Traces) -> Float[Tensor, "trace patch sample"]:
         return torch.cat([traces.values[:, : -self.ahead], torch.zeros_like(traces.values[:, -self.ahead :])], dim=1)
@@ -103,7 +103,7 @@ class QuantFormer(VocabularyModel):
         """Return the true codes of the horizon, unknown ones as the nearest known, and where there are data."""
         traces = self._traces(batch, batch.valid, targets=True)
         with torch.no_grad():
-            codes = self.quantizer.codes(traces.values)[:, -self.ahead :]
+            codes = self.quantizer.codes(traces.values, slice(-self.ahead, None))
         return self._known()[codes], traces.there[:, -self.ahead :].any(-1)
 
     def _known(self) -> Int[Tensor, " code"]:
@@ -134,6 +134,6 @@ class QuantFormer(VocabularyModel):
     ) -> Float[Tensor, "trace ahead sample"]:
         """Decode the horizon behind the source's own codes, which the frozen encoder gives with the horizon hidden."""
         with torch.no_grad():
-            source = self.quantizer.codes(self._source_only(traces))[:, : -self.ahead]
+            source = self.quantizer.codes(self._source_only(traces), slice(-self.ahead))
             known = self.quantizer.codebook.vectors(source)
-        return self.quantizer.decode(torch.cat([known, chosen], dim=1))[:, -self.ahead :]
+        return self.quantizer.decode(torch.cat([known, chosen], dim=1), slice(-self.ahead, None))

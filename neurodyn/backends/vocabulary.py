@@ -225,12 +225,13 @@ class VocabularyModel(Backend):
         here: Bool[Tensor, " trace"],
         batch: Batch,
         *more: Float[Tensor, "trace width"],
-    ) -> Float[Tensor, "trace token width"]:
-        """Read patches behind tokens of their neuron and the stimulus, and `more` before these."""
+        keep: slice,
+    ) -> Float[Tensor, "trace kept width"]:
+        """Read patches behind tokens of their neuron and the stimulus, and `more` before these; return those of `keep`."""
         before = [*more, self.neurons(self.neuron[self._session(batch)]).flatten(0, 1)]
         if self.stimulus is not None and batch.stimulus is not None:
             before.append(self.stimulus(batch.stimulus).repeat_interleave(len(self.cells), dim=0))
-        tokens = self.encoder(self.embed(values), torch.stack(before, dim=1))
+        tokens = self.encoder(self.embed(values), torch.stack(before, dim=1), keep)
         return tokens if self.across is None else self._mixed(self.across, tokens, here)
 
     def _mixed(

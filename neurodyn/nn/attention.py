@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 PINV_STEPS = 12
+ALL = slice(None)
 
 
 class MultiHeadAttention(nn.Module):
@@ -41,19 +42,24 @@ class MultiHeadAttention(nn.Module):
         return query, key, value
 
     def forward(
-        self, tokens: Float[Tensor, "batch token width"], mask: Bool[Tensor, "batch token token"] | None = None
-    ) -> Float[Tensor, "batch token width"]:
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        mask: Bool[Tensor, "batch token token"] | None = None,
+        keep: slice = ALL,
+    ) -> Float[Tensor, "batch kept width"]:
         """Attend.
 
         Parameters
         ----------
         mask
             True where the token of a row may see the token of a column; None lets all see all. No row may be empty.
+        keep
+            Tokens whose answers are wanted.
         """
         query, key, value = self._heads(tokens)
-        allowed = None if mask is None else mask[:, None]
+        allowed = None if mask is None else mask[:, None, keep]
         out = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
+            query[:, :, keep], key, value, attn_mask=allowed, dropout_p=self.dropout if self.training else 0.0
         )
         return self.join(out.transpose(1, 2).flatten(2))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from vector_quantize_pytorch import FSQ, VectorQuantize
 
+from neurodyn.nn.attention import ALL
 from neurodyn.nn.transformer import TransformerBlock
 
 DEAD_BELOW = 2  # uses per step, on average, below which a code starts anew from a token of the step
@@ -38,15 +39,19 @@ class PatchTransformer(nn.Module):
         )
 
     def forward(
-        self, patches: Float[Tensor, "trace patch width"], before: Float[Tensor, "trace extra width"] | None = None
-    ) -> Float[Tensor, "trace token width"]:
-        """Transform the patches, and tokens without a place that stand before them."""
+        self,
+        patches: Float[Tensor, "trace patch width"],
+        before: Float[Tensor, "trace extra width"] | None = None,
+        keep: slice = ALL,
+    ) -> Float[Tensor, "trace kept width"]:
+        """Transform the patches, and tokens without a place that stand before them; return those of `keep`."""
         tokens = patches + self.place
         if before is not None:
             tokens = torch.cat([before, tokens], dim=1)
-        for block in self.blocks:
+        *blocks, last = self.blocks
+        for block in blocks:
             tokens = block(tokens)
-        return tokens
+        return cast("TransformerBlock", last).some(tokens, keep)
 
 
 class Codebook(nn.Module):
@@ -154,13 +159,15 @@ class PatchQuantizer(nn.Module):
         quantized = self.codebook(self.encoder(self.embed(patches)), there)
         return self.decode(quantized.vectors), quantized
 
-    def codes(self, patches: Float[Tensor, "trace patch sample"]) -> Int[Tensor, "trace patch"]:
-        """Return the codes of patches."""
-        return self.codebook(self.encoder(self.embed(patches))).codes
+    def codes(self, patches: Float[Tensor, "trace patch sample"], keep: slice = ALL) -> Int[Tensor, "trace kept"]:
+        """Return the codes of patches, of those of `keep`."""
+        return self.codebook(self.encoder(self.embed(patches), keep=keep)).codes
 
-    def decode(self, vectors: Float[Tensor, "trace patch width"]) -> Float[Tensor, "trace patch sample"]:
-        """Return the patches that vectors of the codebook, or means of them, stand for."""
-        return self.out(self.decoder(vectors))
+    def decode(
+        self, vectors: Float[Tensor, "trace patch width"], keep: slice = ALL
+    ) -> Float[Tensor, "trace kept sample"]:
+        """Return the patches that vectors of the codebook, or means of them, stand for; those of `keep`."""
+        return self.out(self.decoder(vectors, keep=keep))
 
 
 def patched(values: Float[Tensor, "trace time"], patch: int, *, front: bool) -> Float[Tensor, "trace patch sample"]:

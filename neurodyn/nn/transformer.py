@@ -57,11 +57,21 @@ class TransformerBlock(nn.Module):
         self, tokens: Float[Tensor, "batch token width"], mask: Mask = None
     ) -> Float[Tensor, "batch token width"]:
         """Transform tokens; `mask` as the attention takes it."""
+        return self._transformed(tokens, self.attention(self._read(tokens), mask))
+
+    def some(self, tokens: Float[Tensor, "batch token width"], keep: slice) -> Float[Tensor, "batch kept width"]:
+        """Return what becomes of some tokens, which all see all; multi-head attention only."""
+        return self._transformed(tokens[:, keep], self.attention(self._read(tokens), keep=keep))
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        return self.norms[0](tokens) if self.norm == "pre" else tokens
+
+    def _transformed(self, tokens: Tensor, attended: Tensor) -> Tensor:
         first, second = self.norms
         if self.norm == "pre":
-            tokens = tokens + self.drop(self.attention(first(tokens), mask))
+            tokens = tokens + self.drop(attended)
             return tokens + self.drop(self.feedforward(second(tokens)))
-        tokens = first(tokens + self.drop(self.attention(tokens, mask)))
+        tokens = first(tokens + self.drop(attended))
         return second(tokens + self.drop(self.feedforward(tokens)))
 
     def attention_weights(
@@ -71,5 +81,4 @@ class TransformerBlock(nn.Module):
         mask: Mask = None,
     ) -> Float[Tensor, "batch head query token"]:
         """Return rows of this block's attention map for the tokens that enter the block."""
-        seen = self.norms[0](tokens) if self.norm == "pre" else tokens
-        return cast("MultiHeadAttention", self.attention).weights(seen, rows, cast("Tensor | None", mask))
+        return cast("MultiHeadAttention", self.attention).weights(self._read(tokens), rows, cast("Tensor | None", mask))

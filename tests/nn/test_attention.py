@@ -187,3 +187,11 @@ def test_maps_of_factorised_attention_sum_to_one_and_are_chosen_rows(factorised,
     torch.testing.assert_close(maps.sum(-1), torch.ones(2, 4, 15))
     rows = torch.tensor([14, 2])
     torch.testing.assert_close(factorised.weights(tokens, rows, grid), maps[:, :, rows])
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+def test_some_tokens_become_what_they_become_among_all(norm):
+    torch.manual_seed(0)
+    block, tokens = TransformerBlock(16, 4, 32, norm=norm).eval(), torch.randn(3, 7, 16)
+    for keep in (slice(2), slice(-3, None), slice(None)):
+        torch.testing.assert_close(block.some(tokens, keep), block(tokens)[:, keep])

@@ -63,5 +63,6 @@ class QuantFormerClassifier(VocabularyModel):
     def _log_odds(self, batch: Batch) -> Float[Tensor, "batch cell"]:
         traces = self._traces(batch, batch.visible & batch.valid)
         values, there = (part[:, : -self.ahead] for part in traces)
-        tokens = self._tokens(values, there.any(-1).any(-1), batch, self.own.expand(len(values), -1))
-        return self.head(tokens[:, 0])[:, 0].unflatten(0, (len(batch.x), -1))
+        own = self.own.expand(len(values), -1)
+        (token,) = self._tokens(values, there.any(-1).any(-1), batch, own, keep=slice(1)).unbind(1)
+        return self.head(token)[:, 0].unflatten(0, (len(batch.x), -1))
