@@ -4,13 +4,83 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from neurodyn.cli.common import Out
-from neurodyn.cli.console import Common, command
+from neurodyn.cli.common import (
+    Existing,
+    ExistingOption,
+    Out,
+    ingest,
+    read_options,
+    recording_request,
+    request_id,
+    settled,
+)
+from neurodyn.cli.console import Common, command, progress_bar
+from neurodyn.cli.run import Jobs
+from neurodyn.core.errors import ConfigError, NeurodynError
+
+if TYPE_CHECKING:
+    from neurodyn.data.allen_catalogue import Experiment
+    from neurodyn.data.readers import ReadOptions
+
+PANEL = "Allen Brain Observatory"
+
+
+def _several(flag: str, text: str) -> Any:
+    return typer.Option(flag, help=text, rich_help_panel=PANEL, show_default=False)
+
+
+What = Annotated[
+    Literal["sample", "allen"],
+    typer.Argument(
+        help="sample: a real mouse two-photon movie (2000 frames). allen: sessions of the Allen Brain Observatory."
+    ),
+]
+List = Annotated[
+    Literal["containers", "experiments"] | None, _several("--list", "Show what meets the conditions; fetch nothing.")
+]
+Areas = Annotated[str | None, _several("--area", "Visual areas: VISp,VISl.")]
+Depths = Annotated[str | None, _several("--depth", "Depths, µm: 175,275.")]
+CreLines = Annotated[str | None, _several("--cre", "Cre lines: Cux2-CreERT2.")]
+Stimuli = Annotated[str | None, _several("--stimulus", "Stimuli: drifting_gratings,natural_scenes.")]
+SessionTypes = Annotated[str | None, _several("--session-type", "Session types: A,B,C,C2.")]
+Containers = Annotated[str | None, _several("--container", "Ids of containers.")]
+Experiments = Annotated[str | None, _several("--experiment", "Ids of experiments.")]
+Failed = Annotated[bool, _several("--failed", "Also containers that failed quality control.")]
+Convert = Annotated[bool, _several("--convert", "Make a recording (.zarr) of every session.")]
+Offline = Annotated[bool, _several("--offline", "Make no request: use what the cache has, or fail.")]
+Refresh = Annotated[bool, _several("--refresh", "Ask for the catalogue again.")]
+Timeout = Annotated[
+    float, typer.Option("--timeout", min=0.001, help="Longest wait for an answer, s.", rich_help_panel=PANEL)
+]
+Retries = Annotated[
+    int, typer.Option("--retries", min=0, help="How often to try again, with growing pauses.", rich_help_panel=PANEL)
+]
+Api = Annotated[
+    str | None,
+    typer.Option(
+        "--api",
+        envvar="NEURODYN_ALLEN_API",
+        help="Address of the API. [default: the Institute's]",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
+Mirror = Annotated[
+    str | None,
+    typer.Option(
+        "--mirror",
+        envvar="NEURODYN_ALLEN_MIRROR",
+        help="Address of the copy that is asked where the API fails. [default: the public S3 bucket]",
+        rich_help_panel=PANEL,
+        show_default=False,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +96,58 @@ def cache_folder() -> Path:
 
 def fetch(
     common: Common,
-    what: Annotated[
-        Literal["sample"], typer.Argument(help="sample: a real mouse two-photon movie (2000 frames).")
-    ] = "sample",
+    what: What = "sample",
     output: Out = None,
+    listed: List = None,
+    area: Areas = None,
+    depth: Depths = None,
+    cre: CreLines = None,
+    stimulus: Stimuli = None,
+    session_type: SessionTypes = None,
+    container: Containers = None,
+    experiment: Experiments = None,
+    failed: Failed = False,
+    convert: Convert = False,
+    existing: ExistingOption = "error",
+    jobs: Jobs = 2,
+    offline: Offline = False,
+    refresh: Refresh = False,
+    timeout: Timeout = 30.0,
+    retries: Retries = 5,
+    api: Api = None,
+    mirror: Mirror = None,
 ) -> None:
-    """Fetch a public recording into the cache, checked by its SHA-256."""
+    """Fetch public recordings into the cache, or into -o: a sample movie, or sessions of the Allen Brain Observatory.
+
+    Conditions on sessions hold together; each takes several values, separated by commas. Downloads are checked, and go
+    on where they were interrupted. What the reader of sessions takes is set with --set source.KEY=VALUE.
+    """
+    texts = {"areas": area, "depths": depth, "cre_lines": cre, "stimuli": stimulus, "session_types": session_type}
+    texts |= {"containers": container, "experiments": experiment}
+    conditions = {name: tuple(text.split(",")) for name, text in texts.items() if text}
+    if what == "sample":
+        if conditions or listed or convert or failed:
+            raise ConfigError(
+                "Conditions, --list and --convert are for sessions of the Allen Brain Observatory.",
+                "Found them with: fetch sample.",
+                "Type: neurodyn fetch allen …",
+            )
+        _fetch_sample(common, output)
+        return
+    from neurodyn.data import allen_catalogue
+    from neurodyn.data.download import Link
+
+    link = Link(timeout=timeout, retries=retries, offline=offline)
+    places = {"api": api or allen_catalogue.API, "mirror": mirror or allen_catalogue.MIRROR}
+    places = {name: place.rstrip("/") for name, place in places.items()}
+    chosen = _chosen(conditions, failed, listed is not None, link, places, refresh)
+    if listed is not None:
+        _show(common, chosen, listed)
+        return
+    _Sessions(common, output, convert, existing, jobs, link, places).fetch(chosen)
+
+
+def _fetch_sample(common: Common, output: Path | None) -> None:
     from neurodyn.core.files import atomic
     from neurodyn.data.sample import tutorial_movie
 
@@ -44,3 +160,111 @@ def fetch(
             shutil.copyfile(path, temporary)
         path = output
     common.product(path)
+
+
+def _chosen(
+    conditions: dict[str, tuple[str, ...]],
+    failed: bool,
+    all_: bool,
+    link: Any,
+    places: dict[str, str],
+    refresh: bool,
+) -> list[Experiment]:
+    from neurodyn.core.config import build
+    from neurodyn.data.allen_catalogue import Selection, read_catalogue
+
+    selection = build(Selection, conditions | {"failed": failed}, "flags")
+    if not conditions and not all_:
+        raise ConfigError(
+            "Which sessions?",
+            "Expected at least one condition; all of them are half a terabyte.",
+            "Type for example: neurodyn fetch allen --container 511510667 --session-type A",
+        )
+    return selection.of(read_catalogue(cache_folder() / "allen", link, **places, refresh=refresh))
+
+
+def _show(common: Common, chosen: list[Experiment], listed: str) -> None:
+    rows = _of_containers(chosen) if listed == "containers" else [_of_experiment(one) for one in chosen]
+    table = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    common.plan(lines, **{listed: rows})
+
+
+def _of_experiment(one: Experiment) -> dict[str, Any]:
+    return {name: value for name, value in asdict(one).items() if name not in ("link", "failed")}
+
+
+def _of_containers(chosen: list[Experiment]) -> list[dict[str, Any]]:
+    rows: dict[int, dict[str, Any]] = {}
+    for one in chosen:
+        kept = {
+            name: getattr(one, name) for name in ("container", "area", "depth", "cre_line", "reporter_line", "donor")
+        }
+        row = rows.setdefault(one.container, kept | {"experiments": ""})
+        row["experiments"] += (
+            f"{' ' if row['experiments'] else ''}{one.session_type.removeprefix('three_session_')}:{one.id}"
+        )
+    return list(rows.values())
+
+
+class _Sessions:
+    """Where sessions go, and how."""
+
+    def __init__(
+        self,
+        common: Common,
+        output: Path | None,
+        convert: bool,
+        existing: Existing,
+        jobs: int,
+        link: Any,
+        places: dict[str, str],
+    ) -> None:
+        self.common, self.convert, self.jobs = common, convert, jobs
+        self.existing: Existing = existing
+        self.link, self.places = link, places
+        self.recordings = output or cache_folder() / "allen"
+        self.files = cache_folder() / "allen" if convert else self.recordings
+
+    def fetch(self, chosen: list[Experiment]) -> None:
+        """Fetch, convert where asked, and print every product; what failed is told at the end."""
+        from neurodyn.data.allen_fetch import fetching, session_path
+
+        options = read_options(self.common)
+        if self.common.dry_run:
+            paths = {one.id: session_path(self.files, one.id) for one in chosen}
+            lines = [f"{key} -> {path}{' (is there)' if path.exists() else ''}" for key, path in paths.items()]
+            self.common.plan(lines, experiments=list(paths))
+            return
+        errors: list[NeurodynError] = []
+        with (
+            progress_bar(self.common) as tell,
+            fetching(chosen, self.files, self.link, **self.places, jobs=self.jobs, tell=tell) as fetched,
+        ):
+            for one, outcome in fetched:
+                if isinstance(outcome, NeurodynError):
+                    errors.append(outcome)
+                else:
+                    self.common.product(self._product(one, outcome, options))
+        for error in errors[:-1]:
+            self.common.say(f"{error.what} {error.found}")
+        if errors:
+            raise errors[-1]
+
+    def _product(self, one: Experiment, path: Path, options: ReadOptions) -> Path:
+        from neurodyn.core.files import locked, sha256
+        from neurodyn.core.provenance import version
+
+        if not self.convert:
+            return path
+        target = self.recordings / f"{one.id}.zarr"
+        request = request_id(source=sha256(path), options=options.model_dump(mode="json"), version=version())
+        with locked(target.with_name(f"{target.name}.request")):
+            if settled(target, request, recording_request(target), self.existing):
+                self.common.say(f"{target} is up to date.")
+            else:
+                recording = ingest(path, options, "allen")
+                recording.tree.attrs["request"] = request
+                recording.save(target)
+        return target
