@@ -34,6 +34,10 @@ def train(
         str | None, typer.Option("--seed", help="Seed, or several as 0,3 or 0-4.", show_default=False)
     ] = None,
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Training epochs.", show_default=False)] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option("--start", help="Run folder whose weights training starts from.", show_default=False),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Insist on continuing an interrupted run.")] = False,
     existing: ExistingOption = "error",
 ) -> None:
@@ -47,6 +51,7 @@ def train(
     if task == "classify":
         model = f"{model}-classifier"
     flags = [f"training.epochs={epochs}"] if epochs is not None else []
+    flags += [f"start={start}"] if start is not None else []
     seeds = parse_seeds(seed) if seed is not None else [None]
     for each in seeds:
         own = [*flags, *([f"training.seed={each}"] if each is not None else []), *(common.sets or [])]

@@ -15,7 +15,7 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
 from neurodyn.workflow.matrix import Cell, Value, agree, cell_name, cells, filled
 
-INPUT = re.compile(r"@input[1-9]?")
+INPUT = re.compile(r"@input([1-9][0-9]*)?")
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "convert")
 Made = dict[str, list[tuple[Cell, "Job"]]]

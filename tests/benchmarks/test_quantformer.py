@@ -48,7 +48,9 @@ def test_stage_two_on_a_session_of_171_neurons_takes_less_than_ten_minutes(tmp_p
     took = time.perf_counter() - begun
     with (run / "metrics.csv").open() as file:
         epochs = len(list(csv.DictReader(file)))
-    print(f"\nstage 2, 171 neurons, 252 training trials of 160 frames, {epochs} epochs, stage 1 of 1 epoch: {took:.0f} s")
+    print(
+        f"\nstage 2, 171 neurons, 252 training trials of 160 frames, {epochs} epochs, stage 1 of 1 epoch: {took:.0f} s"
+    )
     assert epochs == config.training.epochs
     assert took < 600
 

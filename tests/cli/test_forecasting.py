@@ -39,7 +39,7 @@ def test_a_session_starts_from_what_many_taught_and_knows_its_cells(neurodyn, da
     common = ("--gpu", "none", "--set", WINDOWS, *SMALL, *SHORT)
     both = neurodyn("train", "quantformer", *days, "-o", tmp_path / "both", *common)
     assert both.code == 0, both.err
-    start = ("--set", f"start={tmp_path / 'both'}")
+    start = ("--start", tmp_path / "both")
     friday = neurodyn("train", "quantformer", days[1], "-o", tmp_path / "friday", *common, *start)
     assert friday.code == 0, friday.err
     names = [json.loads((tmp_path / run / "model.json").read_text())["layout"]["names"] for run in ("both", "friday")]
