@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -26,6 +28,7 @@ from neurodyn.core.errors import ConfigError, NeurodynError
 
 if TYPE_CHECKING:
     from neurodyn.data.allen_catalogue import Experiment
+    from neurodyn.data.download import Link
     from neurodyn.data.readers import ReadOptions
 
 PANEL = "Allen Brain Observatory"
@@ -53,6 +56,14 @@ Containers = Annotated[str | None, _several("--container", "Ids of containers.")
 Experiments = Annotated[str | None, _several("--experiment", "Ids of experiments.")]
 Failed = Annotated[bool, _several("--failed", "Also containers that failed quality control.")]
 Convert = Annotated[bool, _several("--convert", "Make a recording (.zarr) of every session.")]
+Backend = Annotated[
+    Literal["neurodyn", "allensdk"],
+    typer.Option(
+        "--backend",
+        help="Who downloads and reads: neurodyn, or the Institute's own SDK, which uv installs apart.",
+        rich_help_panel=PANEL,
+    ),
+]
 Offline = Annotated[bool, _several("--offline", "Make no request: use what the cache has, or fail.")]
 Refresh = Annotated[bool, _several("--refresh", "Ask for the catalogue again.")]
 Timeout = Annotated[
@@ -108,6 +119,7 @@ def fetch(
     experiment: Experiments = None,
     failed: Failed = False,
     convert: Convert = False,
+    backend: Backend = "neurodyn",
     existing: ExistingOption = "error",
     jobs: Jobs = 2,
     offline: Offline = False,
@@ -134,17 +146,18 @@ def fetch(
             )
         _fetch_sample(common, output)
         return
-    from neurodyn.data import allen_catalogue
-    from neurodyn.data.download import Link
-
-    link = Link(timeout=timeout, retries=retries, offline=offline)
-    places = {"api": api or allen_catalogue.API, "mirror": mirror or allen_catalogue.MIRROR}
-    places = {name: place.rstrip("/") for name, place in places.items()}
-    chosen = _chosen(conditions, failed, listed is not None, link, places, refresh)
+    if not conditions and listed is None:
+        raise ConfigError(
+            "Which sessions?",
+            "Expected at least one condition; all of them are half a terabyte.",
+            "Type for example: neurodyn fetch allen --container 511510667 --session-type A",
+        )
+    access = _access(backend == "allensdk", jobs, api, mirror, timeout=timeout, retries=retries, offline=offline)
+    chosen = _chosen(conditions, failed, access.catalogue(refresh))
     if listed is not None:
         _show(common, chosen, listed)
-        return
-    _Sessions(common, output, convert, existing, jobs, link, places).fetch(chosen)
+    else:
+        _Sessions(common, access, output, convert, existing).fetch(chosen)
 
 
 def _fetch_sample(common: Common, output: Path | None) -> None:
@@ -162,25 +175,68 @@ def _fetch_sample(common: Common, output: Path | None) -> None:
     common.product(path)
 
 
-def _chosen(
-    conditions: dict[str, tuple[str, ...]],
-    failed: bool,
-    all_: bool,
-    link: Any,
-    places: dict[str, str],
-    refresh: bool,
-) -> list[Experiment]:
-    from neurodyn.core.config import build
-    from neurodyn.data.allen_catalogue import Selection, read_catalogue
+@dataclass(frozen=True)
+class _Access:
+    """How catalogue, files and what is in them are had: by neurodyn, or by the SDK."""
 
-    selection = build(Selection, conditions | {"failed": failed}, "flags")
-    if not conditions and not all_:
-        raise ConfigError(
-            "Which sessions?",
-            "Expected at least one condition; all of them are half a terabyte.",
-            "Type for example: neurodyn fetch allen --container 511510667 --session-type A",
-        )
-    return selection.of(read_catalogue(cache_folder() / "allen", link, **places, refresh=refresh))
+    link: Link
+    api: str
+    mirror: str
+    sdk: bool
+    jobs: int
+
+    def catalogue(self, refresh: bool) -> list[Experiment]:
+        from neurodyn.data.allen_catalogue import read_catalogue
+
+        cache = cache_folder() / "allen"
+        if self.sdk and not self.link.offline:
+            from neurodyn.data.allensdk import catalogue_by_sdk
+
+            catalogue_by_sdk(cache, self.api, refresh)
+            refresh = False
+        return read_catalogue(cache, self.link, self.api, self.mirror, refresh)
+
+    @contextmanager
+    def sessions(
+        self, chosen: list[Experiment], folder: Path, tell: Callable[[str, float], None]
+    ) -> Iterator[Iterator[tuple[Experiment, Path | NeurodynError]]]:
+        if self.sdk:
+            from neurodyn.data.allensdk import fetch_by_sdk
+
+            tell("the SDK's environment and sessions", 0.0)
+            yield fetch_by_sdk(chosen, folder, self.api, self.link.offline)
+            return
+        from neurodyn.data.allen_fetch import fetching
+
+        with fetching(
+            chosen, folder, self.link, api=self.api, mirror=self.mirror, jobs=self.jobs, tell=tell
+        ) as fetched:
+            yield fetched
+
+    def save(self, source: Path, target: Path, options: ReadOptions, request: str) -> None:
+        if self.sdk:
+            from neurodyn.core.files import sha256
+            from neurodyn.data.allensdk import save_by_sdk
+
+            save_by_sdk(source, target, options, self.link.offline, request=request, source_sha256=sha256(source))
+            return
+        recording = ingest(source, options, "allen")
+        recording.tree.attrs["request"] = request
+        recording.save(target)
+
+
+def _access(sdk: bool, jobs: int, api: str | None, mirror: str | None, **link: Any) -> _Access:
+    from neurodyn.data.allen_catalogue import API, MIRROR
+    from neurodyn.data.download import Link
+
+    return _Access(Link(**link), (api or API).rstrip("/"), (mirror or MIRROR).rstrip("/"), sdk, jobs)
+
+
+def _chosen(conditions: dict[str, tuple[str, ...]], failed: bool, catalogue: list[Experiment]) -> list[Experiment]:
+    from neurodyn.core.config import build
+    from neurodyn.data.allen_catalogue import Selection
+
+    return build(Selection, conditions | {"failed": failed}, "flags").of(catalogue)
 
 
 def _show(common: Common, chosen: list[Experiment], listed: str) -> None:
@@ -209,27 +265,17 @@ def _of_containers(chosen: list[Experiment]) -> list[dict[str, Any]]:
 
 
 class _Sessions:
-    """Where sessions go, and how."""
+    """Sessions on their way, and where they go."""
 
-    def __init__(
-        self,
-        common: Common,
-        output: Path | None,
-        convert: bool,
-        existing: Existing,
-        jobs: int,
-        link: Any,
-        places: dict[str, str],
-    ) -> None:
-        self.common, self.convert, self.jobs = common, convert, jobs
+    def __init__(self, common: Common, access: _Access, output: Path | None, convert: bool, existing: Existing) -> None:
+        self.common, self.access, self.convert = common, access, convert
         self.existing: Existing = existing
-        self.link, self.places = link, places
         self.recordings = output or cache_folder() / "allen"
         self.files = cache_folder() / "allen" if convert else self.recordings
 
     def fetch(self, chosen: list[Experiment]) -> None:
         """Fetch, convert where asked, and print every product; what failed is told at the end."""
-        from neurodyn.data.allen_fetch import fetching, session_path
+        from neurodyn.data.allen_fetch import session_path
 
         options = read_options(self.common)
         if self.common.dry_run:
@@ -240,7 +286,7 @@ class _Sessions:
         errors: list[NeurodynError] = []
         with (
             progress_bar(self.common) as tell,
-            fetching(chosen, self.files, self.link, **self.places, jobs=self.jobs, tell=tell) as fetched,
+            self.access.sessions(chosen, self.files, tell) as fetched,
         ):
             for one, outcome in fetched:
                 if isinstance(outcome, NeurodynError):
@@ -259,12 +305,11 @@ class _Sessions:
         if not self.convert:
             return path
         target = self.recordings / f"{one.id}.zarr"
-        request = request_id(source=sha256(path), options=options.model_dump(mode="json"), version=version())
+        how = {"options": options.model_dump(mode="json"), "sdk": self.access.sdk, "version": version()}
+        request = request_id(source=sha256(path), **how)
         with locked(target.with_name(f"{target.name}.request")):
             if settled(target, request, recording_request(target), self.existing):
                 self.common.say(f"{target} is up to date.")
             else:
-                recording = ingest(path, options, "allen")
-                recording.tree.attrs["request"] = request
-                recording.save(target)
+                self.access.save(path, target, options, request)
         return target

@@ -120,6 +120,11 @@ def _check_known(name: str, wanted: Sequence[Any], known: Iterable[Any]) -> None
             raise ConfigError(close.what, close.found if len(names) < 50 else f"{len(names)} are known.", fix)
 
 
+def kept_catalogue(cache: Path) -> Path:
+    """Return where the cache keeps the catalogue, as the API gave it."""
+    return cache / "ophys_experiments.json"
+
+
 def read_catalogue(
     cache: Path, link: Link, api: str = API, mirror: str = MIRROR, refresh: bool = False
 ) -> list[Experiment]:
@@ -137,7 +142,7 @@ def read_catalogue(
     DataError
         If the catalogue is in no form neurodyn knows, or must be asked for and the link is offline.
     """
-    kept = cache / "ophys_experiments.json"
+    kept = kept_catalogue(cache)
     if kept.is_file() and not refresh:
         return [_experiment(row) for row in read_json(kept)]
     if link.offline:

@@ -42,7 +42,7 @@ def fetch_session(
         If what came is not the session, the disk is full, or the file must be asked for and the link is offline.
     """
     target = session_path(folder, experiment.id)
-    if target.is_file() and _is_sound(target, experiment.id):
+    if is_sound(target, experiment.id):
         return target
     if link.offline:
         raise DataError(
@@ -64,8 +64,10 @@ def fetch_session(
     return link.download(places[-1], target, lambda path: check_session(path, experiment.id), report)
 
 
-def _is_sound(path: Path, experiment: int) -> bool:
-    """Say whether a file that is there is the session; one that is not is named and fetched again."""
+def is_sound(path: Path, experiment: int) -> bool:
+    """Say whether a session is there; another file under its name is told of, for it will be fetched again."""
+    if not path.is_file():
+        return False
     try:
         check_session(path, experiment)
     except DataError as error:

@@ -44,6 +44,13 @@ METADATA: dict[str, tuple[str, Callable[[str], Any]]] = {
     "field_of_view": ("fov", str),
     "device": ("devices/2-photon microscope", str),
 }
+
+
+def metadata_of(name: str, text: str) -> Any:
+    """Return what a text of the file means."""
+    return METADATA[name][1](text)
+
+
 PUPIL = {
     "pupil_x": ("EyeTracking/pupil_location", 0, "cm"),
     "pupil_y": ("EyeTracking/pupil_location", 1, "cm"),
@@ -115,9 +122,9 @@ def _metadata(file: h5py.File) -> dict[str, Any]:
     """Return what the file says of the session; what is missing or cannot be read is left out, with a warning."""
     general: Any = file["general"]
     found: dict[str, Any] = {}
-    for name, (place, meaning) in METADATA.items():
+    for name, (place, _) in METADATA.items():
         try:
-            found[name] = meaning(_text(general[place][()]))
+            found[name] = metadata_of(name, _text(general[place][()]))
         except (KeyError, ValueError, TypeError):
             LOGGER.warning("%s does not say its %s (general/%s).", file.filename, name, place)
     if "session_start_time" in file:

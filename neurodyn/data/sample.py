@@ -10,6 +10,7 @@ from pathlib import Path
 
 from neurodyn.core.errors import WorkError
 from neurodyn.core.files import atomic, locked, make_folder, sha256
+from neurodyn.core.uv import find_uv
 
 PACKAGE = "optinist==2.4.1"  # GPL-3.0; its wheel carries the data of its tutorial
 MEMBER = "sample_data/tutorial/input/sample_mouse2p_image.tiff"
@@ -47,9 +48,7 @@ def tutorial_movie(cache: Path) -> Path:
 
 def _install(folder: Path) -> None:
     """Unpack the wheel into a folder of its own; nothing of it is imported or built."""
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    if uv is None:
-        raise WorkError("uv was not found.", "It downloads the sample movie.", "Install it: python -m pip install uv")
+    uv = find_uv("It downloads the sample movie.")
     command = [uv, "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--python", sys.executable]
     try:
         done = subprocess.run(

@@ -137,6 +137,18 @@ def test_what_is_wrong_with_a_download_ends_in_exit_code_3(server, neurodyn, mon
     assert (len(server.asked(mirror_path(A))) == 0) == (wrong == "disk")
 
 
+def test_the_sdk_is_asked_where_it_is_named(server, neurodyn, tmp_path, monkeypatch):
+    script = tmp_path / "uv"
+    script.write_text("#!/bin/sh\necho 'no route to host' >&2\nexit 2\n")
+    script.chmod(0o755)
+    monkeypatch.setattr("neurodyn.data.allensdk.find_uv", lambda _: str(script))
+    outcome = neurodyn("fetch", "allen", "--experiment", A, "--backend", "allensdk")
+    assert outcome.code == 1 and "Allen SDK did not answer" in outcome.err and server.log == []
+    assert neurodyn("fetch", "allen", "--experiment", A, "--convert").code == 0
+    outcome = neurodyn("fetch", "allen", "--experiment", A, "--backend", "allensdk", "--offline")
+    assert outcome.code == 0 and outcome.out.split() == [str(cache_folder() / "allen" / f"{A}.nwb")]
+
+
 def test_bad_usage(server, neurodyn):
     assert neurodyn("fetch", "allen").code == 2
     assert "half a terabyte" in neurodyn("fetch", "allen").err

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import threading
 import time
 import urllib.parse
@@ -77,7 +78,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server: Server = vars(self.server)["server"]
         path = urllib.parse.unquote(self.path)
-        path = "query" if path.startswith("/api/v2/data/query.json?q=model::OphysExperiment") else path
+        path = _query(path) if path.startswith("/api/v2/data/query.json") else path
         server.log.append((path, self.headers.get("Range")))
         fault = server.fault(path)
         server.busy += 1
@@ -113,6 +114,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
 
+def _query(path: str) -> str:
+    """Return a short name for a query: of the catalogue, of one experiment's file, or of other files."""
+    if "model::OphysExperiment" in path:
+        return "query"
+    one = re.search(r"attachable_id\$eq(\d+)", path)
+    return f"file of {one[1]}" if one else "files"
+
+
 def rows() -> list[dict]:
     """Return the catalogue as the API gives it."""
     found = []
@@ -120,6 +129,9 @@ def rows() -> list[dict]:
         lines = [("Camk2a-tTA", "driver"), (cre, "driver"), ("Ai93(TITL-GCaMP6f)", "reporter")]
         donor = {
             "external_donor_name": "222426",
+            "date_of_birth": "2015-11-28T00:00:00Z",
+            "age": {"days": 103},
+            "conditions": [],
             "transgenic_lines": [{"name": name, "transgenic_line_type_name": kind} for name, kind in lines],
         }
         for kind, experiment in sessions.items():
@@ -129,9 +141,11 @@ def rows() -> list[dict]:
                     "id": experiment,
                     "imaging_depth": depth,
                     "targeted_structure": {"acronym": area},
-                    "specimen": {"donor": donor},
+                    "specimen": {"name": f"{cre};Camk2a-tTA;Ai93-222426", "donor": donor},
+                    "date_of_acquisition": "2016-03-10T00:00:00Z",
+                    "fail_eye_tracking": False,
                     "experiment_container_id": container,
-                    "experiment_container": {"failed": container == FAILED},
+                    "experiment_container": {"id": container, "failed": container == FAILED},
                     "stimulus_name": f"three_session_{kind}",
                     "well_known_files": [link | {"well_known_file_type": {"name": "Other"}}, link],
                 }
