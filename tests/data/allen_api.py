@@ -45,7 +45,7 @@ class Server:
         self.always: dict[str, Fault] = {}
         self.log: list[tuple[str, str | None]] = []
         self.busy = self.busiest = 0
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._http = _Http(("127.0.0.1", 0), _Handler)
         self._http.daemon_threads = True
         vars(self._http)["server"] = self
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -67,6 +67,11 @@ class Server:
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
+
+
+class _Http(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of clients that hung up."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -146,8 +146,8 @@ def test_survives_saving_with_templates(made, tmp_path):
     np.testing.assert_array_equal(saved["corrected"].values, recording["corrected"].values)
 
 
-def test_events_of_a_saved_session_go_into_csv_and_nwb(made, tmp_path):
-    _, _, recording = made
+def test_events_of_a_saved_session_go_into_csv_and_nwb(tmp_path):
+    recording = read(allen_files.session(tmp_path / "session.nwb", trials=3))
     saved = Recording.open(recording.save(tmp_path / "a.zarr"))
     with write_csv(saved, tmp_path / "events.csv", "stimulus").open() as file:
         rows = list(csv.DictReader(file))
