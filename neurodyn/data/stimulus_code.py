@@ -128,7 +128,7 @@ def with_stimulus_alone(recording: Recording, kind: str) -> Recording:
         raise DataError(
             f"Recording '{recording.session}' has no stimulus '{kind}'.",
             f"Found: {known}.",
-            "Name one of these: --set windows.stimulus=KIND",
+            "Name one of these: --set windows.kind=KIND",
         )
     groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
     groups["stimulus"] = groups["stimulus"].isel(event=kinds == kind)

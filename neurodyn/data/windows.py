@@ -37,7 +37,7 @@ class WindowConfig(Params):
     align: Literal["stream", "events"] = Field(
         default="stream", description="cut along the whole recording, or one window per stimulus event"
     )
-    stimulus: str | None = Field(
+    kind: str | None = Field(
         default=None,
         description="only events of this kind, by the column `stimulus`, where a session has several (default: all)",
     )
@@ -152,8 +152,8 @@ class Windows:
         DataError
             If shapes or rates differ between recordings, no window fits, or a recording lacks the stimulus asked for.
         """
-        if config.stimulus is not None:
-            recordings = [with_stimulus_alone(recording, config.stimulus) for recording in recordings]
+        if config.kind is not None:
+            recordings = [with_stimulus_alone(recording, config.kind) for recording in recordings]
         ragged = ragged and all(recording[config.variable].ndim == 2 for recording in recordings)
         _check_alike(recordings, config.variable, ragged)
         rate = recordings[0].rate_hz
@@ -194,9 +194,12 @@ class Windows:
 
     @property
     def names(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the cells of each recording, from column `cell` of its ROIs; () unless all recordings have them."""
+        """Names of the cells of each recording, from column `cell` of its ROIs; () unless all recordings have them.
+
+        A column of truth values, as suite2p's, says which ROIs are cells and names none.
+        """
         tables = [recording.table("rois") for recording in self.recordings] if len(self.space) == 1 else []
-        if not tables or any(table is None or "cell" not in table for table in tables):
+        if not tables or any(table is None or "cell" not in table or table["cell"].dtype == bool for table in tables):
             return ()
         return tuple(tuple(str(name) for name in table["cell"].values) for table in tables if table is not None)
 

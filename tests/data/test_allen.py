@@ -161,7 +161,7 @@ def test_windows_of_one_stimulus(made):
     kind, _, recording = made
     name = allen_files.BLOCKS[kind][0]
     data, frames = allen_files.shown(kind)[name]
-    config = WindowConfig(stimulus=name, align="events", offset=-1, duration=1.5, split="stimulus_blocks")
+    config = WindowConfig(kind=name, align="events", offset=-1, duration=1.5, split="stimulus_blocks")
     windows = Windows.cut([recording], config)
     np.testing.assert_array_equal(windows.first, frames[:, 0] - 30)
     if data.ndim == 2:
@@ -172,14 +172,14 @@ def test_windows_of_one_stimulus(made):
     assert (parts["test"].trial >= 30).all() and (parts["train"].trial < 30).all()
     assert windows.names[0][1] == "517400007"
     with pytest.raises(DataError, match=f"no stimulus 'gratings'(.|\n)*{name}"):
-        Windows.cut([recording], config.model_copy(update={"stimulus": "gratings"}))
+        Windows.cut([recording], config.model_copy(update={"kind": "gratings"}))
 
 
 def test_windows_without_kinds_of_stimuli_say_so():
     stimulus = {"start": np.array([1.0]), "stop": np.array([2.0])}
     recording = Recording.from_arrays({"dff": np.zeros((90, 2))}, rate_hz=30, stimulus=stimulus)
     with pytest.raises(DataError, match="no column `stimulus`"):
-        Windows.cut([recording], WindowConfig(stimulus="gratings"))
+        Windows.cut([recording], WindowConfig(kind="gratings"))
 
 
 def test_a_file_without_demixed_traces_gives_the_others(tmp_path, caplog):

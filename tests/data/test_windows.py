@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+import xarray as xr
 from pydantic import ValidationError
 
 from neurodyn.core.errors import DataError
@@ -407,3 +408,13 @@ def test_what_reaches_into_the_next_stimulus_block_belongs_to_none():
     assert not frames_of(split["train"]) & frames_of(split["valid"])
     assert not frames_of(split["valid"]) & frames_of(split["test"])
     assert len(split["train"]) == 11
+
+
+def test_cells_are_named_by_their_ids_and_not_by_whether_they_are_cells():
+    def names(cell: np.ndarray) -> tuple[tuple[str, ...], ...]:
+        rois = xr.Dataset({"cell": ("roi", cell)})
+        made = Recording.from_arrays({"dff": np.zeros((60, 2), np.float32)}, rate_hz=10, rois=rois)
+        return Windows.cut([made], WindowConfig(duration=1.0)).names
+
+    assert names(np.array([517, 33])) == (("517", "33"),)
+    assert names(np.array([True, False])) == ()
