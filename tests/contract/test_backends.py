@@ -59,7 +59,7 @@ HARDER = {
     "brainlm": (300, 5e-3),
     "nlinear": (600, 3e-2),
     "quantformer": (300, 5e-3),
-    "quantformer_classifier": (300, 1e-2),
+    "quantformer_classifier": (500, 5e-3),
     "lstm_response": (300, 2e-2),
     "logistic_response": (600, 5e-2),
 }  # steps and learning rate
