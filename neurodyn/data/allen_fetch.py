@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from neurodyn.core.errors import DataError, NeurodynError
+from neurodyn.data import transfers
 from neurodyn.data.allen import check_session
 from neurodyn.data.allen_catalogue import API, MIRROR, Experiment
-from neurodyn.data.download import Link, NoSpaceError
+from neurodyn.data.download import Link, NoSpaceError, Report
+from neurodyn.data.transfers import Progress
 
 LOGGER = logging.getLogger(__name__)
-
-Progress = Callable[[str, float], None]
 
 
 def session_path(folder: Path, experiment: int) -> Path:
@@ -30,7 +28,7 @@ def fetch_session(
     link: Link,
     api: str = API,
     mirror: str = MIRROR,
-    report: Callable[[int, int | None], None] | None = None,
+    report: Report | None = None,
 ) -> Path:
     """Return a session's NWB file, fetched unless it is there.
 
@@ -76,30 +74,6 @@ def is_sound(path: Path, experiment: int) -> bool:
     return True
 
 
-class Tally:
-    """Bytes of several downloads, told as one share."""
-
-    def __init__(self, count: int, tell: Progress) -> None:
-        self.count, self.tell, self.finished = count, tell, 0
-        self._shares: dict[int, float] = {}
-        self._lock = threading.Lock()
-
-    def of(self, experiment: int) -> Callable[[int, int | None], None]:
-        """Return what to call with the bytes of one download."""
-        return lambda done, whole: self._set(experiment, done / whole if whole else 0.0)
-
-    def finish(self, experiment: int) -> None:
-        """Count a session as finished."""
-        self.finished += 1
-        self._set(experiment, 1.0)
-
-    def _set(self, experiment: int, share: float) -> None:
-        with self._lock:
-            self._shares[experiment] = share
-            self.tell(f"{self.finished} of {self.count} sessions", sum(self._shares.values()) / self.count)
-
-
-@contextmanager
 def fetching(
     experiments: Sequence[Experiment],
     folder: Path,
@@ -109,27 +83,10 @@ def fetching(
     mirror: str = MIRROR,
     jobs: int = 2,
     tell: Progress = lambda label, share: None,
-) -> Iterator[Iterator[tuple[Experiment, Path | NeurodynError]]]:
-    """Fetch sessions, several at once; yield each with its file, or with why it could not be had, in the given order.
+) -> AbstractContextManager[Iterator[tuple[Experiment, Path | NeurodynError]]]:
+    """Fetch sessions, several at once, as `neurodyn.data.transfers.fetching` does."""
 
-    Leaving the context ends what is under way; what came is kept for the next time.
-    """
-    tally = Tally(len(experiments), tell)
+    def fetch(experiment: Experiment, report: Report) -> Path:
+        return fetch_session(experiment, folder, link, api, mirror, report)
 
-    def one(experiment: Experiment) -> Path | NeurodynError:
-        try:
-            path = fetch_session(experiment, folder, link, api, mirror, tally.of(experiment.id))
-        except NeurodynError as error:
-            return error
-        tally.finish(experiment.id)
-        return path
-
-    pool = ThreadPoolExecutor(jobs)
-    futures = [pool.submit(one, experiment) for experiment in experiments]
-    try:
-        yield ((experiment, future.result()) for experiment, future in zip(experiments, futures, strict=True))
-    except BaseException:
-        link.stop.set()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
+    return transfers.fetching(experiments, fetch, link, noun="sessions", jobs=jobs, tell=tell)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from neurodyn.cli.fetch import cache_folder
+from neurodyn.cli.fetching import cache_folder
 from neurodyn.data import download
 from neurodyn.data.readers import read
 from neurodyn.data.recording import Recording
@@ -157,4 +157,5 @@ def test_bad_usage(server, neurodyn):
     outcome = neurodyn("fetch", "allen", "--area", "VISP")
     assert outcome.code == 2 and "Did you mean 'VISp'?" in outcome.err
     assert neurodyn("fetch", "all").code == 2
-    assert neurodyn("fetch", "--dry-run").code == 0
+    assert neurodyn("fetch").code == 2
+    assert neurodyn("fetch", "sample", "--dry-run").code == 0
