@@ -1,4 +1,4 @@
-"""Sessions of the Allen Brain Observatory: files in NWB 1."""
+"""Sessions of the Allen Brain Observatory: files in NWB 1, and in NWB 2 as DANDI has them."""
 
 from __future__ import annotations
 
@@ -14,38 +14,79 @@ from neurodyn.data.sources import refuse_others
 
 
 class AllenReader(Reader):
-    """Reads a session of the Allen Brain Observatory (Visual Coding, two-photon, NWB 1): traces, stimuli, behaviour, ROIs."""
+    """Reads a session of the Allen Brain Observatory: Visual Coding, two-photon (NWB 1 and 2), or Visual Behavior (NWB 2)."""
 
     suffixes = (".nwb",)
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the file is NWB 1; NWB 2 has a reader of its own."""
-        return path.is_file() and path.suffix.lower() in cls.suffixes and nwb1_version(path) is not None
+        """Say whether the file is NWB 1, or NWB 2 in one of the Institute's layouts; other NWB 2 has another reader."""
+        known = path.is_file() and path.suffix.lower() in cls.suffixes
+        return known and (nwb1_version(path) is not None or is_nwb2_session(path))
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:
         """Read lazily.
 
-        Variables are `dff`, `corrected` (demixed - r · neuropil), `demixed`, `neuropil` and `fluorescence` (before
-        demixing). A file without demixed traces gives neither `demixed` nor `corrected`, and a warning. The stimulus
-        table has all stimuli in order of time; column `stimulus` names the kind, and parameters of other kinds are NaN.
-        Where traces and clock differ by a few frames, all end with the shortest, with a warning.
+        Variables are `dff`, `corrected` (demixed - r · neuropil), `demixed`, `neuropil`, `fluorescence` (before
+        demixing) and `spikes` (detected events), as far as the file has them; a lack of demixed traces is warned of. The
+        stimulus table has all stimuli in order of time; column `stimulus` names the kind, and parameters of other kinds
+        are NaN. Where traces and clock differ by a few frames, all end with the shortest, with a warning.
 
         Raises
         ------
         DataError
-            If the file is damaged, is NWB 1 of another origin, or its parts do not belong together.
+            If the file is damaged, is NWB 1 of another origin, its parts do not belong together, or a stimulus's table
+            is not whole and is not skipped.
         """
         from neurodyn.data.allen_nwb import read_session
         from neurodyn.data.allen_session import recording_of
 
-        refuse_others(options, "allen", {"templates"})
+        refuse_others(options, "allen", {"templates", "skip"})
         try:
-            session = read_session(path)
+            if nwb1_version(path) is not None:
+                return recording_of("allen", read_session(path), path, options)
+            with h5py.File(path, "r") as file:
+                return read_nwb2_session(file, path, options)
         except BROKEN as error:
             raise broken(path, error) from error
-        return recording_of("allen", session, path, options)
+
+
+def is_nwb2_session(source: Path | h5py.File) -> bool:
+    """Say whether a file, or an open one, is NWB 2 in one of the layouts of the Institute's sessions."""
+    from neurodyn.data.allen_behavior import MARKS as BEHAVIOR
+    from neurodyn.data.allen_nwb2 import MARKS as CODING
+
+    if isinstance(source, h5py.File):
+        return any(all(mark in source for mark in marks) for marks in (CODING, BEHAVIOR))
+    try:
+        with h5py.File(source, "r") as file:
+            return is_nwb2_session(file)
+    except (OSError, RuntimeError):
+        return False
+
+
+def read_nwb2_session(file: h5py.File, path: Path, options: ReadOptions) -> Recording:
+    """Build the Recording of a session in an open NWB 2 file.
+
+    Parameters
+    ----------
+    path
+        What the file is called, and where it lies unless it is streamed.
+
+    Raises
+    ------
+    DataError
+        As `AllenReader.read`.
+    """
+    from neurodyn.data.allen_behavior import read_behavior
+    from neurodyn.data.allen_nwb2 import MARKS as CODING
+    from neurodyn.data.allen_nwb2 import read_coding
+    from neurodyn.data.allen_session import recording_of
+
+    coding = all(mark in file for mark in CODING)
+    session = read_coding(file, path, options.templates) if coding else read_behavior(file, path)
+    return recording_of("allen", session, path, options)
 
 
 def nwb1_version(path: Path) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
@@ -21,11 +21,23 @@ PLANE = "imaging_plane_1"
 DEMIXED_SINCE = 2.0  # version of the pipeline from which neuropil is taken from demixed traces
 
 
-def _leading(text: str) -> int:
+class Place(NamedTuple):
+    """Where a course of behaviour lies: its series, the column (None where there is but one), its unit, its dataset."""
+
+    series: str
+    column: int | None
+    unit: str
+    values: str = "data"
+    axis: str | None = None  # the series's name
+
+
+def leading(text: str) -> int:
+    """Return the number that a text begins with."""
     return int(re.match(r"\s*(\d+)", text)[1])  # pyright: ignore[reportOptionalSubscript]
 
 
-def _line(genotype: str) -> str:
+def line(genotype: str) -> str:
+    """Return the first line of a genotype."""
     return genotype.split(";")[0].split("/")[0]
 
 
@@ -34,10 +46,10 @@ METADATA: dict[str, tuple[str, Callable[[str], Any]]] = {
     "container_id": ("experiment_container_id", int),
     "session_type": ("session_type", str),
     "area": (f"optophysiology/{PLANE}/location", str),
-    "depth_um": (f"optophysiology/{PLANE}/imaging depth", _leading),
-    "cre_line": ("subject/genotype", _line),
+    "depth_um": (f"optophysiology/{PLANE}/imaging depth", leading),
+    "cre_line": ("subject/genotype", line),
     "genotype": ("subject/genotype", str),
-    "age_days": ("subject/age", _leading),
+    "age_days": ("subject/age", leading),
     "sex": ("subject/sex", str),
     "indicator": (f"optophysiology/{PLANE}/indicator", str),
     "specimen": ("specimen_name", str),
@@ -52,11 +64,11 @@ def metadata_of(name: str, text: str) -> Any:
 
 
 PUPIL = {
-    "pupil_x": ("EyeTracking/pupil_location", 0, "cm"),
-    "pupil_y": ("EyeTracking/pupil_location", 1, "cm"),
-    "pupil_altitude": ("EyeTracking/pupil_location_spherical", 0, "degree"),
-    "pupil_azimuth": ("EyeTracking/pupil_location_spherical", 1, "degree"),
-    "pupil_area": ("PupilTracking/pupil_size", None, "pixel"),
+    "pupil_x": Place("EyeTracking/pupil_location", 0, "cm"),
+    "pupil_y": Place("EyeTracking/pupil_location", 1, "cm"),
+    "pupil_altitude": Place("EyeTracking/pupil_location_spherical", 0, "degree"),
+    "pupil_azimuth": Place("EyeTracking/pupil_location_spherical", 1, "degree"),
+    "pupil_area": Place("PupilTracking/pupil_size", None, "pixel"),
 }
 
 
@@ -78,17 +90,17 @@ def read_session(path: Path) -> Session:
                 "neurodyn reads NWB 2, and NWB 1 of the Brain Observatory alone.",
             )
         pipeline: Any = file[PIPELINE]
-        time = np.asarray(_part(path, pipeline, f"Fluorescence/{PLANE}/timestamps")[()], dtype=np.float64)
-        segmentation = _part(path, pipeline, "ImageSegmentation")
+        time = np.asarray(part(path, pipeline, f"Fluorescence/{PLANE}/timestamps")[()], dtype=np.float64)
+        segmentation = part(path, pipeline, "ImageSegmentation")
         traces, r = _traces(path, file, pipeline)
         return Session(
             metadata=_metadata(file),
             time=time,
             traces=traces,
             tables=stimulus_tables(path, file),
-            behavior=_running(pipeline, time) | _pupil(pipeline),
+            behavior=running_at_frames(pipeline, time) | courses(pipeline, PUPIL),
             cells=np.asarray(segmentation["cell_specimen_ids"][()]).astype(np.int64).ravel(),
-            roi_ids=np.array(_texts(segmentation["roi_ids"])),
+            roi_ids=np.array(texts(segmentation["roi_ids"])),
             neuropil_r=r,
             masks=[np.argwhere(segmentation[PLANE][name]["img_mask"][()]) for name in _roi_names(segmentation)],
             max_projection=_max_projection(segmentation),
@@ -97,25 +109,36 @@ def read_session(path: Path) -> Session:
         )
 
 
-def _part(path: Path, pipeline: Any, name: str) -> Any:
-    if name not in pipeline:
+def part(path: Path, group: Any, name: str) -> Any:
+    """Return an essential part of a file.
+
+    Raises
+    ------
+    DataError
+        If it is not there.
+    """
+    if name not in group:
         raise DataError(
-            f"{path} lacks an essential part.", f"Expected {PIPELINE}/{name}.", "Fetch it again: neurodyn fetch allen"
+            f"{path} lacks an essential part.",
+            f"Expected {group.name.strip('/')}/{name}.",
+            "Fetch it again: neurodyn fetch allen, or neurodyn fetch dandi",
         )
-    return pipeline[name]
+    return group[name]
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """Return a text, or the first of several."""
     value = np.asarray(value).ravel()[0] if np.size(value) else b""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _texts(dataset: Any) -> list[str]:
-    return [_text(value) for value in np.asarray(dataset[()]).ravel()]
+def texts(dataset: Any) -> list[str]:
+    """Return a dataset of texts."""
+    return [text(value) for value in np.asarray(dataset[()]).ravel()]
 
 
 def _roi_names(segmentation: Any) -> list[str]:
-    return _texts(segmentation[PLANE]["roi_list"])
+    return texts(segmentation[PLANE]["roi_list"])
 
 
 def _metadata(file: h5py.File) -> dict[str, Any]:
@@ -124,17 +147,17 @@ def _metadata(file: h5py.File) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, (place, _) in METADATA.items():
         try:
-            found[name] = metadata_of(name, _text(general[place][()]))
+            found[name] = metadata_of(name, text(general[place][()]))
         except (KeyError, ValueError, TypeError):
             LOGGER.warning("%s does not say its %s (general/%s).", file.filename, name, place)
     if "session_start_time" in file:
-        found["session_start"] = _text(file["session_start_time"][()])  # pyright: ignore[reportIndexIssue]
+        found["session_start"] = text(file["session_start_time"][()])  # pyright: ignore[reportIndexIssue]
     return found | {"pipeline_version": _version(file)}
 
 
 def _version(file: h5py.File) -> str:
     stated: Any = file.get("general/generated_by")
-    return "0.9" if stated is None else _texts(stated)[-1]
+    return "0.9" if stated is None else texts(stated)[-1]
 
 
 def _traces(path: Path, file: h5py.File, pipeline: Any) -> tuple[dict[str, Any], np.ndarray]:
@@ -149,8 +172,8 @@ def _traces(path: Path, file: h5py.File, pipeline: Any) -> tuple[dict[str, Any],
     }
     if places["demixed"] not in pipeline:
         places.pop("demixed")
-    arrays: dict[str, Any] = {name: Hdf5Array(path, _part(path, pipeline, place)) for name, place in places.items()}
-    r = np.asarray(_part(path, pipeline, f"{apart if demixing else plane}/r")[()])
+    arrays: dict[str, Any] = {name: Hdf5Array(path, part(path, pipeline, place)) for name, place in places.items()}
+    r = np.asarray(part(path, pipeline, f"{apart if demixing else plane}/r")[()])
     source = "demixed" if demixing else "fluorescence"
     if source not in arrays:
         LOGGER.warning("%s has no demixed traces; demixed and corrected are left out, the others are there.", path)
@@ -179,7 +202,7 @@ def _stimulus_table(name: str, group: Any) -> Table | None:
         pairs = min(begin.size, end.size)
         return {"start": frames[begin[:pairs], 0], "end": frames[end[:pairs], 0]}
     if "features" in group:
-        names = _texts(group["features"])
+        names = texts(group["features"])
         columns = dict(zip(names, data.reshape(len(data), len(names)).T, strict=True))
     elif data.ndim == 1 or data.shape[1:] == (1,):
         columns = {"frame": data.ravel()}
@@ -190,22 +213,22 @@ def _stimulus_table(name: str, group: Any) -> Table | None:
         "start": frames[order, 0],
         "end": frames[order, 1],
     }
-    return table | ({"repeat": _repeats(table["frame"])} if name.startswith("natural_movie") else {})
+    return table | ({"repeat": repeats(table["frame"])} if name.startswith("natural_movie") else {})
 
 
-def _repeats(frame: np.ndarray) -> np.ndarray:
+def repeats(frame: np.ndarray) -> np.ndarray:
     """Count how often each frame of a movie was shown before, shape (event,)."""
     order = np.argsort(frame, kind="stable")
     ordered = frame[order]
     first = np.searchsorted(ordered, ordered, side="left")
-    repeats = np.empty(frame.size, dtype=np.int64)
-    repeats[order] = np.arange(frame.size) - first
-    return repeats
+    counts = np.empty(frame.size, dtype=np.int64)
+    counts[order] = np.arange(frame.size) - first
+    return counts
 
 
-def _running(pipeline: Any, time: np.ndarray) -> dict[str, Course]:
+def running_at_frames(root: Any, time: np.ndarray) -> dict[str, Course]:
     """Return the running speed at every frame, NaN where it was not measured."""
-    group = pipeline.get("BehavioralTimeSeries/running_speed")
+    group = root.get("BehavioralTimeSeries/running_speed")
     if group is None:
         return {}
     values = np.asarray(group["data"][()])
@@ -219,16 +242,23 @@ def _running(pipeline: Any, time: np.ndarray) -> dict[str, Course]:
     return {"running_speed": Course(time, at_frames, "cm/s", "running_speed")}
 
 
-def _pupil(pipeline: Any) -> dict[str, Course]:
-    """Return where the pupil looks and how large it is; nothing for sessions without eye tracking."""
-    courses = {}
-    for name, (place, column, unit) in PUPIL.items():
-        if (group := pipeline.get(place)) is not None:
-            values, time = np.asarray(group["data"][()]), np.asarray(group["timestamps"][()])
-            values = values.ravel() if column is None else values[:, column]
+def courses(root: Any, places: Mapping[str, Place]) -> dict[str, Course]:
+    """Return the courses of behaviour that are there.
+
+    Parameters
+    ----------
+    root
+        HDF5 group that the places are relative to.
+    """
+    found = {}
+    for name, place in places.items():
+        if (group := root.get(place.series)) is not None:
+            values, time = np.asarray(group[place.values][()]), np.asarray(group["timestamps"][()])
+            values = values.ravel() if place.column is None else values[:, place.column]
             length = min(values.size, time.size)
-            courses[name] = Course(time[:length], values[:length], unit, place.split("/")[1])
-    return courses
+            axis = place.axis or place.series.split("/")[-1]
+            found[name] = Course(time[:length], values[:length], place.unit, axis)
+    return found
 
 
 def _max_projection(segmentation: Any) -> np.ndarray | None:
@@ -242,7 +272,7 @@ def _motion(pipeline: Any) -> np.ndarray | None:
     group = series.get("xy_translation", series.get("xy_translations"))
     if group is None:
         return None
-    values, names = np.asarray(group["data"][()]), _texts(group["feature_description"])
+    values, names = np.asarray(group["data"][()]), texts(group["feature_description"])
     return np.stack([values[:, names.index(name)] for name in ("y_motion", "x_motion")], axis=1)
 
 

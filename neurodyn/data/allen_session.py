@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from neurodyn.core.errors import DataError
+from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import ReadOptions
 from neurodyn.data.recording import Recording
@@ -24,6 +24,7 @@ LONGEST_PAUSE = 39  # frames between two events of one block; gratings are 30 ap
 ENOUGH_EVENTS = 10  # for a median pause to mean something
 LOOSE_FRAMES = 30  # by which traces and clock may differ
 PIXEL = {"units": "pixel"}
+TIMES = ("start", "end", "start_s", "stop_s")
 
 Table = dict[str, np.ndarray]
 
@@ -50,7 +51,8 @@ class Session:
     traces
         Variable -> array on disk, shape (roi, time).
     tables
-        Stimulus -> columns of shape (event,), sorted; `start` and `end` are frames, the others parameters.
+        Stimulus -> columns of shape (event,), sorted; `start` and `end` are frames, the others parameters, numbers or
+        texts. Where the file states times, `start_s` and `stop_s` are these, s.
     behavior
         Name -> course.
     cells
@@ -58,7 +60,7 @@ class Session:
     roi_ids
         Names of the ROIs in this session, shape (roi,).
     neuropil_r
-        Share of the neuropil that is subtracted, shape (roi,).
+        Share of the neuropil that is subtracted, shape (roi,); None where the file has none.
     masks
         Pixels of each ROI as (y, x), shape (pixel, 2) each.
     max_projection
@@ -67,6 +69,14 @@ class Session:
         Shifts along y and x that move frames onto the reference, pixels, shape (time, 2); None as above.
     templates
         Stimulus -> pictures on disk, shape (image, y, x).
+    epochs
+        Blocks of stimuli as the file has them, columns as `epochs` returns them; None to find them.
+    trials
+        Columns of shape (trial,); None where there are none.
+    valid
+        Whether the Institute takes each ROI for a cell, shape (roi,); None where the file does not say.
+    faults
+        Stimulus -> why its table in the file cannot be used.
     """
 
     metadata: dict[str, Any]
@@ -76,11 +86,15 @@ class Session:
     behavior: dict[str, Course]
     cells: np.ndarray
     roi_ids: np.ndarray
-    neuropil_r: np.ndarray
+    neuropil_r: np.ndarray | None
     masks: list[np.ndarray]
     max_projection: np.ndarray | None = None
     motion: np.ndarray | None = None
     templates: dict[str, Any] = field(default_factory=dict)
+    epochs: Table | None = None
+    trials: Table | None = None
+    valid: np.ndarray | None = None
+    faults: dict[str, DataError] = field(default_factory=dict)
 
 
 class Corrected:
@@ -101,8 +115,11 @@ def recording_of(reader: str, session: Session, path: Path, options: ReadOptions
     Raises
     ------
     DataError
-        If the parts of the session do not belong together.
+        If the parts of the session do not belong together, or a stimulus's table cannot be used and is not skipped.
+    ConfigError
+        If a stimulus is to be skipped that was not shown.
     """
+    session = _without(session, options.skip)
     _check_cells(session, path)
     time = session.time[: _frames(session, path)]
     neural = {
@@ -122,12 +139,35 @@ def recording_of(reader: str, session: Session, path: Path, options: ReadOptions
     return _with_stimuli(recording, session, options.templates)
 
 
+def _without(session: Session, skipped: tuple[str, ...]) -> Session:
+    known = sorted(session.tables.keys() | session.faults.keys())
+    if strange := sorted(set(skipped) - set(known)):
+        raise ConfigError(
+            f"source.skip: {', '.join(strange)} was not shown.",
+            f"Shown were: {', '.join(known)}.",
+            "Name one of these.",
+        )
+    for name, fault in session.faults.items():
+        if name not in skipped:
+            raise fault
+    tables = {name: table for name, table in session.tables.items() if name not in skipped}
+    return replace(session, tables=tables, epochs=_rows(session.epochs, skipped))
+
+
+def _rows(found: Table | None, skipped: tuple[str, ...]) -> Table | None:
+    if found is None:
+        return None
+    kept = ~np.isin(found["stimulus"], skipped)
+    return {name: column[kept] for name, column in found.items()}
+
+
 def _with_stimuli(recording: Recording, session: Session, templates: bool) -> Recording:
     if not session.tables:
         return recording
     table = xr.Dataset({name: ("event", column) for name, column in events(session.tables, recording.time).items()})
-    for name, column in epochs(session.tables, recording.time).items():
-        table[f"epoch_{name}"] = ("epoch", column)
+    found = epochs(session.tables, recording.time) if session.epochs is None else session.epochs
+    for axis, columns in {"epoch": found, "trial": session.trials or {}}.items():
+        table = table.assign({f"{axis}_{name}": (axis, column) for name, column in columns.items()})
     if session.templates and not templates:
         LOGGER.info(
             "The pictures of %s are left out; keep them with: --set source.templates=true", ", ".join(session.templates)
@@ -142,7 +182,8 @@ def _with_stimuli(recording: Recording, session: Session, templates: bool) -> Re
 
 def _check_cells(session: Session, path: Path) -> None:
     counts = {name: array.shape[0] for name, array in session.traces.items()}
-    counts |= {"roi_ids": session.roi_ids.size, "r": session.neuropil_r.size, "masks": len(session.masks)}
+    counts |= {"roi_ids": session.roi_ids.size, "masks": len(session.masks)}
+    counts |= {} if session.neuropil_r is None else {"r": session.neuropil_r.size}
     odd = {name: count for name, count in counts.items() if count != session.cells.size}
     if odd or not session.cells.size:
         raise DataError(
@@ -189,22 +230,36 @@ def events(tables: Mapping[str, Table], time: np.ndarray) -> Table:
     -------
     dict
         Columns of shape (event,): `start` and `stop`, s (an event lasts at least a frame), `start_frame` and
-        `stop_frame` as the file has them, `stimulus`, and every parameter, NaN where a stimulus has none of that name.
+        `stop_frame` as the file has them, `stimulus`, and every parameter, NaN or "" where a stimulus has none of that
+        name.
     """
-    names = list(dict.fromkeys(name for table in tables.values() for name in table if name not in ("start", "end")))
-    start, end = (np.concatenate([table[name] for table in tables.values()]) for name in ("start", "end"))
+    names = list(dict.fromkeys(name for table in tables.values() for name in table if name not in TIMES))
+    start, stop = map(np.concatenate, zip(*(_span(table, time) for table in tables.values()), strict=True))
     order = np.argsort(start, kind="stable")
     columns: Table = {
-        "start": seconds(start, time),
-        "stop": seconds(np.maximum(end, start + 1), time),
-        "start_frame": start,
-        "stop_frame": end,
+        "start": start,
+        "stop": stop,
+        "start_frame": np.concatenate([table["start"] for table in tables.values()]),
+        "stop_frame": np.concatenate([table["end"] for table in tables.values()]),
         "stimulus": np.concatenate([np.full(table["start"].size, name) for name, table in tables.items()]),
     }
-    for name in names:
-        parts = [table.get(name, np.full(table["start"].size, np.nan)) for table in tables.values()]
-        columns[name] = np.concatenate([part.astype(np.float64) for part in parts])
+    columns |= {name: _parameter(name, list(tables.values())) for name in names}
     return {name: column[order] for name, column in columns.items()}
+
+
+def _span(table: Table, time: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if "start_s" in table:
+        return table["start_s"], table["stop_s"]
+    return seconds(table["start"], time), seconds(np.maximum(table["end"], table["start"] + 1), time)
+
+
+def _parameter(name: str, tables: list[Table]) -> np.ndarray:
+    """Return a parameter of all stimuli, shape (event,): texts, "" elsewhere, or numbers, NaN elsewhere."""
+    texts = any(table[name].dtype.kind == "U" for table in tables if name in table)
+    kind, missing = (np.str_, "") if texts else (np.float64, np.nan)
+    return np.concatenate(
+        [table[name].astype(kind) if name in table else np.full(table["start"].size, missing) for table in tables]
+    )
 
 
 def epochs(tables: Mapping[str, Table], time: np.ndarray) -> Table:
@@ -264,7 +319,6 @@ def _rois(session: Session) -> xr.Dataset:
     columns: dict[str, Any] = {
         "cell": ("roi", session.cells),
         "roi_id": ("roi", session.roi_ids),
-        "neuropil_r": ("roi", session.neuropil_r, {"units": "1"}),
         "y": ("roi", centres[:, 0], PIXEL),
         "x": ("roi", centres[:, 1], PIXEL),
         "npix": ("roi", np.array(sizes), PIXEL),
@@ -272,6 +326,10 @@ def _rois(session: Session) -> xr.Dataset:
         "mask_y": ("mask", pixels[:, 0], PIXEL),
         "mask_x": ("mask", pixels[:, 1], PIXEL),
     }
+    if session.neuropil_r is not None:
+        columns["neuropil_r"] = ("roi", session.neuropil_r, {"units": "1"})
+    if session.valid is not None:
+        columns["valid"] = ("roi", session.valid)
     return xr.Dataset(columns)
 
 

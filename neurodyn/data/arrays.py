@@ -39,13 +39,19 @@ BROKEN = (OSError, ValueError, RuntimeError, KeyError, EOFError, zipfile.BadZipF
 
 
 class Hdf5Array:
-    """One HDF5 dataset; the file is open only while a slice is read."""
+    """One HDF5 dataset; the file is open only while a slice is read.
+
+    A file that is no file of this machine cannot be opened again by its path: it is read while its owner has it open.
+    """
 
     def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
         self.path, self.name = path, str(dataset.name)
         self.shape, self.dtype = dataset.shape, dataset.dtype
+        self._streamed = dataset if dataset.file.driver == "fileobj" else None
 
     def __getitem__(self, key: Any) -> np.ndarray:
+        if self._streamed is not None:
+            return np.asarray(self._streamed[key])
         try:
             with h5py.File(self.path, "r") as file:
                 return np.asarray(_dataset(file, self.name)[key])

@@ -21,10 +21,10 @@ class NwbReader(Reader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of an NWB file; NWB 1 has a reader of its own."""
-        from neurodyn.data.allen import nwb1_version
+        """Say whether the name is that of an NWB file; the Allen Institute's sessions have a reader of their own."""
+        from neurodyn.data.allen import AllenReader
 
-        return path.is_file() and path.suffix.lower() == ".nwb" and nwb1_version(path) is None
+        return path.is_file() and path.suffix.lower() == ".nwb" and not AllenReader.recognises(path)
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -107,6 +107,7 @@ class ReadOptions(Params):
     )
     bin: int = Field(default=1, ge=1, description="pixels binned by their mean, along y and x, while reading")
     templates: bool = Field(default=False, description="Allen only: also keep the pictures and movies that were shown")
+    skip: tuple[str, ...] = Field(default=(), description="Allen only: stimuli that are left out of the stimulus table")
     pickle: bool = Field(
         default=False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
     )
