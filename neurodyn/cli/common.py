@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -13,8 +13,11 @@ from neurodyn.cli.console import Common
 from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from neurodyn.core.config import Params
     from neurodyn.data.readers import ReadOptions
     from neurodyn.data.recording import Recording
+
+P = TypeVar("P", bound="Params")
 
 Existing = Literal["error", "skip", "overwrite"]
 ExistingOption = Annotated[
@@ -51,6 +54,23 @@ def read_options(
     files: dict[str, str] | None = None,
 ) -> ReadOptions:
     """Resolve reading options: the `source` section of ``--config``, ``NEURODYN_SOURCE__*``, flags, ``--set source.*``."""
+    from neurodyn.data.readers import ReadOptions
+
+    flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator, "brain": brain}
+    flags["channels"] = channels.split(",") if channels else None
+    given = {name: value for name, value in flags.items() if value is not None}
+    given |= {name: {"file": file} for name, file in (files or {}).items()}
+    return section(common, "source", ReadOptions, given)
+
+
+def section(common: Common, name: str, model: type[P], given: dict[str, Any] | None = None) -> P:
+    """Resolve a section: of ``--config``, the environment (``NEURODYN_NAME__*``), flags and ``--set NAME.*``.
+
+    Parameters
+    ----------
+    given
+        Values of flags.
+    """
     from neurodyn.core.config import (
         Layer,
         Resolved,
@@ -60,21 +80,16 @@ def read_options(
         resolve,
         validate,
     )
-    from neurodyn.data.readers import ReadOptions
 
-    flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator, "brain": brain}
-    flags["channels"] = channels.split(",") if channels else None
-    given = {name: value for name, value in flags.items() if value is not None}
-    given |= {name: {"file": file} for name, file in (files or {}).items()}
     layers = [load_yaml(common.config)] if common.config else []
     layers += [
         *layer_from_environment(),
-        *([Layer({"source": given}, "flags")] if given else []),
+        *([Layer({name: given}, "flags")] if given else []),
         *layer_from_sets(common.sets or []),
     ]
-    resolved = resolve(layer for layer in layers if "source" in layer.values)
-    values = {"source": resolved.values.get("source") or {}}
-    return validate(ReadOptions, Resolved(values, resolved.origins), prefix=("source",))
+    resolved = resolve(layer for layer in layers if name in layer.values)
+    values = {name: resolved.values.get(name) or {}}
+    return validate(model, Resolved(values, resolved.origins), prefix=(name,))
 
 
 def ingest(path: Path, options: ReadOptions, reader: str | None = None) -> Recording:

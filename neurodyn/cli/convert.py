@@ -18,11 +18,13 @@ from neurodyn.cli.common import (
     ReaderName,
     ingest,
     read_options,
+    section,
 )
 from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from neurodyn.data.nwb import NwbFacts
     from neurodyn.data.recording import Recording
 
 FORMATS = (".zarr", ".nwb", ".tif", ".tiff", ".btf", ".csv")
@@ -77,7 +79,10 @@ def convert(
     """Convert between formats.
 
     What a file cannot say about itself is set with --set source.KEY=VALUE: plane, split, frame, bin, demux, units, …
+    What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
+    from neurodyn.data.nwb import NwbFacts
+
     if target.suffix not in FORMATS:
         raise ConfigError(
             f"{target} names no format neurodyn writes.",
@@ -106,20 +111,21 @@ def convert(
         raise ConfigError(
             f"{target} already exists.", "Nothing was written.", "Choose another name, or --existing overwrite"
         )
+    facts = section(common, "nwb", NwbFacts)
     if common.dry_run:
         common.plan([f"{source} -> {target}"])
         return
-    _write(ingest(source, options, reader), target, variable)
+    _write(ingest(source, options, reader), target, variable, facts)
     common.product(target)
 
 
-def _write(recording: Recording, target: Path, variable: str | None) -> None:
+def _write(recording: Recording, target: Path, variable: str | None, facts: NwbFacts) -> None:
     if target.suffix == ".zarr":
         recording.save(target)
     elif target.suffix == ".nwb":
         from neurodyn.data.nwb import write_nwb
 
-        write_nwb(recording, target)
+        write_nwb(recording, target, facts)
     else:
         from neurodyn.data.export import write_csv, write_tiff
 

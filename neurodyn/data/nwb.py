@@ -6,12 +6,52 @@ pynwb takes seconds to import, so it is imported when a file is read or written.
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
+from neurodyn.core.config import Params
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
+
+
+class Subject(Params):
+    """The animal."""
+
+    id: str = Field(description="name of the animal")
+    species: str = Field(default="Mus musculus", description="Latin name")
+    sex: Literal["M", "F", "U", "O"] = Field(default="U", description="male, female, unknown, other")
+    age: str | None = Field(default=None, description="age at the session, ISO 8601: P90D is 90 days")
+    genotype: str | None = Field(default=None, description="genotype")
+    strain: str | None = Field(default=None, description="strain")
+
+
+class NwbFacts(Params):
+    """What an archive asks of a session and a recording does not know."""
+
+    session_start: datetime | None = Field(default=None, description="start of the session, 2026-05-01T14:30+02:00")
+    description: str | None = Field(default=None, description="what was done in the session")
+    experiment: str | None = Field(default=None, description="what the experiment is about")
+    experimenter: tuple[str, ...] = Field(default=(), description="experimenters, as 'Last, First'")
+    institution: str | None = Field(default=None, description="institution")
+    lab: str | None = Field(default=None, description="laboratory")
+    keywords: tuple[str, ...] = Field(default=(), description="keywords")
+    subject: Subject | None = Field(default=None, description="the animal")
+    location: str | None = Field(default=None, description="area that was imaged, of the Allen CCF for mice: VISp")
+    device: str | None = Field(default=None, description="microscope")
+    photons: Literal[1, 2] | None = Field(
+        default=None,
+        description="kind of microscope (default: 1 for movies with a reference channel or a brain mask, else 2)",
+    )
+    suite2p: bool = Field(
+        default=False,
+        description="also an empty series with the movie's rate, which suite2p's own reader asks for (nwbinspector minds)",
+    )
+    excitation_nm: float | None = Field(default=None, gt=0, description="wavelength of excitation, nm")
+    emission_nm: float | None = Field(default=None, gt=0, description="wavelength of emission, nm")
 
 
 class NwbReader(Reader):
@@ -35,13 +75,17 @@ class NwbReader(Reader):
         return read_nwb(path, options)
 
 
-def write_nwb(recording: Recording, path: Path, photons: Literal[1, 2] | None = None) -> Path:
-    """Write a recording as an NWB file, streaming and atomically; ground truth has no place there and is left out.
+def write_nwb(recording: Recording, path: Path, facts: NwbFacts | None = None) -> Path:
+    """Write a recording as an NWB file, streaming and atomically.
+
+    Other programs find movies, traces, ROIs, events and behaviour in NWB's own places. What NWB has no place for
+    (ground truth, what preprocessing saw, components of a decomposition) lies in its scratch space, so that reading the
+    file gives the very same recording.
 
     Parameters
     ----------
-    photons
-        1 or 2: kind of microscope of a movie; by default 1 for a recording with a reference channel or a brain mask.
+    facts
+        What the recording does not know; what it does is filled in.
 
     Returns
     -------
@@ -50,4 +94,4 @@ def write_nwb(recording: Recording, path: Path, photons: Literal[1, 2] | None = 
     """
     from neurodyn.data.nwb_writing import write
 
-    return write(recording, path, photons)
+    return write(recording, path, facts or NwbFacts())

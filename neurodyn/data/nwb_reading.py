@@ -24,9 +24,10 @@ from pynwb.ophys import OnePhotonSeries, RoiResponseSeries, TwoPhotonSeries
 from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
 from neurodyn.data.lazy import lazy
+from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE
 from neurodyn.data.readers import Channel, ReadOptions
 from neurodyn.data.recording import UNITS, Recording
-from neurodyn.data.sources import View, build, parse_axes
+from neurodyn.data.sources import View, build, parse_axes, refuse_others
 
 LOGGER = logging.getLogger(__name__)
 MOVIES = (OnePhotonSeries, TwoPhotonSeries)
@@ -70,7 +71,7 @@ def opened(path: Path) -> Iterator[NWBFile]:
 
 
 def read_nwb(path: Path, options: ReadOptions) -> Recording:
-    """Read an NWB file lazily.
+    """Read an NWB file lazily; one that neurodyn wrote gives the recording that was written.
 
     Raises
     ------
@@ -78,8 +79,10 @@ def read_nwb(path: Path, options: ReadOptions) -> Recording:
         If it holds no imaging series, or several that do not go together.
     """
     with opened(path) as nwbfile:
-        own = _own_attrs(nwbfile)
-        series = _select(path, _imaging_series(nwbfile), options, bool(own))
+        own = _own(nwbfile)
+        if own and not options.variables:
+            return _written(nwbfile, own, path, options)
+        series = _select(path, _imaging_series(nwbfile), options)
         neural = {name: _variable(name, item, options) for name, item in series.items()}
         first = next(iter(series.values()))
         traces = next((item for item in series.values() if isinstance(item, RoiResponseSeries)), None)
@@ -89,9 +92,42 @@ def read_nwb(path: Path, options: ReadOptions) -> Recording:
             "rois": None if traces is None else _rois(traces),
             "brain": _brain(nwbfile),
         }
-        groups |= _identity(nwbfile, first, own, options)
+        groups |= _identity(nwbfile, first, options)
         place = options.variables.get(next(iter(series)), Channel())
         return build("nwb", path, neural, _times(first)[place.first :: place.every], options, **groups)
+
+
+def _own(nwbfile: NWBFile) -> dict[str, Any]:
+    """Return what `write_nwb` listed; empty for other programs' files."""
+    try:
+        notes = json.loads(nwbfile.notes or "")
+    except ValueError:
+        return {}
+    own = notes.get("neurodyn", {}) if isinstance(notes, dict) else {}
+    return own if "parts" in own else {}
+
+
+def _written(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOptions) -> Recording:
+    """Build the recording that `write_nwb` wrote."""
+    refuse_others(options, "nwb", {"fs"})
+    variables: dict[str, dict[bool, dict[str, xr.Variable]]] = {}
+    for key, listed in own["parts"].items():
+        group, _, name = key.partition(".")
+        try:
+            variable = _part(nwbfile, own["parts"], group, name)
+        except (KeyError, AttributeError, StopIteration) as error:
+            raise DataError(
+                f"{path} lacks {group}/{name}.", "neurodyn wrote it there.", "Convert the recording again."
+            ) from error
+        variables.setdefault(group, {True: {}, False: {}})[listed["coordinate"]][name] = variable
+    datasets = {
+        group: xr.Dataset(kinds[False], kinds[True], own["groups"].get(group)) for group, kinds in variables.items()
+    }
+    tree = xr.DataTree.from_dict({"/": xr.Dataset()} | datasets)
+    given = {"session": options.session, "rate_hz": options.fs}
+    given["indicator"] = None if options.indicator == "unknown" else options.indicator
+    tree.attrs = own["attrs"] | {name: value for name, value in given.items() if value is not None}
+    return Recording(tree)
 
 
 def _own_attrs(nwbfile: NWBFile) -> dict[str, Any]:
@@ -103,16 +139,97 @@ def _own_attrs(nwbfile: NWBFile) -> dict[str, Any]:
     return notes.get("neurodyn", {}) if isinstance(notes, dict) else {}
 
 
-def _identity(nwbfile: NWBFile, first: TimeSeries, own: dict[str, Any], options: ReadOptions) -> dict[str, Any]:
+def _part(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> xr.Variable:
+    """Return one variable from where `neurodyn.data.nwb_places` says it lies."""
+    mine = listed[f"{group}.{name}"]
+    dims = tuple(mine["dims"])
+    if mine["place"] == "series":
+        data = _series_of(nwbfile, name).data
+        source: Any = View(_on_disk(data), ("time", "x", "y"), 0, 1) if len(dims) == 3 else _on_disk(data)
+        variable = lazy(dims, source)
+    else:
+        values = _values(nwbfile, listed, group, name)
+        if isinstance(values, h5py.Dataset) and values.ndim > 1 and values.dtype.kind in "buif":
+            variable = lazy(dims, _on_disk(values))
+        else:
+            values = _typed(values, mine["dtype"])
+            variable = xr.Variable(dims, values if values.ndim else values.reshape((1,) * len(dims)))
+    variable.attrs = mine["attrs"]
+    return variable
+
+
+def _series_of(nwbfile: NWBFile, name: str) -> TimeSeries:
+    if name in nwbfile.acquisition:
+        return nwbfile.acquisition[name]
+    interfaces = nwbfile.processing["ophys"].data_interfaces
+    if name == "dff":
+        return interfaces["DfOverF"].roi_response_series[name]
+    known = CONTAINERS.get(name)
+    return interfaces[known or name].roi_response_series[FIRST_PLANE if known else name]
+
+
+def _values(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> Any:
+    place = listed[f"{group}.{name}"]["place"]
+    if place == "times":
+        first = next(key for key, part in listed.items() if part["place"] == "series")
+        return _times(_series_of(nwbfile, first.partition(".")[2]))
+    if place == "brain":
+        return nwbfile.processing["ophys"]["masks"]["brain"].data[:].T
+    if place == "column":
+        return nwbfile.processing["ophys"]["ImageSegmentation"]["PlaneSegmentation"][name].data[:]
+    if place == "event":
+        return nwbfile.intervals["stimulus"][{"start": "start_time", "stop": "stop_time"}.get(name, name)].data[:]
+    if place == "course":
+        courses = nwbfile.processing["behavior"].data_interfaces
+        if not listed[f"{group}.{name}"]["coordinate"]:
+            return courses[name].data[:]
+        of_axis = (key for key, part in listed.items() if part["place"] == "course" and not part["coordinate"]
+                   and part["dims"][0] == name)  # fmt: skip
+        return _times(courses[next(of_axis).partition(".")[2]])
+    return nwbfile.scratch[f"{group}.{name}"].data
+
+
+def _typed(values: Any, dtype: str) -> np.ndarray:
+    values = np.asarray(values[()] if isinstance(values, h5py.Dataset) else values)
+    if dtype != "str":
+        return values.astype(dtype)
+    texts = [value.decode() if isinstance(value, bytes) else str(value) for value in values.ravel()]
+    return np.array(texts, dtype=str).reshape(values.shape)
+
+
+def _on_disk(dataset: h5py.Dataset) -> Hdf5Array:
+    return Hdf5Array(Path(dataset.file.filename), dataset)
+
+
+def _identity(nwbfile: NWBFile, first: TimeSeries, options: ReadOptions) -> dict[str, Any]:
     planes = list(nwbfile.imaging_planes.values())
     indicator = options.indicator if options.indicator != "unknown" or not planes else str(planes[0].indicator)
-    identity: dict[str, Any] = {"indicator": indicator, "rate_hz": options.fs or own.get("rate_hz") or first.rate}
-    identity["session"] = options.session or own.get("session") or nwbfile.session_id or nwbfile.identifier
-    if own:
-        identity["history"] = json.loads(own["history"])
-        kept = {"session", "rate_hz", "indicator", "history", "schema_version"}
-        identity["attrs"] = {key: value for key, value in own.items() if key not in kept}
-    return identity
+    session = options.session or nwbfile.session_id or nwbfile.identifier
+    facts = {"nwb": _facts(nwbfile)}
+    return {"indicator": indicator, "rate_hz": options.fs or first.rate, "session": session, "attrs": facts}
+
+
+def _facts(nwbfile: NWBFile) -> dict[str, Any]:
+    """Return what the file says of session, animal and microscope, as `neurodyn.data.nwb.NwbFacts` names it."""
+    facts: dict[str, Any] = {
+        "session_start": nwbfile.session_start_time.isoformat(),
+        "description": nwbfile.session_description,
+        "experiment": nwbfile.experiment_description,
+        "experimenter": list(nwbfile.experimenter or ()),
+        "institution": nwbfile.institution,
+        "lab": nwbfile.lab,
+        "keywords": [str(word) for word in nwbfile.keywords[:]] if nwbfile.keywords is not None else [],
+    }
+    for plane in list(nwbfile.imaging_planes.values())[:1]:
+        channel = next(iter(plane.optical_channel), None)
+        facts |= {"location": plane.location, "device": plane.device.description or plane.device.name}
+        facts |= {"excitation_nm": plane.excitation_lambda}
+        facts |= {"emission_nm": None if channel is None else channel.emission_lambda}
+    animal = nwbfile.subject
+    if animal is not None and animal.subject_id:
+        told = {name: getattr(animal, name) for name in ("species", "sex", "age", "genotype", "strain")}
+        facts["subject"] = {"id": animal.subject_id} | {name: value for name, value in told.items() if value}
+    return {name: value for name, value in facts.items() if value and value == value}  # noqa: PLR0124 - NaN
 
 
 def _key(series: TimeSeries) -> str:
@@ -130,12 +247,12 @@ def _imaging_series(nwbfile: NWBFile) -> dict[str, TimeSeries]:
     return dict(sorted(found.items()))
 
 
-def _select(path: Path, found: dict[str, TimeSeries], options: ReadOptions, own: bool) -> dict[str, TimeSeries]:
+def _select(path: Path, found: dict[str, TimeSeries], options: ReadOptions) -> dict[str, TimeSeries]:
     if options.variables:
         return {name: _named(path, found, name, place) for name, place in options.variables.items()}
     chosen: dict[str, TimeSeries] = {}
     for key, item in found.items():
-        name = str(item.name) if own else _variable_name(key, item)
+        name = _variable_name(key, item)
         if name in chosen:
             raise _choose(path, found, f"has several series that could be {name}")
         chosen[name] = item
@@ -176,7 +293,7 @@ def _variable_name(key: str, series: TimeSeries) -> str:
 
 def _variable(name: str, series: TimeSeries, options: ReadOptions) -> xr.Variable:
     place = options.variables.get(name, Channel())
-    source: Any = Hdf5Array(Path(series.data.file.filename), series.data)
+    source: Any = _on_disk(series.data)
     if series.conversion != 1.0 or series.offset:
         source = Scaled(source, series.conversion, series.offset)
     default = "time,x,y" if isinstance(series, MOVIES) else "time,roi"
@@ -252,21 +369,47 @@ def _behavior(nwbfile: NWBFile) -> xr.Dataset | None:
             found[item.name] = item
     behavior = xr.Dataset()
     for name, item in sorted(found.items()):
-        try:
-            kept = json.loads(item.comments)
-        except ValueError:
-            kept = {"dims": [f"time_{name}", f"component_{name}"][: item.data.ndim], "dtype": str(item.data.dtype)}
-        axis = kept["dims"][0]
+        axis = f"time_{name}"
         behavior = behavior.assign_coords({axis: (axis, _times(item), {"units": "s"})})
-        attrs = {"units": str(item.unit)}
-        behavior[name] = (tuple(kept["dims"]), np.asarray(item.data[:]).astype(kept["dtype"]), attrs)
+        dims = (axis, f"component_{name}")[: item.data.ndim]
+        behavior[name] = (dims, np.asarray(item.data[:]), {"units": str(item.unit)})
     return behavior if found else None
 
 
 def _rois(series: RoiResponseSeries) -> xr.Dataset | None:
+    """Return the series' rows of the ROI table: columns, masks, and centres where there is no column of them."""
     table, rows = series.rois.table, np.asarray(series.rois.data[:], dtype=int)
-    columns = {name: ("roi", values[rows]) for name, values in _columns(table).items()}
-    return xr.Dataset(columns) if columns else None
+    rois = xr.Dataset({name: ("roi", values[rows]) for name, values in _columns(table).items()})
+    masks = _masks(table, rows)
+    if masks is None:
+        return rois if rois.variables else None
+    owner = np.repeat(np.arange(len(masks)), [len(mask) for mask in masks])
+    pixels = np.concatenate(masks)
+    for column, name in enumerate(("mask_y", "mask_x")):
+        rois[name] = ("mask", pixels[:, column].astype(np.int64), {"units": "pixel"})
+    rois["mask_roi"] = ("mask", owner)
+    rois["mask_weight"] = ("mask", pixels[:, 2])
+    if not {"y", "x"} & set(rois.data_vars):
+        centres = np.array([mask[:, :2].mean(axis=0) if len(mask) else (np.nan, np.nan) for mask in masks])
+        for column, name in enumerate("yx"):
+            rois[name] = ("roi", centres[:, column], {"units": "pixel"})
+    return rois
+
+
+def _masks(table: Any, rows: np.ndarray) -> list[np.ndarray] | None:
+    """Return (y, x, weight) of every ROI's pixels, float, shape (pixel, 3) each; None where there are no masks.
+
+    suite2p puts rows into the field x: its files are told by their description, and read as they are meant.
+    """
+    if "pixel_mask" in table.colnames:
+        turned = table.description == "suite2p output"
+        fields = ("x", "y", "weight") if turned else ("y", "x", "weight")
+        masks = (np.asarray(table["pixel_mask"][int(row)]) for row in rows)
+        return [np.stack([mask[field].astype(float) for field in fields], axis=1) for mask in masks]
+    if "image_mask" not in table.colnames:
+        return None
+    pictures = (np.asarray(table["image_mask"].data[int(row)]).T for row in rows)
+    return [np.column_stack([np.argwhere(picture), picture[picture != 0]]).astype(float) for picture in pictures]
 
 
 def _brain(nwbfile: NWBFile) -> np.ndarray | None:

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from hdmf.common import DynamicTableRegion
+from nwbinspector import inspect_nwbfile
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries, validate
+from pynwb.file import Subject
 from pynwb.ophys import (
     DfOverF,
     Fluorescence,
@@ -19,9 +21,10 @@ from pynwb.ophys import (
 )
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.nwb import write_nwb
+from neurodyn.data.nwb import NwbFacts, write_nwb
 from neurodyn.data.readers import Channel, ReadOptions, read
 from neurodyn.data.recording import Recording, entry
+from tests.data.identical import assert_identical
 
 RNG = np.random.default_rng(0)
 
@@ -67,55 +70,160 @@ def movies():
     return Recording.from_arrays(neural, time=times, session="cortex", brain=RNG.normal(size=(6, 9)) > 0)
 
 
-def assert_same(table, other):
-    if table is None:
-        assert other is None
-        return
-    assert set(table.variables) == set(other.variables)
-    for name, variable in table.variables.items():
-        assert variable.dims == other[name].dims
-        assert variable.dtype.kind == other[name].dtype.kind or variable.dtype.kind in "UO"
-        np.testing.assert_array_equal(other[name].values.astype(variable.dtype), variable.values)
+def everything():
+    """Traces with masks, what preprocessing saw, ground truth, epochs of the stimulus, components and odd values."""
+    weights = RNG.uniform(size=7)
+    masks = {"mask_roi": [0, 0, 0, 1, 3, 3, 3], "mask_y": [0, 1, 2, 4, 5, 5, 5], "mask_x": [8, 8, 7, 0, 1, 2, 3]}
+    rois = xr.Dataset(
+        {"y": ("roi", [1.0, 4.0, np.nan, 5.3]), "x": ("roi", [7.7, 0.0, np.nan, 1.7], {"units": "pixel"})}
+        | {name: ("mask", np.array(values), {"units": "pixel"}) for name, values in masks.items()}
+        | {"mask_weight": ("mask", weights), "cell": ("roi", [True, False, True, True])}
+        | {"probability": ("roi", [0.9, 0.2, 0.7, 0.8]), "id": ("roi", np.arange(4))}
+    )
+    seen = {
+        "mean_image": (("y", "x"), RNG.normal(size=(6, 9)).astype(np.float32), {"units": "counts"}),
+        "max_projection": (("y", "x"), RNG.normal(size=(6, 9)).astype(np.float32)),
+        "motion": (("time_qc", "axis"), RNG.normal(size=(50, 2))),
+        "dropped": ("time_qc", np.zeros(50, bool)),
+        "note": ((), "fine"),
+        "none": ("nothing", np.zeros(0)),
+    }
+    truth = {"spikes": (("time", "roi"), RNG.poisson(1, (50, 4))), "names": ("roi", list("äbcd"))}
+    qc = xr.Dataset(seen, coords={"axis": ["y", "x"]}, attrs={"of": "register"})
+    return traces(rois=rois, qc=qc, truth=xr.Dataset(truth), attrs={"source": "raw.tif", "nwb": {"lab": "ours"}})
 
 
-@pytest.mark.parametrize("make", [traces, movies])
+def with_epochs():
+    recording = traces()
+    table = recording.table("stimulus").assign(epoch_start=("epoch", [0.0]), epoch_stimulus=("epoch", ["gratings"]))
+    table["template_scene"] = (("image", "ty", "tx"), RNG.integers(0, 255, (3, 5, 4)).astype(np.uint8))
+    tree = recording.tree.copy()
+    tree["stimulus"] = xr.DataTree(table)
+    return Recording(tree)
+
+
+def components():
+    spatial = xr.Dataset({"svd": (("component", "y", "x"), RNG.normal(size=(3, 6, 9)).astype(np.float32))})
+    courses = xr.Variable(("time", "component"), RNG.normal(size=(30, 3)))
+    return Recording.from_arrays({"svd": courses}, rate_hz=15.0, components=spatial)
+
+
+EVERY = [traces, movies, everything, with_epochs, components]
+
+
+@pytest.mark.parametrize("make", EVERY)
 def test_round_trip(make, tmp_path):
     recording = make()
-    path = write_nwb(recording, tmp_path / "a.nwb")
-    again = read(path)
-    assert set(again.variables) == set(recording.variables)
-    for name in recording.variables:
-        assert again[name].dtype == recording[name].dtype
-        np.testing.assert_array_equal(again[name].values, recording[name].values)
-        assert again[name].attrs == recording[name].attrs
-    np.testing.assert_array_equal(again.time, recording.time)
-    for group in ("stimulus", "behavior", "rois"):
-        assert_same(recording.table(group), again.table(group))
-    if recording.brain is not None:
-        np.testing.assert_array_equal(again.brain, recording.brain)
-    assert dict(again.tree.attrs) | {"source": ""} == dict(recording.tree.attrs) | {"source": ""}
+    assert_identical(read(write_nwb(recording, tmp_path / "a.nwb")), recording)
+    saved = Recording.open(recording.save(tmp_path / "a.zarr"))
+    again = read(write_nwb(saved, tmp_path / "b.nwb"))
+    assert_identical(again, saved)
+    again.save(tmp_path / "c.zarr")
+    assert_identical(Recording.open(tmp_path / "c.zarr"), saved)
 
 
-@pytest.mark.parametrize("make", [traces, movies])
-def test_files_are_valid_nwb(make, tmp_path):
-    assert validate(path=write_nwb(make(), tmp_path / "a.nwb")) == []
+def test_the_same_recording_gives_the_same_values_under_another_name_and_rate(tmp_path):
+    path = write_nwb(traces(), tmp_path / "a.nwb")
+    again = read(path, ReadOptions(session="other", indicator="GCaMP8f"))
+    assert (again.session, again.indicator) == ("other", "GCaMP8f")
+    with pytest.raises(DataError, match="contradicts the frame times"):
+        read(path, ReadOptions(fs=30.0))
+
+
+def test_a_part_that_was_removed_is_named(tmp_path):
+    path = write_nwb(traces(), tmp_path / "a.nwb")
+    with h5py.File(path, "a") as file:
+        del file["processing/behavior/speed"]
+    with pytest.raises(DataError, match="lacks behavior/speed"):
+        read(path)
+
+
+FACTS = NwbFacts.model_validate(
+    {
+        "session_start": "2026-05-01T14:30+02:00",
+        "experiment": "Tuning of cells in V1",
+        "experimenter": ["Curie, Marie"],
+        "institution": "Institute",
+        "keywords": ["calcium"],
+        "subject": {"id": "m12", "sex": "F", "age": "P90D"},
+        "location": "VISp",
+        "device": "Two-photon microscope",
+        "excitation_nm": 920,
+        "emission_nm": 510,
+    }
+)
+
+
+@pytest.mark.parametrize("make", EVERY)
+def test_files_are_valid_nwb_and_pass_the_inspector(make, tmp_path):
+    path = write_nwb(make(), tmp_path / "a.nwb", FACTS)
+    assert validate(path=path) == []
+    found = list(inspect_nwbfile(nwbfile_path=path))
+    assert [(one.check_function_name, one.object_name, one.message) for one in found] == []
+
+
+def test_suite2p_reads_what_came_from_it(tmp_path):
+    reader = pytest.importorskip("suite2p.io.nwb")
+    recording = everything()
+    path = write_nwb(recording, tmp_path / "a.nwb", FACTS.model_copy(update={"suite2p": True}))
+    found = [one.check_function_name for one in inspect_nwbfile(nwbfile_path=path)]
+    assert found == ["check_time_series_data_is_not_empty"]  # of the empty movie that suite2p asks for
+    stat, settings, fluorescence, neuropil, spikes, verdict, probability, *_ = reader.read_nwb(path)
+    for found, name in ((fluorescence, "fluorescence"), (neuropil, "neuropil"), (spikes, "spikes")):
+        np.testing.assert_array_equal(found, recording[name].values.T)
+    assert verdict[:, 0].tolist() == [1, 0, 1, 1] and probability.tolist() == [0.9, 0.2, 0.7, 0.8]
+    assert settings["fs"] == 10.0
+    np.testing.assert_array_equal(
+        settings["meanImg"], recording.table("qc")["mean_image"].values.T
+    )  # x first, as in NWB
+    assert stat[0]["ypix"].tolist() == [8, 8, 7] and stat[0]["xpix"].tolist() == [0, 1, 2]
+
+
+def test_a_file_that_suite2p_wrote(foreign, tmp_path):
+    """It puts rows into the field x; see its `save_nwb`."""
+    nwbfile, plane = foreign
+    module = nwbfile.create_processing_module(name="ophys", description="ophys")
+    segmentation = ImageSegmentation()
+    table = segmentation.create_plane_segmentation(
+        name="PlaneSegmentation", description="suite2p output", imaging_plane=plane
+    )
+    for row in (3, 4):
+        table.add_roi(pixel_mask=[(row, 1, 0.5), (row, 2, 0.5)])
+    module.add(segmentation)
+    rois = table.create_roi_table_region(region=[0, 1], description="all")
+    for number, name in enumerate(("Fluorescence", "Neuropil", "Deconvolved")):
+        container = Fluorescence(name=name)
+        module.add(container)
+        container.add_roi_response_series(_responses("plane0", np.full((5, 2), float(number)), rois, unit="lumens"))
+    recording = read(put(nwbfile, tmp_path / "a.nwb"))
+    assert [recording[name].values[0, 0] for name in ("fluorescence", "neuropil", "spikes")] == [0, 1, 2]
+    rois = recording.table("rois")
+    assert rois["y"].values.tolist() == [3, 4] and rois["x"].values.tolist() == [1.5, 1.5]
+    assert rois["mask_y"].values.tolist() == [3, 3, 4, 4] and rois["mask_x"].values.tolist() == [1, 2, 1, 2]
+
+
+def test_what_a_foreign_file_says_of_session_and_animal_survives(foreign, tmp_path):
+    nwbfile, plane = foreign
+    movie = np.zeros((5, 6, 8), np.uint8)
+    nwbfile.add_acquisition(TwoPhotonSeries(name="movie", data=movie, unit="n.a.", imaging_plane=plane, rate=2.0))
+    nwbfile.subject = Subject(subject_id="m7", species="Danio rerio", sex="F", age="P6D")
+    again = write_nwb(read(put(nwbfile, tmp_path / "a.nwb")), tmp_path / "b.nwb")
+    with NWBHDF5IO(again, "r") as io:
+        found = io.read()
+        assert (found.subject.subject_id, found.subject.species, found.subject.age) == ("m7", "Danio rerio", "P6D")
+        assert found.session_start_time == datetime(2020, 1, 2, tzinfo=UTC)
+        plane = found.imaging_planes["imaging_plane"]
+        assert (plane.location, plane.excitation_lambda, plane.indicator) == ("V1", 920.0, "GCaMP7b")
 
 
 @pytest.mark.parametrize(("photons", "kind"), [(None, OnePhotonSeries), (1, OnePhotonSeries), (2, TwoPhotonSeries)])
 def test_movies_lie_as_time_x_y(photons, kind, tmp_path):
     recording = movies()
-    with NWBHDF5IO(write_nwb(recording, tmp_path / "a.nwb", photons), "r") as io:
+    facts = NwbFacts(photons=photons)
+    with NWBHDF5IO(write_nwb(recording, tmp_path / "a.nwb", facts), "r") as io:
         series = io.read().acquisition["reference"]
         assert type(series) is kind
         np.testing.assert_array_equal(series.data[7], recording["reference"].values[7].T)
-
-
-def test_a_recording_on_disk_is_streamed_and_truth_is_said_to_be_left_out(tmp_path, caplog):
-    truth = xr.Dataset({"spikes": ("time", np.zeros(50))})
-    path = traces(truth=truth).save(tmp_path / "a.zarr")
-    again = read(write_nwb(Recording.open(path), tmp_path / "a.nwb"))
-    np.testing.assert_array_equal(again["dff"].values, Recording.open(path)["dff"].values)
-    assert "ground truth" in caplog.text
 
 
 def test_nothing_is_left_of_a_failed_write(tmp_path):

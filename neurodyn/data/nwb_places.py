@@ -1,0 +1,91 @@
+"""Where in an NWB file the parts of a Recording lie; the one list that writing and reading share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import xarray as xr
+
+from neurodyn.data.recording import Recording
+
+Place = Literal["series", "times", "brain", "column", "event", "course", "scratch"]
+RESERVED = {"id", "start_time", "stop_time", "tags", "timeseries", "pixel_mask", "image_mask", "voxel_mask", "iscell"}
+# Where suite2p's own reader looks; the series of the first plane has this name there.
+CONTAINERS = {"fluorescence": "Fluorescence", "neuropil": "Neuropil", "spikes": "Deconvolved"}
+FIRST_PLANE = "plane0"
+
+
+class Part(NamedTuple):
+    """One variable of a recording's group, and where it goes."""
+
+    group: str
+    name: str
+    variable: xr.Variable
+    place: Place
+    coordinate: bool
+
+    @property
+    def key(self) -> str:
+        """Its name in the list of parts, and in the scratch space."""
+        return f"{self.group}.{self.name}"
+
+
+def parts(recording: Recording) -> Iterator[Part]:
+    """List every variable of a recording."""
+    for group, node in recording.tree.children.items():
+        dataset = node.to_dataset(inherit=False)
+        for name, variable in dataset.variables.items():
+            place = _place(group, str(name), variable, dataset)
+            yield Part(group, str(name), variable, place, name in dataset.coords)
+
+
+def _place(group: str, name: str, variable: xr.Variable, dataset: xr.Dataset) -> Place:
+    if group == "neural":
+        return _neural_place(name, variable, dataset)
+    if group == "behavior" and _is_course(name, variable, dataset):
+        return "course"
+    if variable.size and name not in RESERVED:
+        if group == "stimulus" and variable.dims == ("event",):
+            return "event"
+        if group == "rois" and variable.dims == ("roi",):
+            return "column"
+    return "scratch"
+
+
+def _neural_place(name: str, variable: xr.Variable, dataset: xr.Dataset) -> Place:
+    series = [array for array in dataset.data_vars.values() if "component" not in array.dims]
+    if name == "brain" or (name == "time" and series):
+        return "brain" if name == "brain" else "times"
+    return "series" if name in dataset.data_vars and "component" not in variable.dims else "scratch"
+
+
+def _is_course(name: str, variable: xr.Variable, dataset: xr.Dataset) -> bool:
+    """Say whether a variable of behaviour is numbers over time, or the times of such numbers."""
+    numbers = variable.dtype.kind in "buif" and variable.size > 0
+    axes = {array.dims[0] for array in dataset.data_vars.values() if array.dims and array.dtype.kind in "buif"}
+    if name in dataset.coords:
+        return numbers and name in axes and variable.dims == (name,)
+    return numbers and bool(variable.dims) and variable.dims[0] in dataset.coords
+
+
+def contents(recording: Recording) -> str:
+    """Return attributes and parts of a recording as JSON, from which reading builds it again."""
+    listed = {
+        part.key: {
+            "place": part.place,
+            "dims": [str(dim) for dim in part.variable.dims],
+            "dtype": "str" if part.variable.dtype.kind in "UOT" else str(part.variable.dtype),
+            "attrs": _plain(part.variable.attrs),
+            "coordinate": part.coordinate,
+        }
+        for part in parts(recording)
+    }
+    groups = {group: _plain(node.attrs) for group, node in recording.tree.children.items() if node.attrs}
+    whole = {"attrs": _plain(recording.tree.attrs), "groups": groups, "parts": listed}
+    return json.dumps({"neurodyn": whole}, ensure_ascii=False)
+
+
+def _plain(attrs: dict[Any, Any]) -> dict[str, Any]:
+    return {str(key): value.tolist() if hasattr(value, "tolist") else value for key, value in attrs.items()}
