@@ -6,7 +6,7 @@ import shutil
 
 import typer
 
-from neurodyn.cli import fetch_allen
+from neurodyn.cli import fetch_allen, fetch_dandi
 from neurodyn.cli.common import Out
 from neurodyn.cli.console import Common, command
 from neurodyn.cli.fetching import cache_folder
@@ -17,6 +17,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(name="fetch", help="Fetch public recordings into the cache, or into -o.")
     command(group, "sample")(fetch_sample)
     fetch_allen.register(group)
+    fetch_dandi.register(group)
     app.add_typer(group)
 
 

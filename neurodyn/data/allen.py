@@ -12,6 +12,8 @@ from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
 
+ALLEN_OPTIONS = frozenset({"templates", "skip"})
+
 
 class AllenReader(Reader):
     """Reads a session of the Allen Brain Observatory: Visual Coding, two-photon (NWB 1 and 2), or Visual Behavior (NWB 2)."""
@@ -42,7 +44,7 @@ class AllenReader(Reader):
         from neurodyn.data.allen_nwb import read_session
         from neurodyn.data.allen_session import recording_of
 
-        refuse_others(options, "allen", {"templates", "skip"})
+        refuse_others(options, "allen", ALLEN_OPTIONS)
         try:
             if nwb1_version(path) is not None:
                 return recording_of("allen", read_session(path), path, options)

@@ -129,6 +129,23 @@ class Link:
             discard(part)
         return target
 
+    def location(self, url: str) -> str:
+        """Return the address that another one leads to, redirections followed.
+
+        Raises
+        ------
+        WorkError
+            If the server cannot be had, or refuses.
+        DataError
+            If the link is offline.
+        """
+
+        def ask() -> str:
+            with self._open(url, {"Range": "bytes=0-0"}) as reply:
+                return reply.url
+
+        return self._trying(ask)
+
     def _open(self, url: str, headers: Mapping[str, str]) -> http.client.HTTPResponse:
         if self.offline:
             raise DataError("--offline allows no request.", f"Needed: {url}", "Type the command without --offline.")

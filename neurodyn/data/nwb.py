@@ -6,16 +6,22 @@ pynwb takes seconds to import, so it is imported when a file is read or written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+import h5py
 from pydantic import Field
 
 from neurodyn.core.config import Params
+from neurodyn.core.errors import ConfigError
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
+
+NWB_OPTIONS = frozenset({"fs", "variables", "axes"})
 
 
 class Subject(Params):
@@ -71,8 +77,43 @@ class NwbReader(Reader):
         """Read lazily; files that keep movies as (time, y, x) against the standard are read with axes: time,y,x."""
         from neurodyn.data.nwb_reading import read_nwb
 
-        refuse_others(options, "nwb", {"fs", "variables", "axes"})
+        refuse_others(options, "nwb", NWB_OPTIONS)
         return read_nwb(path, options)
+
+
+@contextmanager
+def streaming(file: h5py.File, path: Path, options: ReadOptions) -> Iterator[Recording]:
+    """Read an NWB 2 file that is open already, by the reader it is for; lazily, so within the context.
+
+    Parameters
+    ----------
+    path
+        What the file is called.
+
+    Raises
+    ------
+    DataError
+        As the readers.
+    ConfigError
+        If something is asked for that lies beside the file.
+    """
+    if beside := sorted({"stimulus", "behavior", "frame_times"} & options.model_dump(exclude_defaults=True).keys()):
+        raise ConfigError(
+            f"source.{', source.'.join(beside)}: nothing lies beside a streamed file.",
+            "The options are for files of this machine.",
+            "Fetch it without --stream.",
+        )
+    from neurodyn.data.allen import ALLEN_OPTIONS, is_nwb2_session, read_nwb2_session
+
+    if is_nwb2_session(file):
+        refuse_others(options, "allen", ALLEN_OPTIONS)
+        yield read_nwb2_session(file, path, options)
+        return
+    from neurodyn.data.nwb_reading import opened, read_nwb
+
+    refuse_others(options, "nwb", NWB_OPTIONS)
+    with opened(path, file) as nwbfile:
+        yield read_nwb(path, options, nwbfile)
 
 
 def write_nwb(recording: Recording, path: Path, facts: NwbFacts | None = None) -> Path:

@@ -8,7 +8,7 @@ import json
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from pynwb.epoch import TimeIntervals
 from pynwb.image import GrayscaleImage
 from pynwb.ophys import OnePhotonSeries, RoiResponseSeries, TwoPhotonSeries
 
-from neurodyn.core.errors import DataError
+from neurodyn.core.errors import DataError, NeurodynError
 from neurodyn.data.arrays import Hdf5Array
 from neurodyn.data.lazy import lazy
 from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE
@@ -46,8 +46,13 @@ class Scaled:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[NWBFile]:
+def opened(path: Path, file: h5py.File | None = None) -> Iterator[NWBFile]:
     """Open an NWB file for reading; pynwb's warnings go to the log.
+
+    Parameters
+    ----------
+    file
+        The file, where it is open already; it is closed in the end.
 
     Raises
     ------
@@ -57,9 +62,9 @@ def opened(path: Path) -> Iterator[NWBFile]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            with NWBHDF5IO(path=path, mode="r") as io:
+            with NWBHDF5IO(path=path, mode="r") if file is None else NWBHDF5IO(file=file) as io:
                 yield cast(NWBFile, io.read())
-        except DataError:
+        except NeurodynError:
             raise
         except Exception as error:  # hdmf answers a damaged file with whatever comes up
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -70,15 +75,20 @@ def opened(path: Path) -> Iterator[NWBFile]:
         LOGGER.debug("pynwb: %s", warning.message)
 
 
-def read_nwb(path: Path, options: ReadOptions) -> Recording:
+def read_nwb(path: Path, options: ReadOptions, source: NWBFile | None = None) -> Recording:
     """Read an NWB file lazily; one that neurodyn wrote gives the recording that was written.
+
+    Parameters
+    ----------
+    source
+        The file, where it is open already.
 
     Raises
     ------
     DataError
         If it holds no imaging series, or several that do not go together.
     """
-    with opened(path) as nwbfile:
+    with opened(path) if source is None else nullcontext(source) as nwbfile:
         own = _own(nwbfile)
         if own and not options.variables:
             return _written(nwbfile, own, path, options)

@@ -41,6 +41,7 @@ class Server:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.redirects: dict[str, str] = {}
         self.faults: dict[str, list[Fault]] = defaultdict(list)
         self.always: dict[str, Fault] = {}
         self.log: list[tuple[str, str | None]] = []
@@ -58,6 +59,11 @@ class Server:
     def asked(self, path: str) -> list[str | None]:
         """Return the range of every request for a path."""
         return [ranged for found, ranged in self.log if found == path]
+
+    def answer(self, path: str) -> bytes | None:
+        """Return what is answered to a path as it was asked; None where there is nothing."""
+        path = urllib.parse.unquote(path)
+        return self.files.get(_query(path) if path.startswith("/api/v2/data/query.json") else path)
 
     def fault(self, path: str) -> Fault:
         if path in self.always:
@@ -90,32 +96,41 @@ class _Handler(BaseHTTPRequestHandler):
         server.busiest = max(server.busiest, server.busy)
         time.sleep(fault.delay)
         server.busy -= 1
-        if fault.status != 200 or path not in server.files:
-            self.send_response(fault.status if fault.status != 200 else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+        body = server.answer(self.path)
+        if fault.status == 200 and path in server.redirects:
+            self.send_response(302)
+            self.send_header("Location", server.redirects[path])
+        elif fault.status == 200 and body is not None:
+            self._answer(body, fault)
             return
-        self._answer(server.files[path], fault)
+        else:
+            self.send_response(fault.status if fault.status != 200 else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def _answer(self, body: bytes, fault: Fault) -> None:
-        tag = f'"{hashlib.sha256(body).hexdigest()[:20]}"'
+        whole = hashlib.sha256(body)
+        tag = f'"{whole.hexdigest()[:20]}"'
         wanted, same = self.headers.get("Range"), self.headers.get("If-Range") in (None, tag)
-        first = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and same and fault.ranges else 0
+        ranged = wanted if same and fault.ranges else None
+        begin, _, end = (ranged or "bytes=0-").removeprefix("bytes=").partition("-")
+        first, last = int(begin), min(int(end or len(body)), len(body) - 1)
         if first and first >= len(body):
             self.send_error(416)
             return
-        self.send_response(206 if first else 200)
+        self.send_response(206 if ranged else 200)
         self.send_header("ETag", tag)
-        if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+        if ranged:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(body)}")
+        body = body[first : last + 1]
         if fault.stated:
-            self.send_header("Content-Length", str(len(body) - first + fault.extra))
+            self.send_header("Content-Length", str(len(body) + fault.extra))
         if fault.digest is not None:
-            digest = {"right": hashlib.sha256(body), "wrong": hashlib.sha256(b"")}[fault.digest].digest()
+            digest = {"right": whole, "wrong": hashlib.sha256(b"")}[fault.digest].digest()
             self.send_header("Repr-Digest", f"sha-256=:{base64.b64encode(digest).decode()}:")
         self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body[first : first + fault.cut] if fault.cut is not None else body[first:])
+        self.wfile.write(body if fault.cut is None else body[: fault.cut])
         self.close_connection = True
 
 

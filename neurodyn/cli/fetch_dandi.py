@@ -1,0 +1,198 @@
+"""`neurodyn fetch dandi`: files of a dandiset, and the recordings in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurodyn.cli.common import (
+    Existing,
+    ExistingOption,
+    Out,
+    ingest,
+    read_options,
+    recording_request,
+    request_id,
+    settled,
+)
+from neurodyn.cli.console import Common, command, progress_bar
+from neurodyn.cli.fetching import Convert, Offline, Retries, Timeout, cache_folder, deliver, show
+from neurodyn.cli.run import Jobs
+from neurodyn.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from neurodyn.data.dandi import Archive, Asset
+    from neurodyn.data.readers import ReadOptions
+    from neurodyn.data.recording import Recording
+
+Dandiset = Annotated[str, typer.Argument(metavar="DANDISET", help="Number of the dandiset: 000728.")]
+Version = Annotated[
+    str | None, typer.Option("--version", help="Version. [default: the last one published]", show_default=False)
+]
+List = Annotated[bool, typer.Option("--list", help="Show the assets that meet the conditions; fetch nothing.")]
+Pattern = Annotated[
+    str | None, typer.Option("--path", help="Whole path of an asset; * for anything.", show_default=False)
+]
+Subjects = Annotated[str | None, typer.Option("--subject", help="Names of subjects.", show_default=False)]
+Sessions = Annotated[str | None, typer.Option("--session", help="Names of sessions: 501940850.", show_default=False)]
+Stream = Annotated[
+    bool, typer.Option("--stream", help="With --convert: read over the network, download nothing [neurodyn[dandi]].")
+]
+Api = Annotated[
+    str | None,
+    typer.Option(
+        "--api", envvar="NEURODYN_DANDI_API", help="Address of the API. [default: DANDI's]", show_default=False
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "dandi")(fetch_dandi)
+
+
+def fetch_dandi(
+    common: Common,
+    dandiset: Dandiset,
+    version: Version = None,
+    listed: List = False,
+    path: Pattern = None,
+    subject: Subjects = None,
+    session: Sessions = None,
+    output: Out = None,
+    convert: Convert = False,
+    stream: Stream = False,
+    existing: ExistingOption = "error",
+    jobs: Jobs = 2,
+    offline: Offline = False,
+    timeout: Timeout = 30.0,
+    retries: Retries = 5,
+    api: Api = None,
+) -> None:
+    """Fetch files of a dandiset from the DANDI archive into the cache, or into -o.
+
+    Conditions hold together; subjects and sessions take several values, separated by commas. Downloads are checked, and
+    go on where they were interrupted. What the reader takes is set with --set source.KEY=VALUE.
+    """
+    from neurodyn.data.dandi import API, Archive, Selection, parse_dandiset
+    from neurodyn.data.download import Link
+
+    number = parse_dandiset(dandiset)
+    subjects, sessions = (tuple(text.split(",")) if text else () for text in (subject, session))
+    wanted = Selection(path=path, subjects=subjects, sessions=sessions)
+    _check_usage(wanted == Selection() and not listed, stream, convert, offline)
+    link = Link(timeout=timeout, retries=retries, offline=offline)
+    archive = Archive(link, cache_folder() / "dandi" / "answers", (api or API).rstrip("/"))
+    chosen = wanted.of(archive.assets(number, version or archive.version(number), wanted.pattern))
+    if listed:
+        _show(common, chosen)
+    else:
+        files = cache_folder() / "dandi" / number
+        _Assets(common, archive, output or files, files, convert, stream, existing).fetch(chosen, jobs)
+
+
+def _check_usage(all_of_it: bool, stream: bool, convert: bool, offline: bool) -> None:
+    if all_of_it:
+        raise ConfigError(
+            "Which assets?",
+            "Expected --path, --subject or --session; a dandiset can be terabytes.",
+            "See what there is with --list; take all of it with --path '*'",
+        )
+    if stream and not convert:
+        raise ConfigError(
+            "--stream alone makes nothing.", "It reads an asset into a recording.", "Add --convert, or leave it out."
+        )
+    if stream and offline:
+        raise ConfigError("--stream reads over the network.", "Found --offline beside it.", "Leave one of them out.")
+
+
+def _show(common: Common, chosen: list[Asset]) -> None:
+    rows = [{"path": one.path, "size": one.size, "id": one.id} for one in chosen]
+    show(common, rows, assets=rows, version=chosen[0].version)
+    common.say(f"{len(rows)} assets, {sum(one.size for one in chosen):,} bytes, version {chosen[0].version}")
+
+
+@dataclass(frozen=True)
+class _Assets:
+    """Assets on their way, and where they and their recordings go."""
+
+    common: Common
+    archive: Archive
+    output: Path
+    files: Path
+    convert: bool
+    stream: bool
+    existing: Existing
+
+    def fetch(self, chosen: list[Asset], jobs: int) -> None:
+        """Fetch, convert where asked, and print every product; what failed is told at the end."""
+        options = read_options(self.common)
+        if self.common.dry_run:
+            places = [self._target(one) for one in chosen]
+            lines = [
+                f"{one.path} -> {place}{' (is there)' if place.exists() else ''}"
+                for one, place in zip(chosen, places, strict=True)
+            ]
+            self.common.plan(lines, assets=[one.path for one in chosen], bytes=sum(one.size for one in chosen))
+            return
+        if self.stream:
+            deliver(self.common, ((one, Path(one.path)) for one in chosen), lambda one, _: self._streamed(one, options))
+            return
+        from neurodyn.data.transfers import fetching
+
+        with (
+            progress_bar(self.common) as tell,
+            fetching(
+                chosen,
+                lambda one, report: self.archive.fetch(one, self._file(one), report),
+                self.archive.link,
+                noun="assets",
+                jobs=jobs,
+                tell=tell,
+            ) as fetched,
+        ):
+            deliver(self.common, fetched, lambda one, path: self._converted(one, path, options))
+
+    def _file(self, asset: Asset) -> Path:
+        return (self.files if self.convert else self.output) / asset.path
+
+    def _target(self, asset: Asset) -> Path:
+        return (self.output / asset.path).with_suffix(".zarr") if self.convert else self._file(asset)
+
+    def _converted(self, asset: Asset, path: Path, options: ReadOptions) -> Path:
+        if not self.convert:
+            return path
+        target = self._target(asset)
+        if not self._stands(asset, target, options):
+            self._save(ingest(path, options), asset, target, options)
+        return target
+
+    def _streamed(self, asset: Asset, options: ReadOptions) -> Path:
+        from neurodyn.data.nwb import streaming
+
+        target = self._target(asset)
+        if not self._stands(asset, target, options):
+            with self.archive.streamed(asset) as file, streaming(file, Path(asset.path), options) as recording:
+                self._save(recording, asset, target, options)
+        return target
+
+    def _stands(self, asset: Asset, target: Path, options: ReadOptions) -> bool:
+        stands = settled(target, self._request(asset, options), recording_request(target), self.existing)
+        if stands:
+            self.common.say(f"{target} is up to date.")
+        return stands
+
+    def _save(self, recording: Recording, asset: Asset, target: Path, options: ReadOptions) -> None:
+        digest = self.archive.digest(asset)
+        stated = {} if digest is None else {"asset_sha256": digest}
+        recording.tree.attrs.update(asset.source | stated | {"request": self._request(asset, options)})
+        recording.save(target)
+
+    def _request(self, asset: Asset, options: ReadOptions) -> str:
+        """Name what decides the recording; an asset streamed or downloaded gives the same."""
+        from neurodyn.core.provenance import version
+
+        return request_id(asset=asset.id, options=options.model_dump(mode="json"), version=version())
