@@ -104,10 +104,15 @@ class Hdf5Reader(Reader):
         return path.is_file() and path.suffix.lower() in cls.suffixes and not is_caiman(path)
 
     @classmethod
+    def arrays(cls, path: Path) -> Mapping[str, Any]:
+        """Return every array by its name."""
+        return hdf5_arrays(path)
+
+    @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:
         """Read lazily."""
         refuse_others(options, "hdf5", OPTIONS)
-        return read_arrays("hdf5", path, hdf5_arrays(path), options)
+        return read_arrays("hdf5", path, cls.arrays(path), options)
 
 
 class NumpyReader(Reader):
@@ -121,10 +126,15 @@ class NumpyReader(Reader):
         return path.is_file() and path.suffix.lower() in cls.suffixes
 
     @classmethod
+    def arrays(cls, path: Path) -> Mapping[str, Any]:
+        """Return every array by its name."""
+        return numpy_arrays(path)
+
+    @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:
         """Read lazily."""
         refuse_others(options, "numpy", OPTIONS)
-        return read_arrays("numpy", path, numpy_arrays(path), options)
+        return read_arrays("numpy", path, cls.arrays(path), options)
 
 
 def hdf5_arrays(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ class MatlabReader(Reader):
 
         mine = path.is_file() and path.suffix.lower() == ".mat" and not path.with_suffix(".sbx").is_file()
         return mine and not CascadeReader.recognises(path)
+
+    @classmethod
+    def arrays(cls, path: Path) -> Mapping[str, Any]:
+        """Return every array by its name, fields of structs among them."""
+        return mat_arrays(path, expand=True)
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -134,6 +135,11 @@ class Reader(ABC):
         """Say whether this reader can read the file or folder, without reading it whole."""
 
     @classmethod
+    def arrays(cls, path: Path) -> Mapping[str, Any]:
+        """Return named arrays on disk, where the format is a container that leaves to its users what they mean."""
+        return {}
+
+    @classmethod
     @abstractmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:
         """Read lazily.
@@ -143,6 +149,29 @@ class Reader(ABC):
         DataError
             If the source is missing, truncated, or does not say enough about itself.
         """
+
+
+def find_reader(path: Path, name: str | None = None) -> tuple[str, type[Reader]]:
+    """Return the reader of that name, or the first that recognises the source, and its name.
+
+    Raises
+    ------
+    DataError
+        If the source is missing or no reader recognises it.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Expected a recording, a movie or a folder.", "Check the path.")
+    if name is not None:
+        return name, READERS.get(name)
+    for known in READERS.names():
+        candidate = READERS.get(known)
+        if candidate.recognises(path):
+            return known, candidate
+    raise DataError(
+        f"{path} is in no format neurodyn reads.",
+        f"Readers: {', '.join(READERS.names())}.",
+        "Name the reader if you know it: --reader NAME",
+    )
 
 
 def read(path: Path, options: ReadOptions | None = None, reader: str | None = None) -> Recording:
@@ -161,11 +190,10 @@ def read(path: Path, options: ReadOptions | None = None, reader: str | None = No
     from neurodyn.data.reshape import reshaped
 
     options = options or ReadOptions()
-    if not path.exists():
-        raise DataError(f"{path} does not exist.", "Expected a recording, a movie or a folder.", "Check the path.")
+    _, found = find_reader(path, reader)
     if options.frame_times is None and options.stimulus is None and options.behavior is None:
-        return reshaped(path, options, _reader(path, reader))
-    return _timed(path, options, _reader(path, reader))
+        return reshaped(path, options, found)
+    return _timed(path, options, found)
 
 
 def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
@@ -188,17 +216,3 @@ def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
     if options.stimulus is not None:
         recording = with_stimulus(recording, path, options.stimulus)
     return recording if options.behavior is None else with_behavior(recording, path, options.behavior)
-
-
-def _reader(path: Path, name: str | None) -> type[Reader]:
-    if name is not None:
-        return READERS.get(name)
-    for known in READERS.names():
-        candidate = READERS.get(known)
-        if candidate.recognises(path):
-            return candidate
-    raise DataError(
-        f"{path} is in no format neurodyn reads.",
-        f"Readers: {', '.join(READERS.names())}.",
-        "Name the reader if you know it: --reader NAME",
-    )

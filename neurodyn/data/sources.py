@@ -147,16 +147,20 @@ def refuse_others(options: ReadOptions, reader: str, used: Iterable[str]) -> Non
         )
 
 
+class NoRateError(DataError):
+    """The source does not say its frame rate (exit 3)."""
+
+
 def regular_times(path: Path, frames: int, fs: float | None) -> np.ndarray:
     """Return frame times in seconds from the rate, shape (time,).
 
     Raises
     ------
-    DataError
+    NoRateError
         If the rate is unknown.
     """
     if fs is None:
-        raise DataError(
+        raise NoRateError(
             f"{path} does not say its frame rate.",
             "Expected frames per second and channel, in Hz.",
             "Give it: --fs 30",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,12 @@ class ZarrArraysReader(Reader):
         return path.is_dir() and is_foreign(path)
 
     @classmethod
+    def arrays(cls, path: Path) -> Mapping[str, Any]:
+        """Return every array by its name; none of an OME-Zarr image, which says itself what it is."""
+        arrays, image = _opened(path)
+        return arrays if image is None else {}
+
+    @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:
         """Read lazily.
 
@@ -44,17 +50,22 @@ class ZarrArraysReader(Reader):
         DataError
             If the store is damaged or holds no array that fits.
         """
-        try:
-            node = zarr.open(path, mode="r")
-            arrays = {name: ZarrArray(path, array) for name, array in _arrays(path, node)}
-            image = None if isinstance(node, zarr.Array) else _multiscale(node)
-        except DAMAGED as error:
-            raise broken(path, error) from error
+        arrays, image = _opened(path)
         if image is None:
             refuse_others(options, "zarr", OPTIONS)
             return read_arrays("zarr", path, arrays, options)
         refuse_others(options, "zarr", STACK_OPTIONS)
         return _read_ome(path, arrays, image, options)
+
+
+def _opened(path: Path) -> tuple[dict[str, ZarrArray], dict[str, Any] | None]:
+    """Return the arrays of a store, and what it says of itself as an OME-Zarr image."""
+    try:
+        node = zarr.open(path, mode="r")
+        arrays = {name: ZarrArray(path, array) for name, array in _arrays(path, node)}
+        return arrays, None if isinstance(node, zarr.Array) else _multiscale(node)
+    except DAMAGED as error:
+        raise broken(path, error) from error
 
 
 def is_foreign(path: Path) -> bool:
