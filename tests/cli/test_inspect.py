@@ -119,12 +119,12 @@ TOLD = {
 
 
 @pytest.mark.parametrize("name", TOLD)
-def test_shared_files(facts, shared, name):
-    assert needs(facts(shared / name)) == TOLD[name]
+def test_shared_files(facts, shared_data, name):
+    assert needs(facts(shared_data / name)) == TOLD[name]
 
 
-def test_every_shared_file_is_understood(facts, shared):
-    files = [path for path in shared.rglob("*") if path.is_file() and path.stem not in ("README", "LICENSE")]
+def test_every_shared_file_is_understood(facts, shared_data):
+    files = [path for path in shared_data.rglob("*") if path.is_file() and path.stem not in ("README", "LICENSE")]
     assert len(files) > len(TOLD)
     for path in files:
         found = facts(path)
