@@ -25,6 +25,7 @@ VERBS = (
     "simulate",
     "convert",
     "inspect",
+    "validate",
     "list",
     "show",
     "status",

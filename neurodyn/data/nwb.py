@@ -136,3 +136,10 @@ def write_nwb(recording: Recording, path: Path, facts: NwbFacts | None = None) -
     from neurodyn.data.nwb_writing import write
 
     return write(recording, path, facts or NwbFacts())
+
+
+def schema_errors(path: Path) -> list[str]:
+    """Return what in an NWB 2 file breaks the schema of NWB."""
+    from pynwb import validate
+
+    return [str(error) for error in validate(path=path)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -130,26 +130,13 @@ class Recording:
             If there is no Recording, or it breaks the contract.
         """
         path = Path(path)
-        if not path.exists():
-            raise DataError(f"{path} does not exist.", "Expected a recording (.zarr folder).", "Check the path.")
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
-                tree = xr.open_datatree(
-                    path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False
-                )
-            tree = _with_time_indexes(tree)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path} is not a neurodyn recording.",
-                f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no Zarr group there'}",
-                f"Convert it first: neurodyn convert {path} recording.zarr",
-            ) from error
+        tree = open_tree(path)
         try:
             recording = cls(tree, path)
         except DataError as error:
             raise DataError(f"{path}: {error.what}", error.found, error.fix) from error
-        _check_chunks(path)
+        for error in lost_chunks(path):
+            raise error
         return recording
 
     def save(self, path: Path | str) -> Path:
@@ -235,6 +222,29 @@ class Recording:
         return self.neural[name]
 
 
+def open_tree(path: Path) -> xr.DataTree:
+    """Open a recording's groups lazily, without a look at what they hold.
+
+    Raises
+    ------
+    DataError
+        If there is no Zarr folder of groups.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist.", "Expected a recording (.zarr folder).", "Check the path.")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
+            tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
+        return _with_time_indexes(tree)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} is not a neurodyn recording.",
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no Zarr group there'}",
+            f"Convert it first: neurodyn convert {path} recording.zarr",
+        ) from error
+
+
 def entry(step: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return one history entry: the step, its parameters and this version."""
     return {"step": step, "params": dict(params), "version": version()}
@@ -289,11 +299,12 @@ def _dataset(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) ->
         ) from error
 
 
-def _check_chunks(path: Path) -> None:
+def lost_chunks(path: Path) -> Iterator[DataError]:
+    """Find neural variables of a recording's folder that are not whole."""
     from neurodyn.data.store import missing_chunks
 
     for name, count in missing_chunks(path).items():
-        raise DataError(
+        yield DataError(
             f"{path} is not whole.",
             f"neural/{name} lacks {count} of its chunks.",
             "Copy the folder again, or make the recording again.",
@@ -327,75 +338,92 @@ def validate(tree: xr.DataTree) -> None:
     DataError
         Naming the first field that breaks it.
     """
+    for error in violations(tree):
+        raise error
+
+
+def violations(tree: xr.DataTree) -> Iterator[DataError]:
+    """Find every field that breaks the Recording contract."""
     missing = [key for key in ("session", "rate_hz", "history") if key not in tree.attrs]
     if missing or "neural" not in tree.children:
-        raise DataError(
+        yield DataError(
             "This is not a neurodyn recording.",
             f"Missing: {', '.join([*missing, *([] if 'neural' in tree.children else ['neural'])])}.",
             "Convert the source file: neurodyn convert SOURCE recording.zarr",
         )
+        return
     strangers = [name for name in tree.children if name not in GROUPS]
     if strangers:
-        raise DataError(
+        yield DataError(
             f"Unknown groups: {', '.join(strangers)}.", f"Expected: {', '.join(GROUPS)}.", "Rename or drop them."
         )
     neural = tree["neural"].to_dataset()
     for name, variable in neural.data_vars.items():
-        if variable.dims not in LAYOUTS:
-            raise DataError(
-                f"neural/{name}: wrong dimensions.",
-                f"Found {variable.dims}; expected (time, roi), (time, y, x) or (time, component).",
-                "Name the axes: --axes",
-            )
-        if variable.dtype.kind not in "buif":
-            raise DataError(f"neural/{name}: not numbers.", f"Found {variable.dtype}.", "Convert them to numbers.")
-        if not variable.attrs.get("units"):
-            raise DataError(f"neural/{name}: no units.", "Every variable names its unit.", "Set attrs['units'].")
-    rate = tree.attrs["rate_hz"]
-    _validate_time(neural, _checked_rate(rate if isinstance(rate, int | float) else None))
+        yield from _variable_violations(name, variable)
+    yield from _time_violations(neural, tree.attrs["rate_hz"])
     if "stimulus" in tree.children:
-        _validate_stimulus(tree["stimulus"].to_dataset())
+        yield from _stimulus_violations(tree["stimulus"].to_dataset())
     if "rois" in tree.children and "roi" in neural.sizes:
         found = tree["rois"].to_dataset().sizes.get("roi")
         if found != neural.sizes["roi"]:
-            raise DataError(
+            yield DataError(
                 "rois: the table does not fit the traces.",
                 f"Found {found} rows; the traces have {neural.sizes['roi']} ROIs.",
                 "Give one row per ROI.",
             )
 
 
-def _validate_time(neural: xr.Dataset, rate_hz: float) -> None:
+def _variable_violations(name: Any, variable: xr.DataArray) -> Iterator[DataError]:
+    if variable.dims not in LAYOUTS:
+        yield DataError(
+            f"neural/{name}: wrong dimensions.",
+            f"Found {variable.dims}; expected (time, roi), (time, y, x) or (time, component).",
+            "Name the axes: --axes",
+        )
+    if variable.dtype.kind not in "buif":
+        yield DataError(f"neural/{name}: not numbers.", f"Found {variable.dtype}.", "Convert them to numbers.")
+    if not variable.attrs.get("units"):
+        yield DataError(f"neural/{name}: no units.", "Every variable names its unit.", "Set attrs['units'].")
+
+
+def _time_violations(neural: xr.Dataset, rate_hz: Any) -> Iterator[DataError]:
+    try:
+        rate_hz = _checked_rate(rate_hz if isinstance(rate_hz, int | float) else None)
+    except DataError as error:
+        yield error
+        rate_hz = None
     if "time" not in neural.coords or neural.sizes.get("time", 0) == 0:
-        raise DataError(
+        yield DataError(
             "neural/time: there are no frames.", "Expected at least one frame time.", "Check the source file."
         )
+        return
     time = neural["time"].values
     steps = np.diff(time)
     if not np.isfinite(time).all() or (steps <= 0).any():
         bad = int(np.argmax(~np.isfinite(time) | np.r_[False, ~(steps > 0)]))
-        raise DataError(
+        yield DataError(
             "neural/time: frame times must be finite and increase.",
             f"Frame {bad} is at {time[bad]} s.",
             "Mend the times, or give --fs alone.",
         )
-    if steps.size and abs(np.median(steps) * rate_hz - 1) > RATE_TOLERANCE:
-        raise DataError(
+    elif steps.size and rate_hz is not None and abs(np.median(steps) * rate_hz - 1) > RATE_TOLERANCE:
+        yield DataError(
             "rate_hz: the rate contradicts the frame times.",
             f"Given {rate_hz:g} Hz; the times say {1 / np.median(steps):g} Hz.",
             f"Give --fs {1 / np.median(steps):g}, or drop the times.",
         )
 
 
-def _validate_stimulus(stimulus: xr.Dataset) -> None:
+def _stimulus_violations(stimulus: xr.Dataset) -> Iterator[DataError]:
     missing = " or ".join(sorted({"start", "stop"} - set(map(str, stimulus.variables))))
     if missing:
-        raise DataError(f"stimulus: no column {missing}.", "Every event has both, in seconds.", "Add the column.")
+        yield DataError(f"stimulus: no column {missing}.", "Every event has both, in seconds.", "Add the column.")
+        return
     start, stop = stimulus["start"].values, stimulus["stop"].values
     wrong = ~(stop >= start) | ~np.isfinite(start)
     if wrong.any():
         bad = int(np.argmax(wrong))
-        raise DataError(
+        yield DataError(
             f"stimulus: event {bad} stops before it starts, or has no time.",
             f"Found start {start[bad]} and stop {stop[bad]}, in seconds.",
             "Mend the stimulus table.",
