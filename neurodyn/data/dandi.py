@@ -31,6 +31,7 @@ LOGGER = logging.getLogger(__name__)
 API = "https://api.dandiarchive.org/api"
 PAGE = 1000  # the API's most
 DRAFT = "draft"
+CHUNKS = 64 * 2**20  # bytes of unpacked chunks kept of each array; the archive's chunks are of 10 MB
 LINK_LASTS_S = 600.0  # links to the archive's storage expire after an hour
 
 
@@ -252,7 +253,7 @@ class Archive:
         url = _Place(self.link, self._download(asset))
         url.get_url()  # a refusal is told by our own link
         try:
-            file = h5py.File(_Remote(url, asset, self.link.timeout), "r")
+            file = h5py.File(_Remote(url, asset, self.link.timeout), "r", rdcc_nbytes=CHUNKS)
         except OSError as error:
             raise DataError(
                 f"{asset.path} is no HDF5 file.", f"{error}.", "Fetch it without --stream --convert."

@@ -292,9 +292,19 @@ def test_a_stream_that_breaks_off_leaves_nothing(server, archive, sessions, tmp_
     assert [path.name for path in tmp_path.iterdir() if "zarr" in path.name] == []
 
 
-def test_what_is_no_hdf5_and_what_lies_beside_is_refused(server, archive, sessions):
+def test_what_cannot_be_streamed_is_refused(server, archive, sessions, tmp_path):
     server.page = 1000
     with pytest.raises(DataError, match="is no HDF5 file"), archive.streamed(one(archive)):
+        pass
+    bad = tmp_path / "bad.nwb"
+    dandi_files.behavior(bad)
+    with h5py.File(bad, "r+") as file:
+        del file["processing/ophys/image_segmentation/cell_specimen_table/cell_specimen_id"]
+    with (
+        h5py.File(bad) as file,
+        pytest.raises(DataError, match=r"bad\.nwb cannot be read(.|\n)*cell_specimen_id"),
+        streaming(file, bad, ReadOptions()),
+    ):
         pass
     with (
         h5py.File(sessions["A"]) as file,
