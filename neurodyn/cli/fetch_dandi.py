@@ -39,7 +39,8 @@ Pattern = Annotated[
 Subjects = Annotated[str | None, typer.Option("--subject", help="Names of subjects.", show_default=False)]
 Sessions = Annotated[str | None, typer.Option("--session", help="Names of sessions: 501940850.", show_default=False)]
 Stream = Annotated[
-    bool, typer.Option("--stream", help="With --convert: read over the network, download nothing [neurodyn[dandi]].")
+    bool,
+    typer.Option("--stream", help="With --convert: read over the network, download nothing; needs the extra dandi."),
 ]
 Api = Annotated[
     str | None,
