@@ -47,7 +47,7 @@ class Kinetics:
 
 CHEN = "kinetics in mouse V1: Chen et al., Nature 499, 295 (2013)"
 SUITE2P = "tau: suite2p documentation"
-ZHANG = "kinetics in cultured neurons: Zhang et al., Nature 615, 884 (2023); tau = half-decay / ln 2"
+ZHANG = "kinetics of one spike in cultured neurons: Zhang et al., Nature 615, 884 (2023), as tabulated by Janelia"
 DANA7 = "kinetics in cultured neurons: Dana et al., Nat Methods 16, 649 (2019)"
 
 KINETICS = {
@@ -57,11 +57,11 @@ KINETICS = {
     "gcamp6f": Kinetics(0.7, 0.142, 0.045, f"{CHEN}; {SUITE2P}"),
     "gcamp6m": Kinetics(1.0, 0.27, 0.08, f"{CHEN}; {SUITE2P}"),
     "gcamp6s": Kinetics(1.25, 0.55, 0.179, f"{CHEN}; {SUITE2P} (1.25 to 1.5 s)"),
-    "jgcamp7f": Kinetics(0.7, 0.27, 0.05, f"{DANA7}; tau: as GCaMP6f"),
+    "jgcamp7f": Kinetics(0.7, 0.182, 0.0995, f"{ZHANG} (its control); tau: as GCaMP6f"),
     "jgcamp7s": Kinetics(1.25, 0.69, 0.15, f"{DANA7}; tau: as GCaMP6s"),
-    "jgcamp8f": Kinetics(0.10, 0.067, 0.015, ZHANG),
-    "jgcamp8m": Kinetics(0.25, 0.118, 0.015, f"{ZHANG}; tau: suite2p issue 1120"),
-    "jgcamp8s": Kinetics(0.44, 0.307, 0.020, ZHANG),
+    "jgcamp8f": Kinetics(0.10, 0.0674, 0.0248, f"{ZHANG}; tau: half-decay / ln 2"),
+    "jgcamp8m": Kinetics(0.25, 0.1183, 0.029, f"{ZHANG}; tau: suite2p issue 1120"),
+    "jgcamp8s": Kinetics(0.44, 0.3067, 0.057, f"{ZHANG}; tau: half-decay / ln 2"),
     "jrgeco1a": Kinetics(0.7, 0.30, 0.06, "kinetics: Dana et al., eLife 5, e12727 (2016); tau: suite2p issue 233"),
     "ogb1": Kinetics(0.78, 0.54, 0.02, "slow decay and onset: Grewe et al., Nat Methods 7, 399 (2010)"),
     "cal520": Kinetics(0.78, 0.54, 0.03, "decay close to OGB-1: Tada et al., Eur J Neurosci 39, 1720 (2014)"),

@@ -26,6 +26,7 @@ VERBS = (
     "convert",
     "inspect",
     "validate",
+    "match",
     "list",
     "show",
     "status",

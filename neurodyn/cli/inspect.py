@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from neurodyn.cli.common import Axes, Channels, Fs, Indicator, Key, ReaderName, read_options
@@ -116,6 +115,8 @@ def _indicator(name: str) -> str:
 
 
 def _stimulus(table: xr.Dataset, rate_known: bool) -> list[str]:
+    import numpy as np
+
     span = f", {float(table['start'].min()):.1f} to {float(table['stop'].max()):.1f} s" if rate_known else ""
     lines = [f"{table.sizes['event']} events{span}"]
     for name, column in table.data_vars.items():
@@ -166,6 +167,8 @@ def _on_record(indicator: str) -> bool:
 
 def _target(recording: Recording) -> str | None:
     """Return a stimulus parameter that could be decoded: the first with a few different values."""
+    import numpy as np
+
     if recording.table("stimulus") is None:
         return None
     for name, column in recording.stimulus.data_vars.items():

@@ -10,7 +10,7 @@ import typer
 from neurodyn.cli.console import Common, command
 from neurodyn.core.registry import Registry
 
-Kind = Literal["models", "steps", "chains", "decoders", "readers", "simulators", "backends", "pipelines"]
+Kind = Literal["models", "steps", "chains", "decoders", "readers", "simulators", "backends", "pipelines", "indicators"]
 REGISTRIES = {
     "step": "neurodyn.preprocess:STEPS",
     "decoder": "neurodyn.decode:DECODERS",
@@ -36,6 +36,13 @@ def summaries(kind: str) -> dict[str, str]:
     if kind in REGISTRIES:
         names = registry(kind)
         return {name: names.summary(name) for name in names.names()}
+    if kind == "indicator":
+        from neurodyn.calcium.indicators import KINETICS
+
+        return {
+            name: f"peak {1000 * one.peak:g} ms, half-decay {1000 * one.half_decay:g} ms, tau {one.tau:g} s. {one.source}"
+            for name, one in KINETICS.items()
+        }
     from neurodyn.core.config import list_presets, load_yaml
 
     return {
@@ -44,7 +51,7 @@ def summaries(kind: str) -> dict[str, str]:
 
 
 def list_names(common: Common, kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List models, steps, chains, decoders, readers, simulators, back-ends or pipelines."""
+    """List models, steps, chains, decoders, readers, simulators, back-ends, pipelines or indicators."""
     found = summaries(kind.removesuffix("s"))
     width = max(map(len, found), default=0)
     common.plan([f"{name.ljust(width)}  {text}".rstrip() for name, text in found.items()], **{kind: found})

@@ -43,7 +43,7 @@ def test_forecasts(sessions, tmp_path):
 def test_responses(sessions, tmp_path):
     short = "jobs.train.set.training={epochs: 2, steps_per_epoch: 3, warmup: 0, batch: 8}"
     rows = "matrices.models=[{model: [response-rate, logistic-classifier, quantformer-classifier], seed: [0]}]"
-    threshold = "jobs.train.set.windows.responses.threshold=0.03"
+    threshold = "jobs.train.set.windows.responses.threshold=0.04"  # near the median: both answers occur
     run("allen-classify", sessions[:1], tmp_path / "out", short, rows, threshold)
     rows = read_scores(tmp_path / "out" / "scores" / "scores.csv")
     assert {row.model for row in rows} == {"response-rate", "logistic-classifier", "quantformer-classifier"}

@@ -1,0 +1,71 @@
+"""`neurodyn match`: sessions of the same cells."""
+
+import csv
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from neurodyn.data.recording import Recording
+
+RNG = np.random.default_rng(0)
+
+
+def day(folder, name, cells, masks=True, **more):
+    """Save a session whose traces are the numbers of its cells."""
+    cells = np.array(cells)
+    table = {"cell": ("roi", cells), "y": ("roi", np.arange(cells.size) * 1.0), "x": ("roi", np.zeros(cells.size))}
+    if masks:
+        table |= {"mask_roi": ("mask", np.repeat(np.arange(cells.size), 2)), "mask_y": ("mask", np.repeat(cells, 2))}
+        table["mask_x"] = ("mask", np.tile([0, 1], cells.size))
+    recording = Recording.from_arrays(
+        {"dff": np.tile(cells * 1.0, (30, 1))}, rate_hz=10, session=name, rois=xr.Dataset(table), **more
+    )
+    return recording.save(folder / f"{name}.zarr")
+
+
+def test_shared_cells_in_one_order(neurodyn, tmp_path):
+    truth = xr.Dataset({"spikes": (("time", "roi"), np.tile([11.0, 12, 13, 14], (30, 1)))})
+    one = day(tmp_path, "one", [11, 12, 13, 14], truth=truth)
+    two = day(tmp_path, "two", [14, 15, 12])
+    done = neurodyn("match", one, two, "-o", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "2 of 5 cells" in done.err
+    for name in ("one", "two"):
+        found = Recording.open(tmp_path / "out" / f"{name}.zarr")
+        assert found.table("rois")["cell"].values.tolist() == [12, 14]
+        assert found["dff"].values[0].tolist() == [12, 14]
+        assert found.table("rois")["mask_roi"].values.tolist() == [0, 0, 1, 1]
+        assert found.table("rois")["mask_y"].values.tolist() == [12, 12, 14, 14]
+        assert found.history[-1]["step"] == "rois"
+    assert Recording.open(tmp_path / "out" / "one.zarr").table("truth")["spikes"].values[0].tolist() == [12, 14]
+    rows = list(csv.reader((tmp_path / "out" / "cells.csv").read_text().splitlines()))
+    assert rows == [
+        ["cell", "one", "two"],
+        ["11", "0", ""],
+        ["12", "1", "2"],
+        ["13", "2", ""],
+        ["14", "3", "0"],
+        ["15", "", "1"],
+    ]
+    assert "up to date" in neurodyn("match", one, two, "-o", tmp_path / "out").err
+    assert neurodyn("match", one, two).out.splitlines()[0] == "cell,one,two"
+
+
+def test_what_cannot_be_matched(neurodyn, tmp_path):
+    one = day(tmp_path, "one", [1, 2])
+    assert neurodyn("match", one).code == 2
+    done = neurodyn("match", one, day(tmp_path, "two", [3]), "-o", tmp_path / "out")
+    assert done.code == 3 and "share no cell" in done.err and not (tmp_path / "out").exists()
+    done = neurodyn("match", one, day(tmp_path, "three", [3, 3]))
+    assert done.code == 3 and "more than once" in done.err
+    done = neurodyn("match", one, day(tmp_path, "four", [True, False]))
+    assert done.code == 3 and "have no ids" in done.err
+
+
+@pytest.mark.parametrize("cells", [[12], [14, 12]])
+def test_what_was_matched_can_be_matched_again(neurodyn, tmp_path, cells):
+    one, two = day(tmp_path, "one", [11, 12, 14], masks=False), day(tmp_path, "two", cells, masks=False)
+    assert neurodyn("match", one, two, "-o", tmp_path / "out").code == 0
+    again = neurodyn("match", tmp_path / "out" / "one.zarr", tmp_path / "out" / "two.zarr", "--json")
+    assert again.code == 0 and f'"shared": {len(cells)}' in again.out
