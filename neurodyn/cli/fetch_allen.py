@@ -102,7 +102,7 @@ def fetch_allen(
     api: Api = None,
     mirror: Mirror = None,
 ) -> None:
-    """Fetch sessions of the Allen Brain Observatory into the cache, or into -o.
+    """Fetch sessions of the Allen Brain Observatory into the cache, or into -o: a folder, or one recording (.zarr).
 
     Conditions on sessions hold together; each takes several values, separated by commas. Downloads are checked, and go
     on where they were interrupted. What the reader of sessions takes is set with --set source.KEY=VALUE.
@@ -214,16 +214,22 @@ class _Sessions:
     """Sessions on their way, and where they go."""
 
     def __init__(self, common: Common, access: _Access, output: Path | None, convert: bool, existing: Existing) -> None:
-        self.common, self.access, self.convert = common, access, convert
+        self.common, self.access = common, access
         self.existing: Existing = existing
+        self.single = output if output is not None and output.suffix == ".zarr" else None
+        self.convert = convert or self.single is not None
         self.recordings = output or cache_folder() / "allen"
-        self.files = cache_folder() / "allen" if convert else self.recordings
+        self.files = cache_folder() / "allen" if self.convert else self.recordings
 
     def fetch(self, chosen: list[Experiment]) -> None:
         """Fetch, convert where asked, and print every product; what failed is told at the end."""
         from neurodyn.data.allen_fetch import session_path
 
         options = read_options(self.common)
+        if self.single is not None and len(chosen) != 1:
+            raise ConfigError(
+                f"-o {self.single} takes one session.", f"The conditions choose {len(chosen)}.", "Give a folder: -o DIR"
+            )
         if self.common.dry_run:
             paths = {one.id: session_path(self.files, one.id) for one in chosen}
             lines = [f"{key} -> {path}{' (is there)' if path.exists() else ''}" for key, path in paths.items()]
@@ -238,7 +244,7 @@ class _Sessions:
 
         if not self.convert:
             return path
-        target = self.recordings / f"{one.id}.zarr"
+        target = self.single or self.recordings / f"{one.id}.zarr"
         how = {"options": options.model_dump(mode="json"), "sdk": self.access.sdk, "version": version()}
         request = request_id(source=sha256(path), **how)
         with locked(target.with_name(f"{target.name}.request")):

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import xarray as xr
 
 from neurodyn.data.recording import Recording
@@ -37,15 +38,31 @@ def parts(recording: Recording) -> Iterator[Part]:
     for group, node in recording.tree.children.items():
         dataset = node.to_dataset(inherit=False)
         for name, variable in dataset.variables.items():
-            place = _place(group, str(name), variable, dataset)
+            place = _place(group, str(name), variable, dataset, recording.rate_hz)
             yield Part(group, str(name), variable, place, name in dataset.coords)
 
 
-def _place(group: str, name: str, variable: xr.Variable, dataset: xr.Dataset) -> Place:
+def timing(times: np.ndarray, rate_hz: float | None = None) -> tuple[dict[str, Any], bool]:
+    """Return what an NWB series says of its times, and whether these very times come of it, to the last bit.
+
+    Times that are regular to the nanosecond are told by start and rate, as NWB wants it; others one by one.
+    """
+    steps = np.diff(times)
+    if not steps.size or np.unique(np.round(steps, 9)).size > 1:
+        return {"timestamps": times}, True
+    mean = float(steps.size / (times[-1] - times[0]))
+    for rate in (rate_hz, mean):
+        if rate is not None and np.array_equal(times, times[0] + np.arange(times.size) / rate):
+            return {"starting_time": float(times[0]), "rate": rate}, True
+    return {"starting_time": float(times[0]), "rate": mean}, False
+
+
+def _place(group: str, name: str, variable: xr.Variable, dataset: xr.Dataset, rate_hz: float) -> Place:
     if group == "neural":
-        return _neural_place(name, variable, dataset)
+        return _neural_place(name, variable, dataset, rate_hz)
     if group == "behavior" and _is_course(name, variable, dataset):
-        return "course"
+        whole = name not in dataset.coords or timing(variable.values.astype(float))[1]
+        return "course" if whole else "scratch"
     if variable.size and name not in RESERVED:
         if group == "stimulus" and variable.dims == ("event",):
             return "event"
@@ -54,10 +71,12 @@ def _place(group: str, name: str, variable: xr.Variable, dataset: xr.Dataset) ->
     return "scratch"
 
 
-def _neural_place(name: str, variable: xr.Variable, dataset: xr.Dataset) -> Place:
-    series = [array for array in dataset.data_vars.values() if "component" not in array.dims]
-    if name == "brain" or (name == "time" and series):
-        return "brain" if name == "brain" else "times"
+def _neural_place(name: str, variable: xr.Variable, dataset: xr.Dataset, rate_hz: float) -> Place:
+    if name == "brain":
+        return "brain"
+    series = any("component" not in array.dims for array in dataset.data_vars.values())
+    if name == "time" and series and timing(variable.values, rate_hz)[1]:
+        return "times"
     return "series" if name in dataset.data_vars and "component" not in variable.dims else "scratch"
 
 

@@ -37,12 +37,13 @@ from pynwb.ophys import (
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.data.nwb import NwbFacts
-from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, Part, contents, parts
+from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, Part, contents, parts, timing
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import chunk_shape
 
 LOGGER = logging.getLogger(__name__)
 UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)
+ANY_AGE = "P0D/"  # ISO 8601: from birth on
 PICTURES = {"mean_image": "meanImg", "max_projection": "max_proj"}  # as suite2p names them
 SEXES = {"male": "M", "female": "F"}
 
@@ -131,9 +132,11 @@ def _known(attrs: Mapping[Any, Any], facts: NwbFacts) -> NwbFacts:
 def _session(recording: Recording, facts: NwbFacts) -> NWBFile:
     start = facts.session_start or UNKNOWN_START
     said = "" if facts.session_start else " When it began is not known; 1970 stands for that."
-    subject = None
-    if facts.subject is not None:
-        animal = facts.subject.model_dump(exclude={"id"}, exclude_none=True)
+    if facts.subject is None:
+        LOGGER.warning("Which animal it was is not known; archives ask for it: --set nwb.subject.id=NAME")
+        subject = Subject(subject_id="unknown", sex="U", age=ANY_AGE, description="Which animal it was is not known")
+    else:
+        animal = {"age": ANY_AGE} | facts.subject.model_dump(exclude={"id"}, exclude_none=True)
         subject = Subject(subject_id=facts.subject.id, description="The animal of this session", **animal)
     return NWBFile(
         session_description=f"{facts.description or 'A session of calcium imaging, written by neurodyn.'}{said}",
@@ -175,13 +178,6 @@ def _imaging_plane(nwbfile: NWBFile, recording: Recording, facts: NwbFacts) -> I
     )
 
 
-def _timing(time: np.ndarray, rate: float) -> dict[str, Any]:
-    """Return start and rate where they give these very times, else the times."""
-    if time.size > 1 and np.array_equal(time, time[0] + np.arange(time.size) / rate):
-        return {"starting_time": float(time[0]), "rate": rate}
-    return {"timestamps": time}
-
-
 def _data(variable: xr.Variable) -> Any:
     if variable.dtype.kind in "UOT":
         return np.asarray(variable.values, dtype=object) if variable.ndim else str(variable.values)
@@ -197,7 +193,7 @@ def _movie(part: Part, plane: ImagingPlane, recording: Recording, series: Any) -
         unit=part.variable.attrs["units"],
         description=_maker(part.variable),
         imaging_plane=plane,
-        **_timing(recording.time, recording.rate_hz),
+        **timing(recording.time, recording.rate_hz)[0],
     )
 
 
@@ -255,7 +251,7 @@ def _add_traces(module: Any, part: Part, segmentation: PlaneSegmentation, record
         rois=DynamicTableRegion(
             name="rois", data=np.arange(part.variable.sizes["roi"]), description="All ROIs", table=segmentation
         ),
-        **_timing(recording.time, recording.rate_hz),
+        **timing(recording.time, recording.rate_hz)[0],
     )
     container.add_roi_response_series(series)
 
@@ -335,14 +331,12 @@ def _add_behavior(nwbfile: NWBFile, recording: Recording, courses: Mapping[str, 
             continue
         values = part.variable.values
         times = table[part.variable.dims[0]].values.astype(float)
-        steps = np.diff(times)
-        rate = float((times.size - 1) / (times[-1] - times[0])) if steps.size and times[-1] > times[0] else 1.0
         module.add(
             TimeSeries(
                 name=name,
                 data=values.astype(np.uint8) if values.dtype == bool else values,
                 unit=str(part.variable.attrs.get("units", "a.u.")),
                 description=f"Course of {name}",
-                **_timing(times, rate),
+                **timing(times)[0],
             )
         )

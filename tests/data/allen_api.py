@@ -181,7 +181,7 @@ def mirror_path(experiment: int) -> str:
     return f"/s3/ophys_experiment_data/{experiment}.nwb"
 
 
-def observatory(folder: Path, experiments: tuple[int, ...] = ()) -> Server:
+def observatory(folder: Path, experiments: tuple[int, ...] = (), trials: int = 3) -> Server:
     """Start a server with the catalogue and the files of some experiments, on API and S3 copy."""
     server = Server()
     reply = {"success": True, "msg": rows(), "num_rows": len(rows())}
@@ -190,6 +190,6 @@ def observatory(folder: Path, experiments: tuple[int, ...] = ()) -> Server:
     for experiment in experiments:
         kind, container = kinds[experiment]
         path = folder / f"{experiment}.nwb"
-        allen_files.session(path, kind, trials=3, experiment=experiment, container=container, seed=experiment)
+        allen_files.session(path, kind, trials=trials, experiment=experiment, container=container, seed=experiment)
         server.files |= dict.fromkeys((download_path(experiment), mirror_path(experiment)), path.read_bytes())
     return server

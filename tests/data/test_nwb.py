@@ -108,7 +108,13 @@ def components():
     return Recording.from_arrays({"svd": courses}, rate_hz=15.0, components=spatial)
 
 
-EVERY = [traces, movies, everything, with_epochs, components]
+def almost_regular():
+    times = 13.5 + np.cumsum(np.full(900, 1 / 30)) + RNG.normal(0, 1e-12, 900)
+    speed = xr.Dataset({"speed": ("t", RNG.normal(size=90))}, {"t": np.cumsum(np.full(90, 0.1))})
+    return Recording.from_arrays({"dff": RNG.normal(size=(900, 2))}, time=times, behavior=speed)
+
+
+EVERY = [traces, movies, everything, with_epochs, components, almost_regular]
 
 
 @pytest.mark.parametrize("make", EVERY)
@@ -160,6 +166,24 @@ def test_files_are_valid_nwb_and_pass_the_inspector(make, tmp_path):
     assert validate(path=path) == []
     found = list(inspect_nwbfile(nwbfile_path=path))
     assert [(one.check_function_name, one.object_name, one.message) for one in found] == []
+
+
+def test_regular_times_are_told_by_their_rate(tmp_path):
+    with NWBHDF5IO(write_nwb(almost_regular(), tmp_path / "a.nwb"), "r") as io:
+        found = io.read()
+        series = found.processing["ophys"]["DfOverF"]["dff"]
+        assert series.rate == pytest.approx(30) and series.timestamps is None
+        assert found.processing["behavior"]["speed"].rate == pytest.approx(10)
+    with NWBHDF5IO(write_nwb(movies(), tmp_path / "b.nwb"), "r") as io:
+        assert io.read().acquisition["fluorescence"].rate is None
+
+
+def test_an_unknown_animal_is_said_to_be_unknown(tmp_path, caplog):
+    path = write_nwb(traces(), tmp_path / "a.nwb")
+    assert "nwb.subject.id" in caplog.text
+    with NWBHDF5IO(path, "r") as io:
+        subject = io.read().subject
+        assert (subject.subject_id, subject.species, subject.age) == ("unknown", None, "P0D/")
 
 
 def test_suite2p_reads_what_came_from_it(tmp_path):

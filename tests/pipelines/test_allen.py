@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 from neurodyn.data.scores import read_scores
+from tests.data import allen_api
 from tests.data.allen_files import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-def run(pipeline: str, files: list[Path], out: Path, *sets: str) -> None:
+def run(pipeline: str, files: list[Path], out: Path, *sets: str, **more: str) -> None:
     words = [word for one in sets for word in ("--set", one)]
     command = [sys.executable, "-m", "neurodyn", "run", pipeline, *map(str, files), "-o", str(out), *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | more, check=False)
     assert done.returncode == 0, done.stderr
 
 
@@ -48,3 +49,20 @@ def test_responses(sessions, tmp_path):
     rows = read_scores(tmp_path / "out" / "scores" / "scores.csv")
     assert {row.model for row in rows} == {"response-rate", "logistic-classifier", "quantformer-classifier"}
     assert (tmp_path / "out" / "comparison" / "comparison.csv").is_file()
+
+
+def test_from_the_archive_to_a_report(tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = allen_api.observatory(tmp_path, (501940850,), trials=30)
+    short = "jobs.train.set.training={epochs: 2, steps_per_epoch: 3, warmup: 0, batch: 8}"
+    rows = "matrices.models=[{model: [psth, persistence, nlinear, quantformer], seed: [0]}]"
+    where = {"NEURODYN_CACHE": str(tmp_path / "cache"), "NEURODYN_ALLEN_API": server.url}
+    where["NEURODYN_ALLEN_MIRROR"] = server.mirror
+    container = "jobs.session.options.container=511510688"
+    run("allen-session", [], tmp_path / "out", short, rows, container, **where)
+    server.close()
+    rows = read_scores(tmp_path / "out" / "scores" / "scores.csv")
+    assert {row.model for row in rows} >= {"psth", "persistence", "nlinear", "quantformer"}
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert (tmp_path / "cache" / "allen" / "501940850.nwb").is_file()
