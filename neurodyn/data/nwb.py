@@ -27,8 +27,8 @@ NWB_OPTIONS = frozenset({"fs", "variables", "axes"})
 class Subject(Params):
     """The animal."""
 
-    id: str = Field(description="name of the animal")
-    species: str = Field(default="Mus musculus", description="Latin name")
+    id: str = Field(default="unknown", description="name of the animal")
+    species: str | None = Field(default=None, description="Latin name: Mus musculus")
     sex: Literal["M", "F", "U", "O"] = Field(default="U", description="male, female, unknown, other")
     age: str | None = Field(default=None, description="age at the session, ISO 8601: P90D is 90 days")
     genotype: str | None = Field(default=None, description="genotype")

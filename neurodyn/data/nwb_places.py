@@ -12,7 +12,9 @@ import xarray as xr
 from neurodyn.data.recording import Recording
 
 Place = Literal["series", "times", "brain", "column", "event", "course", "scratch"]
-RESERVED = {"id", "start_time", "stop_time", "tags", "timeseries", "pixel_mask", "image_mask", "voxel_mask", "iscell"}
+RESERVED = {"id", "start_time", "stop_time", "tags", "timeseries", "pixel_mask", "image_mask", "voxel_mask", "iscell"} | {
+    "colnames", "description", "namespace", "neurodata_type", "object_id"
+}  # fmt: skip
 # Where suite2p's own reader looks; the series of the first plane has this name there.
 CONTAINERS = {"fluorescence": "Fluorescence", "neuropil": "Neuropil", "spikes": "Deconvolved"}
 FIRST_PLANE = "plane0"
@@ -29,8 +31,13 @@ class Part(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Its name in the list of parts, and in the scratch space."""
+        """Its name in the list of parts."""
         return f"{self.group}.{self.name}"
+
+
+def scratch_name(key: str) -> str:
+    """Return a part's name in the scratch space, where NWB allows no colon."""
+    return key.replace("%", "%25").replace(":", "%3A")
 
 
 def parts(recording: Recording) -> Iterator[Part]:
@@ -58,6 +65,8 @@ def timing(times: np.ndarray, rate_hz: float | None = None) -> tuple[dict[str, A
 
 
 def _place(group: str, name: str, variable: xr.Variable, dataset: xr.Dataset, rate_hz: float) -> Place:
+    if ":" in name:
+        return "scratch"
     if group == "neural":
         return _neural_place(name, variable, dataset, rate_hz)
     if group == "behavior" and _is_course(name, variable, dataset):

@@ -15,6 +15,7 @@ from typing import Any, cast
 import h5py
 import numpy as np
 import xarray as xr
+from pydantic import ValidationError
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
 from pynwb.behavior import SpatialSeries
 from pynwb.epoch import TimeIntervals
@@ -24,7 +25,8 @@ from pynwb.ophys import OnePhotonSeries, RoiResponseSeries, TwoPhotonSeries
 from neurodyn.core.errors import DataError, NeurodynError
 from neurodyn.data.arrays import Hdf5Array
 from neurodyn.data.lazy import lazy
-from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE
+from neurodyn.data.nwb import NwbFacts
+from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, scratch_name
 from neurodyn.data.readers import Channel, ReadOptions
 from neurodyn.data.recording import UNITS, Recording
 from neurodyn.data.sources import View, build, parse_axes, refuse_others
@@ -196,7 +198,7 @@ def _values(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> 
         of_axis = (key for key, part in listed.items() if part["place"] == "course" and not part["coordinate"]
                    and part["dims"][0] == name)  # fmt: skip
         return _times(courses[next(of_axis).partition(".")[2]])
-    return nwbfile.scratch[f"{group}.{name}"].data
+    return nwbfile.scratch[scratch_name(f"{group}.{name}")].data
 
 
 def _typed(values: Any, dtype: str) -> np.ndarray:
@@ -239,7 +241,17 @@ def _facts(nwbfile: NWBFile) -> dict[str, Any]:
     if animal is not None and animal.subject_id:
         told = {name: getattr(animal, name) for name in ("species", "sex", "age", "genotype", "strain")}
         facts["subject"] = {"id": animal.subject_id} | {name: value for name, value in told.items() if value}
-    return {name: value for name, value in facts.items() if value and value == value}  # noqa: PLR0124 - NaN
+    return {name: value for name, value in facts.items() if value and _is_fact(name, value)}
+
+
+def _is_fact(name: str, value: Any) -> bool:
+    try:
+        NwbFacts.model_validate({name: value})
+    except ValidationError:
+        if value == value:  # noqa: PLR0124 - NaN stands for unknown
+            LOGGER.warning("The file's %s is left out: %s.", name, value)
+        return False
+    return True
 
 
 def _key(series: TimeSeries) -> str:

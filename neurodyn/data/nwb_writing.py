@@ -37,7 +37,8 @@ from pynwb.ophys import (
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.data.nwb import NwbFacts
-from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, Part, contents, parts, timing
+from neurodyn.data.nwb import Subject as SubjectFacts
+from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, Part, contents, parts, scratch_name, timing
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import chunk_shape
 
@@ -107,7 +108,9 @@ def to_nwb(recording: Recording, facts: NwbFacts) -> NWBFile:
     for part in found:
         if part.place == "scratch":
             nwbfile.add_scratch(
-                ScratchData(name=part.key, data=_data(part.variable), description=f"Of neurodyn's {part.group}")
+                ScratchData(
+                    name=scratch_name(part.key), data=_data(part.variable), description=f"Of neurodyn's {part.group}"
+                )
             )
     return nwbfile
 
@@ -118,26 +121,37 @@ def _known(attrs: Mapping[Any, Any], facts: NwbFacts) -> NwbFacts:
     if "area" in attrs:
         known |= {"location": attrs["area"], "institution": "Allen Institute for Brain Science", "photons": 2}
     if "session_start" in attrs:
-        known["session_start"] = parse_date(attrs["session_start"])
+        known["session_start"] = _date(str(attrs["session_start"]))
     if "specimen" in attrs:
         known["subject"] = {
             "id": str(attrs["specimen"]),
+            "species": "Mus musculus",
             "sex": SEXES.get(str(attrs.get("sex")), "U"),
             "age": f"P{attrs['age_days']:g}D" if "age_days" in attrs else None,
             "genotype": attrs.get("genotype"),
         }
-    return NwbFacts.model_validate(known | facts.model_dump(exclude_unset=True))
+    told = facts.model_dump(exclude_unset=True)
+    if "subject" in known and told.get("subject"):
+        told["subject"] = known["subject"] | told["subject"]
+    return NwbFacts.model_validate(known | told)
+
+
+def _date(text: str) -> datetime | None:
+    try:
+        return parse_date(text)
+    except ValueError:
+        LOGGER.warning("The start of the session, '%s', is no date; it is written as unknown.", text)
+        return None
 
 
 def _session(recording: Recording, facts: NwbFacts) -> NWBFile:
     start = facts.session_start or UNKNOWN_START
     said = "" if facts.session_start else " When it began is not known; 1970 stands for that."
-    if facts.subject is None:
+    told = facts.subject or SubjectFacts()
+    if told.id == "unknown":
         LOGGER.warning("Which animal it was is not known; archives ask for it: --set nwb.subject.id=NAME")
-        subject = Subject(subject_id="unknown", sex="U", age=ANY_AGE, description="Which animal it was is not known")
-    else:
-        animal = {"age": ANY_AGE} | facts.subject.model_dump(exclude={"id"}, exclude_none=True)
-        subject = Subject(subject_id=facts.subject.id, description="The animal of this session", **animal)
+    animal = {"age": ANY_AGE} | told.model_dump(exclude={"id"}, exclude_none=True)
+    subject = Subject(subject_id=told.id, description="The animal of this session", **animal)
     return NWBFile(
         session_description=f"{facts.description or 'A session of calcium imaging, written by neurodyn.'}{said}",
         identifier=recording.session,

@@ -110,6 +110,13 @@ class Recording:
             groups["stimulus"] = _stimulus_table(stimulus)
         optional = {"behavior": behavior, "rois": rois, "components": components, "qc": qc, "truth": truth}
         groups |= {name: dataset for name, dataset in optional.items() if dataset is not None}
+        strange = [str(name) for dataset in groups.values() for name in dataset.variables if "/" in str(name)]
+        if strange:
+            raise DataError(
+                f"'{strange[0]}' cannot be the name of a variable or column.",
+                "Names with a slash stand for places in the file.",
+                "Rename it in the source.",
+            )
         tree = xr.DataTree.from_dict(groups)
         tree.attrs = {
             "schema_version": SCHEMA_VERSION,

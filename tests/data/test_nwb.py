@@ -136,6 +136,18 @@ def test_the_same_recording_gives_the_same_values_under_another_name_and_rate(tm
         read(path, ReadOptions(fs=30.0))
 
 
+@pytest.mark.parametrize("name", ["name", "description", "columns", "colnames", "id", "object_id", "start:t", "50%"])
+def test_columns_of_any_name(name, tmp_path):
+    stimulus = {"start": np.arange(3.0), "stop": np.arange(3.0) + 0.5, name: np.arange(3)}
+    recording = traces(stimulus=stimulus, rois=xr.Dataset({name: ("roi", list("abcd"))}))
+    assert_identical(read(write_nwb(recording, tmp_path / "a.nwb")), recording)
+
+
+def test_a_name_with_a_slash_is_refused():
+    with pytest.raises(DataError, match="'a/b' cannot be the name"):
+        traces(stimulus={"start": [0.0], "stop": [1.0], "a/b": [1]})
+
+
 def test_a_part_that_was_removed_is_named(tmp_path):
     path = write_nwb(traces(), tmp_path / "a.nwb")
     with h5py.File(path, "a") as file:
@@ -151,7 +163,7 @@ FACTS = NwbFacts.model_validate(
         "experimenter": ["Curie, Marie"],
         "institution": "Institute",
         "keywords": ["calcium"],
-        "subject": {"id": "m12", "sex": "F", "age": "P90D"},
+        "subject": {"id": "m12", "species": "Mus musculus", "sex": "F", "age": "P90D"},
         "location": "VISp",
         "device": "Two-photon microscope",
         "excitation_nm": 920,
@@ -230,6 +242,7 @@ def test_what_a_foreign_file_says_of_session_and_animal_survives(foreign, tmp_pa
     nwbfile, plane = foreign
     movie = np.zeros((5, 6, 8), np.uint8)
     nwbfile.add_acquisition(TwoPhotonSeries(name="movie", data=movie, unit="n.a.", imaging_plane=plane, rate=2.0))
+    nwbfile.keywords = ["tectum"]
     nwbfile.subject = Subject(subject_id="m7", species="Danio rerio", sex="F", age="P6D")
     again = write_nwb(read(put(nwbfile, tmp_path / "a.nwb")), tmp_path / "b.nwb")
     with NWBHDF5IO(again, "r") as io:
