@@ -19,6 +19,7 @@ from neurodyn.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, dr
 COLOURS, DASHES = (BLUE, ORANGE, GREEN, RED, SKY), ("-", "-.", ":")
 REFERENCES = {PSTH: BLACK, LAST_VALUE: GREY}
 LIKENESS = {"correlation": "r", "absolute_correlation": "|r|", "ssim": "SSIM", "skill": "Skill"}
+FEW = 6  # models whose bands, and figures in the summary, can still be told apart
 ERRORS = {"mse": "MSE", "mae": "MAE", "smape": "SMAPE", "mase": "MASE", "psnr": "PSNR (dB)"}
 SOURCES = [
     "Schoppe O., Harper N.S., Willmore B.D.B., King A.J., Schnupp J.W.H. (2016). Measuring the performance of neural "
@@ -113,8 +114,11 @@ def _sentence(session: str, part: str, target: str, found: Found) -> str:
     said = []
     for metric, label in (("correlation", "correlation"), ("skill", "skill against the PSTH")):
         known = [(model, found.get((model, metric, "all"))) for model in _models(found) if model not in REFERENCES]
-        values = [f"{model} {mean.text(metric)}" for model, mean in known if mean]
-        said += [f"{label}: {', '.join(values)}"] if values else []
+        means = [(model, mean) for model, mean in known if mean]
+        if len(means) > FEW:
+            means = sorted(means, key=lambda one: -one[1].value)[:3]
+            label = f"highest {label}"
+        said += [f"{label}: {', '.join(f'{model} {mean.text(metric)}' for model, mean in means)}"] if means else []
     ceiling = found.get((CEILING, "noise_ceiling", "all"))
     said += [f"noise ceiling of the correlation: {ceiling.text('noise_ceiling')}"] if ceiling else []
     return f"{target} of {session}, {part}. {'; '.join(said)}."
@@ -152,10 +156,13 @@ def _figure(session: str, part: str, target: str, found: Found) -> Figure:
         f"correlation{BY_HORIZON}": "Correlation across windows",
     }
 
+    models = _models(found)
+    banded = len(models) <= FEW
+
     def paint(canvas: Canvas) -> None:
         for axes, (metric, label) in zip(canvas.subplots(1, 2), panels.items(), strict=True):
-            for k, model in enumerate(_models(found)):
-                _line(axes, k, model, metric, found)
+            for k, model in enumerate(models):
+                _line(axes, k, model, metric, found, banded)
             axes.set_xlim(left=0)
             axes.set_xlabel("Time ahead (s)")
             axes.set_ylabel(label)
@@ -163,23 +170,28 @@ def _figure(session: str, part: str, target: str, found: Found) -> Figure:
         handles, labels = canvas.axes[0].get_legend_handles_labels()
         canvas.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
 
+    bands = "Bands: 95 % intervals over neurons, the widest of all seeds. " if banded else ""
     caption = (
-        "Error and correlation across windows against time ahead, mean over neurons. Bands: 95 % intervals over neurons, "
-        "the widest of all seeds. Dashed: the mean response to the stimulus (PSTH), and the last value held."
+        f"Error and correlation across windows against time ahead, mean over neurons. {bands}Dashed: the mean response to "
+        "the stimulus (PSTH), and the last value held."
     )
-    return draw(paint, height=2.9, alt=f"Forecasts of {session}, {part}, against time ahead", caption=caption)
+    return draw(
+        paint, height=2.9 if banded else 3.8, alt=f"Forecasts of {session}, {part}, against time ahead", caption=caption
+    )
 
 
 def _unit(target: str) -> str:
     return UNITS.get(target, "a.u.")
 
 
-def _line(axes: Axes, k: int, model: str, metric: str, found: Found) -> None:
+def _line(axes: Axes, k: int, model: str, metric: str, found: Found, banded: bool) -> None:
     curve = {float(key[2].removesuffix(" s")): mean for key, mean in found.items() if key[:2] == (model, metric)}
     ahead = sorted(time for time, mean in curve.items() if mean.value == mean.value)
     colour = REFERENCES.get(model, COLOURS[k % len(COLOURS)])
     style = "--" if model in REFERENCES else DASHES[k // len(COLOURS) % len(DASHES)]
     marker = "o" if len(ahead) == 1 else None
     axes.plot(ahead, [curve[time].value for time in ahead], style, color=colour, marker=marker, ms=3, label=model)
+    if not banded:
+        return
     low, high = [curve[time].low for time in ahead], [curve[time].high for time in ahead]
     axes.fill_between(ahead, low, high, color=colour, alpha=0.18, lw=0)
