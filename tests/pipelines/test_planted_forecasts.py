@@ -19,6 +19,7 @@ WINDOWS = (
     "windows={align: events, offset: -1.6, duration: 3.2, horizon: 1.6, split: trial, fractions: [0.6, 0.1, 0.3], "
     "stimuli: [direction]}"
 )
+TWO_PERIODS = WINDOWS.replace("offset: -1.6, duration: 3.2", "offset: -5.6, duration: 7.2")
 TRAINING = "training={epochs: 40, steps_per_epoch: 20, batch: 16, warmup: 20, patience: 10, seed: 0}"
 TRAINED = (
     "nlinear",
@@ -57,20 +58,20 @@ def responses(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def courses(tmp_path_factory) -> Path:
-    """Damped oscillations driven by noise, of the cells' own: the stimulus says nothing."""
+    """Damped oscillations driven by noise, of the cells' own, with a period of 2.8 s: the stimulus says nothing."""
     rng = np.random.default_rng(1)
-    frames = round(TRIALS * 4 * RATE) + 40
+    start = np.arange(TRIALS) * 8.0 + 6.0
+    frames = round(TRIALS * 8 * RATE) + 40
     data = np.zeros((frames, CELLS))
     for t in range(2, frames):
         data[t] = 1.9 * data[t - 1] - 0.95 * data[t - 2] + rng.normal(0, 0.3, CELLS)
-    start = np.arange(TRIALS) * 4.0 + 2.0
     direction = rng.permutation(np.arange(TRIALS) % 8) * 45.0
     return recording(tmp_path_factory.mktemp("data") / "courses.zarr", data, start, direction)
 
 
-def skill(source: Path, preset: str, out: Path) -> Score:
+def skill(source: Path, preset: str, out: Path, windows: str = WINDOWS) -> Score:
     """Return the skill of a model on test trials, 1 − MSE / MSE of the PSTH, with its interval over cells."""
-    config = load_run_config(preset, None, (WINDOWS, TRAINING, *SMALL.get(preset, ())))[0]
+    config = load_run_config(preset, None, (windows, TRAINING, *SMALL.get(preset, ())))[0]
     run = fit(config, None, [source], out / preset, gpu="none")
     infer(run, gpu="none")
     scores = read_scores(score_forecasts([run], out / f"scores-{preset}", ForecastScoreConfig()))
@@ -78,11 +79,17 @@ def skill(source: Path, preset: str, out: Path) -> Score:
     return found
 
 
+# The PSTH is a mean over the training trials of a condition, and errs by its share of the noise. Who knew the true mean
+# response would have this skill against it; more than that is not to be had without looking at what is to come.
+PER_CONDITION = round(TRIALS * 0.6 / 8)
+ORACLE = 1 - 1 / (1 + 1 / PER_CONDITION)
+
+
 @pytest.mark.parametrize("preset", ["persistence", "source-mean", "ridge-ar", *TRAINED])
 def test_nothing_beats_the_mean_response_where_there_is_nothing_else(responses, tmp_path, preset):
-    assert skill(responses, preset, tmp_path).ci_low < 0.02
+    assert skill(responses, preset, tmp_path).ci_low < ORACLE
 
 
 @pytest.mark.parametrize("preset", ["ridge-ar", *TRAINED])
 def test_what_reads_the_past_beats_the_mean_response_where_the_past_decides(courses, tmp_path, preset):
-    assert skill(courses, preset, tmp_path).ci_low > 0.1
+    assert skill(courses, preset, tmp_path, TWO_PERIODS).ci_low > 0
