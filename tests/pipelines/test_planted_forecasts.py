@@ -90,6 +90,14 @@ def test_nothing_beats_the_mean_response_where_there_is_nothing_else(responses, 
     assert skill(responses, preset, tmp_path).ci_low < ORACLE
 
 
-@pytest.mark.parametrize("preset", ["ridge-ar", *TRAINED])
+# The Autoformer moves the past by the delays at which it resembles itself. A period ago these courses correlate with now by
+# 0.975 ** 28 = 0.49 only, so what moved by a period errs as much as the mean does: 2 (1 - 0.49) of the variance.
+BY_DELAYS = pytest.param(
+    "autoformer",
+    marks=pytest.mark.xfail(strict=True, reason="delays do not tell noisy courses; -0.10 to -0.02 measured"),
+)
+
+
+@pytest.mark.parametrize("preset", ["ridge-ar", *(BY_DELAYS if one == "autoformer" else one for one in TRAINED)])
 def test_what_reads_the_past_beats_the_mean_response_where_the_past_decides(courses, tmp_path, preset):
     assert skill(courses, preset, tmp_path, TWO_PERIODS).ci_low > 0
