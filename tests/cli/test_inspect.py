@@ -129,3 +129,22 @@ def test_every_shared_file_is_understood(facts, shared_data):
     for path in files:
         found = facts(path)
         assert found.get("needs") or found.get("notes") or "rate" in found, path
+
+
+def test_what_is_no_recording_is_named(facts, tmp_path):
+    run = tmp_path / "runs" / "cst"
+    run.mkdir(parents=True)
+    for name in ("config.yaml", "status.json"):
+        (run / name).write_text("{}")
+    assert facts(run)["format"] == "run folder"
+    (tmp_path / "scores.csv").write_text("session,model\n")
+    assert facts(tmp_path / "scores.csv")["format"] == "scores"
+    (tmp_path / "regions.json").write_text('[{"id": 1, "coordinates": [[0, 1], [0, 2]]}]')
+    assert facts(tmp_path / "regions.json")["notes"][0].startswith("1 regions of interest")
+
+
+def test_arrays_beside_a_usual_name_are_read_without_being_told(facts, tmp_path):
+    np.savez(tmp_path / "a.npz", fluorescence=RNG.normal(size=(60, 4)), other=RNG.normal(size=(60, 9)))
+    assert needs(facts(tmp_path / "a.npz", "--fs", "30", "--key", "other")) == []
+    found = facts(tmp_path / "a.npz", "--axes", "roi,time", "--key", "other", "--fs", "2")
+    assert found["fluorescence"].startswith("(time, roi) (9, 60)")
