@@ -142,15 +142,6 @@ def _written(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOpt
     return Recording(tree)
 
 
-def _own_attrs(nwbfile: NWBFile) -> dict[str, Any]:
-    """Return what `write_nwb` kept of a recording's attributes; empty for other programs' files."""
-    try:
-        notes = json.loads(nwbfile.notes or "")
-    except ValueError:
-        return {}
-    return notes.get("neurodyn", {}) if isinstance(notes, dict) else {}
-
-
 def _part(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> xr.Variable:
     """Return one variable from where `neurodyn.data.nwb_places` says it lies."""
     mine = listed[f"{group}.{name}"]

@@ -14,7 +14,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import pick
 from neurodyn.data.readers import ReadOptions, find_reader, read
 from neurodyn.data.recording import Recording
-from neurodyn.data.sources import NoRateError
+from neurodyn.data.sources import NoRateError, parse_axes
 
 RATE_NAME = re.compile(r"(^|_|/)(fs|rate|hz|framerate|frame_rate)|fs$|hz$", re.IGNORECASE)
 STEP_NAME = re.compile(r"(^|_|/)dt$", re.IGNORECASE)
@@ -129,55 +129,59 @@ def _layout(
         return [], [], options
     large = {name: array for name, array in arrays.items() if _is_table(array)}
     if options.key is None and not large:
-        courses = ", ".join(name for name, array in list(arrays.items())[:4] if len(array.shape) == 1)
-        note = "No array here has two axes or more; none can be a recording."
-        return (
-            [],
-            [
-                note,
-                *(
-                    [f"As behaviour beside one: --set source.behavior.file={path.name} ({courses}, …)"]
-                    if courses
-                    else []
-                ),
-            ],
-            None,
-        )
-    needs, notes = [], []
-    name = options.key
-    if name is None:
-        try:
-            picked = pick(path, arrays, None)
-            name = next(key for key, array in arrays.items() if array is picked)
-        except DataError:
-            name, why = _likeliest(large)
-            needs.append(Need(f"--key {name}", why))
-    array = arrays[name.strip("/")]
-    axes = options.axes
-    if not axes:
-        axes, why = _axes(array, arrays)
-        if axes != _default(array):
-            needs.append(Need(f"--axes {axes}", why))
-        elif len(array.shape) == 3 and min(array.shape[1:]) < SMALLEST_PICTURE:
-            notes.append(f"{name} is read as a movie; say --axes if its axes are others, such as trial,roi,time.")
+        return [], _of_vectors(path, arrays), None
+    name, needs = _choice(path, arrays, large, options.key)
+    array = arrays[name]
+    axes, why = (options.axes, "") if options.axes else _axes(array, arrays)
+    parsed = parse_axes(axes, len(array.shape), name)
+    if not options.axes and axes != _default(array):
+        needs.append(Need(f"--axes {axes}", why))
     told = options.model_copy(update={"key": name, "axes": axes})
-    frames = array.shape[axes.split(",").index("time")]
+    frames = array.shape[parsed.index("time")]
     times = next((key for key, one in arrays.items() if one.shape == (frames,) and _increases(one)), None)
-    if options.fs is None and options.times is None and times is not None and "trial" not in axes:
+    if options.fs is None and options.times is None and times is not None and "trial" not in parsed:
         needs.append(Need(f"--set source.times={times}", f"{times} has a time for every frame"))
         told = told.model_copy(update={"times": times})
-    notes += [
-        f"{key} marks {int(np.count_nonzero(one[:]))} of {frames} frames: if these are another channel's, say "
-        "--channels fluorescence,reference in the order of the frames"
-        for key, one in arrays.items()
-        if one.shape == (frames,) and np.dtype(one.dtype) == bool
-    ]
+    return needs, _of_array(name, arrays, frames, bool(options.axes)), told
+
+
+def _choice(path: Path, arrays: Mapping[str, Any], large: Mapping[str, Any], key: str | None) -> tuple[str, list[Need]]:
+    """Return the array that is read, and that it has to be named where several could be meant."""
+    try:
+        picked = pick(path, arrays, key)
+    except DataError:
+        if key is not None:
+            raise
+        name, why = _likeliest(large)
+        return name, [Need(f"--key {name}", why)]
+    return next(name for name, array in arrays.items() if array is picked), []
+
+
+def _of_vectors(path: Path, arrays: Mapping[str, Any]) -> list[str]:
+    notes = ["No array here has two axes or more; none can be a recording."]
+    courses = [name for name, array in arrays.items() if len(array.shape) == 1][:4]
+    if courses:
+        notes.append(f"As behaviour beside one: --set source.behavior.file={path.name} ({', '.join(courses)}, …)")
+    return notes
+
+
+def _of_array(name: str, arrays: Mapping[str, Any], frames: int, axes_told: bool) -> list[str]:
+    """Say what speaks against reading an array as it is read."""
+    array, notes = arrays[name], []
+    if not axes_told and len(array.shape) == 3 and min(array.shape[1:]) < SMALLEST_PICTURE:
+        notes.append(f"{name} may be no movie; its axes are told by --axes, for example trial,roi,time.")
+    for key, one in arrays.items():
+        if one.shape == (frames,) and np.dtype(one.dtype) == bool:
+            notes.append(
+                f"{key} marks {int(np.count_nonzero(one[:]))} of {frames} frames: if these are another channel's, say "
+                "--channels fluorescence,reference in the order of the frames"
+            )
     if np.dtype(array.dtype).kind == "f" and "fluorescence" not in name.lower():
         notes.append(
             f"Values are taken for fluorescence, counts. Where they are ΔF/F: --set source.variables.dff.key={name} "
             "with axes beside it: --set source.variables.dff.axes=…"
         )
-    return needs, notes, told
+    return notes
 
 
 def _is_table(array: Any) -> bool:

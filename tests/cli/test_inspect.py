@@ -148,3 +148,13 @@ def test_arrays_beside_a_usual_name_are_read_without_being_told(facts, tmp_path)
     assert needs(facts(tmp_path / "a.npz", "--fs", "30", "--key", "other")) == []
     found = facts(tmp_path / "a.npz", "--axes", "roi,time", "--key", "other", "--fs", "2")
     assert found["fluorescence"].startswith("(time, roi) (9, 60)")
+
+
+def test_what_is_told_wrongly_is_an_error(neurodyn, facts, tmp_path):
+    np.savez(tmp_path / "a.npz", traces=RNG.normal(size=(60, 4)))
+    for wrong in (("--key", "other"), ("--axes", "time,y,x"), ("--axes", "roi,y")):
+        done = neurodyn("inspect", tmp_path / "a.npz", *wrong)
+        assert done.code in (2, 3) and "Traceback" not in done.err and done.err.startswith("Error")
+    assert facts(tmp_path / "a.npz", "--axes", "time roi", "--fs", "3")["fluorescence"].startswith(
+        "(time, roi) (60, 4)"
+    )
