@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -108,22 +109,34 @@ def request_id(**parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def settled(path: Path, request: str, found: str | None, existing: Existing) -> bool:
-    """Say whether a product stands as asked; refuse one that was made otherwise.
+def make_recording(common: Common, target: Path, request: str, existing: Existing, write: Callable[[], object]) -> None:
+    """Have a recording written, unless it stands as asked; two processes that want the same one take turns.
 
     Parameters
     ----------
-    found
-        The request that made what stands at `path`; None when nothing stands there or it is unreadable.
+    request
+        Digest of everything that decides the recording; it is kept in its attributes.
+    write
+        Writes the recording to `target`, with `request` in its attributes.
 
     Raises
     ------
     ConfigError
         If something else stands there and `existing` is "error".
     """
+    from neurodyn.core.files import locked
+
+    with locked(target.with_name(f"{target.name}.request")):
+        if _settled(target, request, existing):
+            common.say(f"{target} is up to date.")
+        else:
+            write()
+
+
+def _settled(path: Path, request: str, existing: Existing) -> bool:
     if not path.exists():
         return False
-    if found == request or existing == "skip":
+    if existing == "skip" or _recording_request(path) == request:
         return True
     if existing == "overwrite":
         return False
@@ -134,7 +147,7 @@ def settled(path: Path, request: str, found: str | None, existing: Existing) -> 
     )
 
 
-def recording_request(path: Path) -> str | None:
+def _recording_request(path: Path) -> str | None:
     """Return the request that made a recording; None where there is no readable recording."""
     from neurodyn.core.errors import DataError
     from neurodyn.data.recording import Recording

@@ -16,10 +16,9 @@ from neurodyn.cli.common import (
     Key,
     ReaderName,
     ingest,
+    make_recording,
     read_options,
-    recording_request,
     request_id,
-    settled,
 )
 from neurodyn.cli.console import Common, command, progress_bar
 
@@ -52,7 +51,6 @@ def extract(
     suite2p's settings go into the configuration by their names: --set detection.threshold_scaling=0.8; so do
     preset and cells_only (true: keep what its classifier calls cells).
     """
-    from neurodyn.core.files import locked
     from neurodyn.core.provenance import version
     from neurodyn.preprocess.suite2p import extract as run_suite2p
     from neurodyn.training.devices import choose_devices
@@ -70,13 +68,13 @@ def extract(
     if common.dry_run:
         common.plan([f"{movie} -> {output}", f"suite2p settings: {settings}, on {device}"], settings=settings)
         return
-    with locked(output.with_name(f"{output.name}.request")):
-        if settled(output, request, recording_request(output), existing):
-            common.say(f"{output} is up to date.")
-        else:
-            recording.tree.attrs["request"] = request
-            with progress_bar(common) as report:
-                run_suite2p(recording, output, settings=settings, device=device, progress=report)
+
+    def write() -> None:
+        recording.tree.attrs["request"] = request
+        with progress_bar(common) as report:
+            run_suite2p(recording, output, settings=settings, device=device, progress=report)
+
+    make_recording(common, output, request, existing, write)
     common.product(output)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,10 +16,9 @@ from neurodyn.cli.common import (
     ExistingOption,
     Out,
     ingest,
+    make_recording,
     read_options,
-    recording_request,
     request_id,
-    settled,
 )
 from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.cli.fetching import Convert, Offline, Retries, Timeout, cache_folder, deliver, show
@@ -239,7 +239,7 @@ class _Sessions:
             deliver(self.common, fetched, lambda one, path: self._product(one, path, options))
 
     def _product(self, one: Experiment, path: Path, options: ReadOptions) -> Path:
-        from neurodyn.core.files import locked, sha256
+        from neurodyn.core.files import sha256
         from neurodyn.core.provenance import version
 
         if not self.convert:
@@ -247,9 +247,6 @@ class _Sessions:
         target = self.single or self.recordings / f"{one.id}.zarr"
         how = {"options": options.model_dump(mode="json"), "sdk": self.access.sdk, "version": version()}
         request = request_id(source=sha256(path), **how)
-        with locked(target.with_name(f"{target.name}.request")):
-            if settled(target, request, recording_request(target), self.existing):
-                self.common.say(f"{target} is up to date.")
-            else:
-                self.access.save(path, target, options, request)
+        save = partial(self.access.save, path, target, options, request)
+        make_recording(self.common, target, request, self.existing, save)
         return target

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,10 +15,9 @@ from neurodyn.cli.common import (
     ExistingOption,
     Out,
     ingest,
+    make_recording,
     read_options,
-    recording_request,
     request_id,
-    settled,
 )
 from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.cli.fetching import Convert, Offline, Retries, Timeout, cache_folder, deliver, show
@@ -166,34 +167,33 @@ class _Assets:
     def _converted(self, asset: Asset, path: Path, options: ReadOptions) -> Path:
         if not self.convert:
             return path
-        target = self._target(asset)
-        if not self._stands(asset, target, options):
-            self._save(ingest(path, options), asset, target, options)
-        return target
+        return self._made(asset, options, lambda: nullcontext(ingest(path, options)))
 
     def _streamed(self, asset: Asset, options: ReadOptions) -> Path:
         from neurodyn.data.nwb import streaming
 
-        target = self._target(asset)
-        if not self._stands(asset, target, options):
+        @contextmanager
+        def opened() -> Iterator[Recording]:
             with self.archive.streamed(asset) as file, streaming(file, Path(asset.path), options) as recording:
-                self._save(recording, asset, target, options)
-        return target
+                yield recording
 
-    def _stands(self, asset: Asset, target: Path, options: ReadOptions) -> bool:
-        stands = settled(target, self._request(asset, options), recording_request(target), self.existing)
-        if stands:
-            self.common.say(f"{target} is up to date.")
-        return stands
+        return self._made(asset, options, opened)
 
-    def _save(self, recording: Recording, asset: Asset, target: Path, options: ReadOptions) -> None:
-        digest = self.archive.digest(asset)
-        stated = {} if digest is None else {"asset_sha256": digest}
-        recording.tree.attrs.update(asset.source | stated | {"request": self._request(asset, options)})
-        recording.save(target)
-
-    def _request(self, asset: Asset, options: ReadOptions) -> str:
-        """Name what decides the recording; an asset streamed or downloaded gives the same."""
+    def _made(
+        self, asset: Asset, options: ReadOptions, opened: Callable[[], AbstractContextManager[Recording]]
+    ) -> Path:
+        """Save the recording of an asset; streamed or downloaded, it counts as the same."""
         from neurodyn.core.provenance import version
 
-        return request_id(asset=asset.id, options=options.model_dump(mode="json"), version=version())
+        target = self._target(asset)
+        request = request_id(asset=asset.id, options=options.model_dump(mode="json"), version=version())
+
+        def write() -> None:
+            with opened() as recording:
+                digest = self.archive.digest(asset)
+                stated = {} if digest is None else {"asset_sha256": digest}
+                recording.tree.attrs.update(asset.source | stated | {"request": request})
+                recording.save(target)
+
+        make_recording(self.common, target, request, self.existing, write)
+        return target

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurodyn.cli.common import ExistingOption, Out, recording_request, request_id, settled
+from neurodyn.cli.common import ExistingOption, Out, make_recording, request_id
 from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import ConfigError, DataError
 
@@ -86,10 +86,11 @@ def _write(
     from neurodyn.data.matching import with_rois
 
     request = request_id(source=sha256(source), rows=rows, version=version())
-    if settled(target, request, recording_request(target), existing):
-        common.say(f"{target} is up to date.")
-    else:
+
+    def write() -> None:
         matched = with_rois(recording, rows)
         matched.tree.attrs["request"] = request
         matched.save(target)
+
+    make_recording(common, target, request, existing, write)
     common.product(target)

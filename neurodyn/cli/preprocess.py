@@ -22,10 +22,9 @@ from neurodyn.cli.common import (
     Out,
     ReaderName,
     ingest,
+    make_recording,
     read_options,
-    recording_request,
     request_id,
-    settled,
 )
 from neurodyn.cli.console import Common, command, progress_bar, show_error
 from neurodyn.core.errors import ConfigError, NeurodynError, WorkError
@@ -135,7 +134,6 @@ def _make(
     reader: str | None,
     existing: Existing,
 ) -> None:
-    from neurodyn.core.files import locked
     from neurodyn.core.provenance import version
 
     recording = ingest(source, options, reader)
@@ -146,13 +144,13 @@ def _make(
         steps=chain.describe(),
         version=version(),
     )
-    with locked(target.with_name(f"{target.name}.request")):
-        if settled(target, request, recording_request(target), existing):
-            common.say(f"{target} is up to date.")
-            return
+
+    def write() -> None:
         recording.tree.attrs["request"] = request
         with progress_bar(common) as report:
             chain.run(recording, target, progress=report)
+
+    make_recording(common, target, request, existing, write)
 
 
 def _in_parallel(targets: list[tuple[Path, Path]], jobs: int) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurodyn.cli.common import ExistingOption, recording_request, request_id, settled
+from neurodyn.cli.common import ExistingOption, make_recording, request_id
 from neurodyn.cli.console import Common, command
 
 
@@ -25,7 +25,6 @@ def simulate(
 ) -> None:
     """Make a synthetic recording with ground truth."""
     from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
-    from neurodyn.core.files import locked
     from neurodyn.core.provenance import version
     from neurodyn.simulate import SIMULATORS
 
@@ -37,11 +36,11 @@ def simulate(
     if common.dry_run:
         common.plan([f"{k}: {v}" for k, v in params.model_dump().items()], output=output)
         return
-    with locked(output.with_name(f"{output.name}.request")):
-        if settled(output, request, recording_request(output), existing):
-            common.say(f"{output} is up to date.")
-        else:
-            recording = simulator(params).make()
-            recording.tree.attrs["request"] = request
-            recording.save(output)
+
+    def write() -> None:
+        recording = simulator(params).make()
+        recording.tree.attrs["request"] = request
+        recording.save(output)
+
+    make_recording(common, output, request, existing, write)
     common.product(output)
