@@ -18,8 +18,39 @@ from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import StimulusCode
 
 CAPABILITIES = frozenset(
-    {"reconstruct", "forecast", "latents", "inputs", "spikes", "continuous_time", "classify", "attention", "sessions"}
+    {
+        "attention",
+        "channels",
+        "classify",
+        "continuous_time",
+        "forecast",
+        "inputs",
+        "latents",
+        "reconstruct",
+        "sessions",
+        "spikes",
+        "uncertainty",
+    }
 )
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Another signal of the same frames, beside the one that a model is named for.
+
+    Parameters
+    ----------
+    name
+        Of the variable, or `behavior.COLUMN`.
+    space
+        Shape of a frame: (roi,), (y, x) or (1,).
+    brain
+        Entries of a frame that are data, bool, shape (*space).
+    """
+
+    name: str
+    space: tuple[int, ...]
+    brain: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -52,6 +83,10 @@ class Layout:
         Name of every cell of each session, the same in all sessions of one cell; () where cells have none.
     centres
         Row and column of every cell of a single session, scaled to [0, 1]; () where that is not known.
+    variable
+        Name of the signal.
+    others
+        Signals beside it, in the order of `Batch.others`; only back-ends with the capability `channels` are given any.
     """
 
     frames: int
@@ -65,6 +100,8 @@ class Layout:
     rule: ResponseRule | None = None
     names: tuple[tuple[str, ...], ...] = ()
     centres: tuple[tuple[float, float], ...] = ()
+    variable: str = ""
+    others: tuple[Channel, ...] = ()
 
     def require_frames(self, least: int, model: str) -> None:
         """Refuse windows that are too short.
@@ -104,6 +141,27 @@ class Layout:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """Windows of another signal, as tensors.
+
+    Parameters
+    ----------
+    x
+        float, shape (batch, time, *space of its channel); only entries where `visible` holds may be used.
+    visible, valid
+        bool, like x, as in `Batch`.
+    """
+
+    x: Tensor
+    visible: Tensor
+    valid: Tensor
+
+    def to(self, device: torch.device | str) -> Signal:
+        """Return the signal on another device."""
+        return Signal(self.x.to(device), self.visible.to(device), self.valid.to(device))
+
+
+@dataclass(frozen=True)
 class Batch:
     """Windows as tensors.
 
@@ -128,6 +186,8 @@ class Batch:
     responses
         Whether each cell responds in the horizon, 1 or 0, NaN where that is not known, shape (batch, *space); None where
         no rule says it.
+    others
+        Signals beside x, in the order of the layout's; None where there are none.
     """
 
     x: Tensor
@@ -139,11 +199,14 @@ class Batch:
     stimulus: Tensor | None = None
     condition: Tensor | None = None
     responses: Tensor | None = None
+    others: tuple[Signal, ...] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
-        moved = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in moved.items() if value is not None})
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        moved = {name: value.to(device) for name, value in held.items() if isinstance(value, Tensor)}
+        others = None if self.others is None else tuple(signal.to(device) for signal in self.others)
+        return replace(self, **moved, others=others)
 
     @property
     def target(self) -> Tensor:
@@ -175,6 +238,10 @@ class Prediction:
         Attention of the last frame's queries, averaged over heads and layers, shape (batch, query, time, key).
     logits
         Log-odds that a cell responds in the horizon, shape (batch, *space).
+    members
+        An ensemble of equally likely answers, whose mean is `mean`, shape (batch, member, time, *space).
+    others
+        The same of the signals beside the first, in the layout's order.
     """
 
     mean: Tensor
@@ -186,6 +253,8 @@ class Prediction:
     spikes_std: Tensor | None = None
     attention: Tensor | None = None
     logits: Tensor | None = None
+    members: Tensor | None = None
+    others: tuple[Prediction, ...] | None = None
 
 
 class Backend(nn.Module, ABC):
@@ -254,6 +323,17 @@ class Backend(nn.Module, ABC):
         ----------
         batches
             The training windows, each once.
+        """
+
+    def calibrate(self, batches: Iterable[Batch], generator: torch.Generator) -> None:  # noqa: B027 - optional hook
+        """Fit, once the weights are final, how sure the model may be; what is fitted is part of the state.
+
+        Parameters
+        ----------
+        batches
+            The validation windows, each once; the training windows where there are none.
+        generator
+            Source of every random draw; on the CPU.
         """
 
     @property

@@ -102,7 +102,7 @@ class CaLFADS(Backend):
     """
 
     Config = CaLFADSConfig
-    capabilities = frozenset({"reconstruct", "latents", "spikes", "inputs"})
+    capabilities = frozenset({"reconstruct", "latents", "spikes", "inputs", "uncertainty"})
     citation = (
         "Prince L.Y., Bakhtiari S., Gillon C.J., Richards B.A. (2021). Parallel inference of hierarchical latent dynamics "
         "in two-photon calcium imaging of neuronal populations. bioRxiv 2021.03.05.434105."

@@ -86,7 +86,7 @@ class LFADS(Backend):
     """
 
     Config = LFADSConfig
-    capabilities = frozenset({"reconstruct", "forecast", "latents", "inputs", "sessions"})
+    capabilities = frozenset({"reconstruct", "forecast", "latents", "inputs", "sessions", "uncertainty"})
     citation = (
         "Pandarinath C., O'Shea D.J., Collins J., et al. (2018). Inferring single-trial neural population dynamics using "
         "sequential auto-encoders. Nat. Methods 15:805."

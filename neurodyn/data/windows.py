@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
+import xarray as xr
 from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
@@ -20,6 +21,7 @@ from neurodyn.data.stimulus_code import StimulusCode, stimulus_column, with_stim
 
 IN_MEMORY_BYTES = 2 * 2**30
 GAP_FACTOR = 1.5
+BEHAVIOR = "behavior."
 NOISE_OF_STEPS = 1.4826 / np.sqrt(2)
 
 
@@ -29,6 +31,11 @@ class WindowConfig(Params):
     variable: str = Field(default="dff", description="neural variable")
     target: str | None = Field(
         default=None, description="variable of what a model should give, where that is not the variable itself"
+    )
+    others: tuple[str, ...] = Field(
+        default=(),
+        description="signals shown beside the variable, for models of several: neural variables, or behavior.COLUMN "
+        "interpolated to the frames",
     )
     duration: float = Field(default=1.0, gt=0, description="window length, s")
     stride: float | None = Field(
@@ -94,6 +101,10 @@ class WindowConfig(Params):
             raise ValueError("responses need a horizon in which they come")
         if self.baseline is not None and self.target is not None:
             raise ValueError("baseline and target exclude each other")
+        if self.variable in self.others or len(set(self.others)) < len(self.others):
+            raise ValueError("others must differ from the variable and from each other")
+        if self.others and self.baseline is not None:
+            raise ValueError("others and baseline exclude each other")
         if abs(sum(self.fractions) - 1) > 1e-6 or min(self.fractions) < 0:
             raise ValueError("fractions must be non-negative and sum to 1")
         if (self.split in ("condition", "column")) != (self.condition is not None):
@@ -154,8 +165,10 @@ class Windows:
         """
         if config.kind is not None:
             recordings = [with_stimulus_alone(recording, config.kind) for recording in recordings]
-        ragged = ragged and all(recording[config.variable].ndim == 2 for recording in recordings)
+        ragged = ragged and all(signal(recording, config.variable).ndim == 2 for recording in recordings)
         _check_alike(recordings, config.variable, ragged)
+        for name in config.others:
+            _check_alike(recordings, name, ragged=False)
         rate = recordings[0].rate_hz
         frames = max(1, round(config.duration * rate))
         if config.irregular:
@@ -174,7 +187,7 @@ class Windows:
                 "Shorten it: --set windows.duration=SECONDS",
             )
         index, begin, event = (np.concatenate(column) for column in (session, first, trial))
-        padded = max(recording[config.variable].shape[1] for recording in recordings) if ragged else None
+        padded = max(signal(recording, config.variable).shape[1] for recording in recordings) if ragged else None
         code = StimulusCode.fit(recordings, config.stimuli) if config.stimuli else None
         return cls(tuple(recordings), config, index, begin, event, frames, padded, code=code)
 
@@ -184,12 +197,12 @@ class Windows:
     @property
     def space(self) -> tuple[int, ...]:
         """Shape of one frame: (roi,) or (y, x)."""
-        return self.recordings[0][self.config.variable].shape[1:] if self.padded is None else (self.padded,)
+        return signal(self.recordings[0], self.config.variable).shape[1:] if self.padded is None else (self.padded,)
 
     @property
     def cells(self) -> tuple[int, ...]:
         """Number of cells of each recording; () for movies."""
-        shapes = [recording[self.config.variable].shape[1:] for recording in self.recordings]
+        shapes = [signal(recording, self.config.variable).shape[1:] for recording in self.recordings]
         return tuple(shape[0] for shape in shapes) if len(self.space) == 1 else ()
 
     @property
@@ -244,7 +257,7 @@ class Windows:
 
     @cached_property
     def _sources(self) -> list[Any]:
-        arrays = [recording[self.config.variable].variable for recording in self.recordings]
+        arrays = [signal(recording, self.config.variable) for recording in self.recordings]
         small = sum(array.nbytes for array in arrays) <= IN_MEMORY_BYTES
         return [array.values if small else array for array in arrays]
 
@@ -254,6 +267,8 @@ class Windows:
         taken.__dict__["_sources"] = self._sources  # one copy in memory serves every part
         if self.config.target is not None:
             taken.__dict__["targets"] = self.targets.take(indices)
+        if self.config.others:
+            taken.__dict__["others"] = tuple(other.take(indices) for other in self.others)
         return taken
 
     def clock(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
@@ -273,7 +288,13 @@ class Windows:
 
     def of_variable(self, name: str) -> Self:
         """Return the same windows of another variable, as it is."""
-        return replace(self, config=self.config.model_copy(update={"variable": name, "target": None, "baseline": None}))
+        alone = {"variable": name, "others": (), "target": None, "baseline": None}
+        return replace(self, config=self.config.model_copy(update=alone))
+
+    @cached_property
+    def others(self) -> tuple[Self, ...]:
+        """The same windows of the signals shown beside the variable."""
+        return tuple(self.of_variable(name) for name in self.config.others)
 
     def with_rule(self) -> Self:
         """Return these windows with the rule of responses that they ask for, fitted on them."""
@@ -423,19 +444,50 @@ def over_baseline(values: np.ndarray, mask: np.ndarray, source: int, lasting: in
     return np.where(there, (values - level) / np.where(there, level, 1.0), 0.0), mask & there
 
 
+def signal(recording: Recording, name: str) -> xr.Variable:
+    """Return a neural variable, or a course of behaviour interpolated linearly to the frames, shape (time, *space).
+
+    Parameters
+    ----------
+    name
+        Of the variable; `behavior.COLUMN` for behaviour, NaN outside of its recording, and one entry wide.
+
+    Raises
+    ------
+    DataError
+        If the recording has no such signal.
+    """
+    if not name.startswith(BEHAVIOR):
+        return recording[name].variable
+    table, column = recording.table("behavior"), name.removeprefix(BEHAVIOR)
+    if table is None or column not in table.data_vars or table[column].ndim != 1:
+        listed = [] if table is None else [f"{BEHAVIOR}{key}" for key in table.data_vars if table[key].ndim == 1]
+        raise DataError(
+            f"Recording '{recording.session}' has no signal '{name}'.",
+            f"Found: {', '.join([*recording.variables, *listed])}.",
+            "Name one of these.",
+        )
+    time, values = table[column][table[column].dims[0]].values, table[column].values.astype(np.float64)
+    known = np.isfinite(values)
+    course = np.full(recording.time.size, np.nan)
+    if known.any():
+        course = np.interp(recording.time, time[known], values[known], left=np.nan, right=np.nan)
+    return xr.Variable(("time", "column"), course[:, None].astype(np.float32))
+
+
 def _check_alike(recordings: Sequence[Recording], variable: str, ragged: bool) -> None:
     first = recordings[0]
-    space = first[variable].shape[1:]
+    space = signal(first, variable).shape[1:]
     names = [recording.session for recording in recordings]
     if ragged and len(set(names)) < len(names):
         raise DataError("Two recordings have one session name.", f"Found {', '.join(names)}.", "Rename one of them.")
     for other in recordings[1:]:
-        unlike = other[variable].shape[1:] != space and not ragged
+        shape = signal(other, variable).shape[1:]
+        unlike = shape != space and not ragged
         if unlike or abs(other.rate_hz / first.rate_hz - 1) > 0.01:
             raise DataError(
                 "The recordings do not share one shape and rate.",
-                f"{first.session}: {space} at {first.rate_hz:g} Hz; "
-                f"{other.session}: {other[variable].shape[1:]} at {other.rate_hz:g} Hz.",
+                f"{first.session}: {space} at {first.rate_hz:g} Hz; {other.session}: {shape} at {other.rate_hz:g} Hz.",
                 "Train them one by one, or bin and resample them alike.",
             )
 

@@ -38,6 +38,40 @@ def without_inner_frames(
     return seen & ~hide.reshape(*hide.shape, *[1] * (seen.ndim - 2))
 
 
+def hide_blocks(
+    shape: tuple[int, ...], size: tuple[int, ...], share: Float[Tensor, " batch"], generator: torch.Generator
+) -> Bool[Tensor, "batch time *space"]:
+    """Choose blocks of a grid that lies anywhere over the frames of each sample, uniformly in place.
+
+    Parameters
+    ----------
+    shape
+        Frames, then the shape of a frame.
+    size
+        Of a block, along the same axes; cut off at the borders.
+    share
+        Share of the blocks that are hidden, in [0, 1], on the CPU; at least one where it is above 0.
+    generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor
+        True where an entry is hidden, on the CPU.
+    """
+    batch = len(share)
+    grid = [-(-(length + side - 1) // side) for length, side in zip(shape, size, strict=True)]
+    count = int(torch.tensor(grid).prod())
+    rank = torch.rand(batch, count, generator=generator).argsort(1).argsort(1)
+    hidden = (rank < (share * count).ceil()[:, None]).unflatten(1, grid)
+    for axis, (length, side) in enumerate(zip(shape, size, strict=True), start=1):
+        offset = torch.randint(side, (batch, 1), generator=generator)
+        place = (torch.arange(length) + offset) // side  # (batch, length)
+        index = place.reshape(batch, *[1] * (axis - 1), length, *[1] * (hidden.ndim - axis - 1))
+        hidden = hidden.gather(axis, index.expand(*hidden.shape[:axis], length, *hidden.shape[axis + 1 :]))
+    return hidden
+
+
 def times_between(
     t: Float[Tensor, "batch time"], count: int, generator: torch.Generator
 ) -> Float[Tensor, "batch count"]:

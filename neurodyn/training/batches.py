@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.base import Batch, Channel, Layout, Signal
 from neurodyn.data.windows import Windows
 
 PREPARE_WINDOWS = 64
-PURPOSES = ("weights", "epoch", "order", "step", "validation", "hidden test", "attempt")
+PURPOSES = ("weights", "epoch", "order", "step", "validation", "hidden test", "attempt", "calibration")
 
 
 def derive_seed(seed: int, purpose: str, *index: int) -> int:
@@ -41,6 +41,8 @@ def layout(windows: Windows) -> Layout:
         windows.rule,
         windows.names,
         windows.centres,
+        windows.config.variable,
+        tuple(Channel(other.config.variable, other.space, other.brain) for other in windows.others),
     )
 
 
@@ -74,7 +76,13 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
         stimulus, condition = map(torch.from_numpy, windows.stimulus(indices))
     responses = None if windows.rule is None else torch.from_numpy(windows.rule.labels(windows, indices))
     x, shown, valid = map(torch.from_numpy, (values, visible, mask))
-    return Batch(x, t, shown, valid, session, targets, stimulus, condition, responses)
+    others = tuple(_signal(other, indices, hidden) for other in windows.others) or None
+    return Batch(x, t, shown, valid, session, targets, stimulus, condition, responses, others)
+
+
+def _signal(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray | None) -> Signal:
+    batch = read_batch(windows, indices, hidden)
+    return Signal(batch.x, batch.visible, batch.valid)
 
 
 def prepare_chunks(windows: Windows) -> Iterator[np.ndarray]:

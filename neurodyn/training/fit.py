@@ -90,7 +90,7 @@ def fit(
     """
     devices = choose_devices(gpu)
     opened = [_opened(recording) for recording in recordings]
-    ragged = "sessions" in BACKENDS.get(config.backend).capabilities
+    ragged = "sessions" in _capabilities(config)
     parts = Windows.cut(
         opened, config.windows, ragged
     ).split()  # before the folder is touched: bad input leaves nothing
@@ -110,6 +110,24 @@ def fit(
             LOGGER.removeHandler(handler)
             handler.close()
     return folder.path
+
+
+def _capabilities(config: RunConfig) -> frozenset[str]:
+    """Return what the model can.
+
+    Raises
+    ------
+    ConfigError
+        If it is to be shown more signals than it takes.
+    """
+    able = BACKENDS.get(config.backend).capabilities
+    if config.windows.others and "channels" not in able:
+        raise ConfigError(
+            f"{config.backend} takes one signal.",
+            f"Found beside it: {', '.join(config.windows.others)}.",
+            "Leave out windows.others, or train a model of several: atmorep",
+        )
+    return able
 
 
 def _labelled(parts: dict[str, Windows]) -> dict[str, Windows]:
@@ -159,8 +177,20 @@ def _train(
         weights = kept["best"]["weights"]
     kept, backend, journal = _stage(path, config, None, parts, devices, progress, weights)
     write_metrics(path, [*journal.rows, *kept["rows"]])
-    save_model(path, config, backend, kept["best"]["weights"])
+    save_model(path, config, backend, _calibrated(backend, config, parts, kept["best"]["weights"]))
     _finish(path, config, kept, journal)
+
+
+def _calibrated(
+    backend: Backend, config: RunConfig, parts: dict[str, Windows], weights: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Return the weights, with what is fitted once they are final."""
+    backend.cpu().load_state_dict(weights)
+    windows = parts["valid"] if len(parts["valid"]) else parts["train"]
+    with torch.no_grad():
+        batches = OrderedBatches(windows, config.training.batch)
+        backend.eval().calibrate(batches, generator(config.training.seed, "calibration"))
+    return backend.state_dict()
 
 
 def _stages(config: RunConfig, windows: Windows) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.base import Backend, Layout
+from neurodyn.backends.base import Backend, Channel, Layout
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, make_folder, read_json, remove, write_json
@@ -143,13 +143,16 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
                 "rule": None if layout.rule is None else layout.rule.model_dump(mode="json"),
                 "names": [list(session) for session in layout.names],
                 "centres": [list(centre) for centre in layout.centres],
+                "variable": layout.variable,
+                "others": [{"name": other.name, "space": list(other.space)} for other in layout.others],
             },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
             "citation": backend.citation,
         },
     )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    tensors[BRAIN] = torch.from_numpy(layout.brain.astype(np.uint8))
+    masks = {BRAIN: layout.brain} | {f"{BRAIN}.{other.name}": other.brain for other in layout.others}
+    tensors |= {name: torch.from_numpy(mask.astype(np.uint8)) for name, mask in masks.items()}
     with atomic(folder / "model.safetensors") as path:
         path.write_bytes(safetensors.torch.save(tensors))
 
@@ -173,7 +176,12 @@ def load_model(folder: Path) -> Backend:
         names = tuple(map(tuple, shape.get("names", ())))
         rule = (found := shape.get("rule")) and ResponseRule.model_validate(found)
         centres = tuple(map(tuple, shape.get("centres", ())))
+        others = tuple(
+            Channel(other["name"], tuple(other["space"]), weights.pop(f"{BRAIN}.{other['name']}").numpy().astype(bool))
+            for other in shape.get("others", ())
+        )
         told = {"horizon": shape.get("horizon", 0), "code": code, "rule": rule, "names": names, "centres": centres}
+        told |= {"variable": shape.get("variable", ""), "others": others}
         layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions, **told)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)

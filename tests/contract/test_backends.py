@@ -171,6 +171,7 @@ def test_prediction_has_the_shapes_and_what_was_promised(case):
         "spikes": "spikes",
         "inputs": "inputs",
         "logits": "classify",
+        "std": "uncertainty",
     }.items():
         assert (getattr(prediction, field) is not None) == (capability in backend.capabilities)
     if prediction.latents is not None:

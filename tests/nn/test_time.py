@@ -8,7 +8,7 @@ import torch
 
 from neurodyn.nn.derivatives import derivatives
 from neurodyn.nn.interpolation import interpolate
-from neurodyn.nn.masking import hide_inner_frames, times_between
+from neurodyn.nn.masking import hide_blocks, hide_inner_frames, times_between
 from neurodyn.nn.moments import moments
 from neurodyn.nn.positions import FourierFeatures
 
@@ -89,3 +89,22 @@ def test_moments_in_chunks_equal_numpy_with_gaps():
     np.testing.assert_allclose(mean[keep], np.nanmean(flat[:, keep], 0), rtol=1e-9)
     np.testing.assert_allclose(variance[keep], np.nanvar(flat[:, keep], 0), rtol=1e-6)
     assert mean[3] == variance[3] == 0
+
+
+def test_blocks_are_hidden_whole_and_as_often_as_asked():
+    share = torch.tensor([0.0, 0.2, 0.5, 1.0]).repeat_interleave(300)
+    hidden = hide_blocks((12, 8, 9), (3, 4, 4), share, seeded())
+    assert hidden.shape == (1200, 12, 8, 9)
+    assert not hidden[:300].any()
+    assert hidden[900:].all()
+    found = hidden[300:900].float().flatten(1).mean(1).view(2, 300).mean(1)
+    torch.testing.assert_close(found, torch.tensor([0.2, 0.5]), atol=0.03, rtol=0)
+    runs = hidden[300:600, 3:9, 3:5, 3:6].float()  # inside a block neighbours share their fate more often than not
+    assert (runs[:, 1:] == runs[:, :-1]).float().mean() > 0.85
+    assert torch.equal(hidden, hide_blocks((12, 8, 9), (3, 4, 4), share, seeded()))
+
+
+def test_blocks_of_traces_are_hidden_in_time_and_over_neighbouring_cells():
+    hidden = hide_blocks((6, 4), (2, 2), torch.tensor([0.3]), seeded())
+    assert hidden.shape == (1, 6, 4)
+    assert 0 < hidden.float().mean() < 0.6
