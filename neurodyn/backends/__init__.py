@@ -6,6 +6,7 @@ BACKENDS = Registry(
     "backend",
     {
         "ar_lstm": "neurodyn.backends.forecasting.ar_lstm:ARLSTM",
+        "atmorep": "neurodyn.backends.atmorep:AtmoRep",
         "autoformer": "neurodyn.backends.forecasting.autoformer:Autoformer",
         "autoformer_classifier": "neurodyn.backends.classification.forecasters:AutoformerClassifier",
         "brainlm": "neurodyn.backends.forecasting.brainlm:BrainLM",

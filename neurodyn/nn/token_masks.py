@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor
 from neurodyn.nn.masking import hide_inner_frames
 
 NOISE = 0.1
+M = TypeVar("M", bound=str)
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,7 @@ class TokenGrid:
         """Repeat what is said of tokens, shape (batch, step, site), for each of their frames: (batch, time, site)."""
         return tokens.repeat_interleave(self.depth, dim=1)[:, : self.frames]
 
-    def within(
-        self, start: Int[Tensor, " batch"], stop: Int[Tensor, " batch"]
-    ) -> Bool[Tensor, "batch step site"]:
+    def within(self, start: Int[Tensor, " batch"], stop: Int[Tensor, " batch"]) -> Bool[Tensor, "batch step site"]:
         """Return the tokens with a frame in start, …, stop − 1."""
         first = torch.arange(self.steps) * self.depth
         inside = (first < stop[:, None]) & (first + self.depth > start[:, None])
@@ -108,9 +108,7 @@ class Masking:
     ahead: int = 1
     hide: int = 10
 
-    def draw(
-        self, mode: str, grids: Sequence[TokenGrid], batch: int, generator: torch.Generator
-    ) -> tuple[Masked, ...]:
+    def draw(self, mode: str, grids: Sequence[TokenGrid], batch: int, generator: torch.Generator) -> tuple[Masked, ...]:
         """Draw what is done to each field.
 
         bert: tokens at random, in every sample and field another share of them; forecast, hindcast, interpolate: all
@@ -129,9 +127,7 @@ class Masking:
             hidden = [grid.framed(grid.within(start, stop)) for grid in grids]
         return tuple(Masked(one, one, torch.zeros_like(one), torch.zeros_like(one)) for one in hidden)
 
-    def _at_random(
-        self, grids: Sequence[TokenGrid], batch: int, generator: torch.Generator
-    ) -> tuple[Masked, ...]:
+    def _at_random(self, grids: Sequence[TokenGrid], batch: int, generator: torch.Generator) -> tuple[Masked, ...]:
         drawn: dict[TokenGrid, Masked] = {}
         masks = []
         for grid in grids:
@@ -181,7 +177,7 @@ def _one_field(
     return hidden
 
 
-def choose_mode(modes: Mapping[str, float], generator: torch.Generator) -> str:
+def choose_mode(modes: Mapping[M, float], generator: torch.Generator) -> M:
     """Draw a mode by its weight; the order of the modes does not matter."""
     names = sorted(modes)
     weights = torch.tensor([modes[name] for name in names], dtype=torch.float64)

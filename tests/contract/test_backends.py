@@ -15,6 +15,7 @@ from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
 FRAMES = 10
 SPACES = {"traces": (6,), "movie": (11, 9)}
 SMALL = {
+    "atmorep": {"token": (4, 4, 4), "width": 16, "heads": 2, "layers": 2, "members": 4},
     "cst": {"patch": (4, 4), "width": 16, "heads": 2, "layers": 2, "sobolev": (1e-3, 1e-4, 1e-5), "dummies": 3},
     "lfads": {
         "likelihood": "gaussian_exp",
