@@ -9,20 +9,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field as Option
-from pydantic import PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction, Signal
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.ensemble import ensemble_crps_gaussian, fair_crps, statistical_loss
-from neurodyn.nn.fields import Base, Field, Given
+from neurodyn.nn.fields import Base, Given, TokenField
 from neurodyn.nn.frames import mean_where
 from neurodyn.nn.multiformer import Multiformer
 from neurodyn.nn.token_masks import Masked, Masking, choose_mode, disturbed
 
-Mode = Literal["bert", "forecast", "hindcast", "interpolate", "channel", "frames"]
+Mode = Literal["bert", "forecast", "hindcast", "interpolate", "channel", "blocks", "frames"]
 Token = tuple[PositiveInt, PositiveInt, PositiveInt]
 LOSSES = {"crps": fair_crps, "crps_gaussian": ensemble_crps_gaussian, "statistical": statistical_loss}
 NEW_COUPLING = 0.01
@@ -31,44 +30,54 @@ NEW_COUPLING = 0.01
 class AtmoRepConfig(FrameConfig):
     """Configuration of AtmoRep."""
 
-    token: Token = Option((5, 8, 8), description="frames, rows and columns of a token, cut to the window and the frame")
-    tokens: dict[str, Token] = Option({}, description="by signal: its own token, where it has another")
-    rois: int | None = Option(None, gt=0, description="ROIs in a token of traces (default: all)")
-    width: int = Option(64, gt=0, description="features per token")
-    heads: int = Option(4, gt=0, description="attention heads, an even number that divides width")
-    layers: int = Option(3, gt=0, description="blocks of the encoder")
-    decoder_layers: int = Option(2, gt=0, description="blocks of each signal's decoder")
-    dropout: float = Option(0.0, ge=0, lt=1, description="share dropped in training")
-    band_time: float = Option(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
-    band_space: float = Option(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
-    members: int = Option(8, ge=2, description="size of the ensemble")
-    base: Base = Option(
+    token: Token = Field((5, 8, 8), description="frames, rows and columns of a token, cut to the window and the frame")
+    tokens: dict[str, Token] = Field({}, description="by signal: its own token, where it has another")
+    rois: int | None = Field(None, gt=0, description="ROIs in a token of traces (default: all)")
+    width: int = Field(64, gt=0, description="features per token")
+    heads: int = Field(4, gt=0, description="attention heads, an even number that divides width")
+    layers: int = Field(3, gt=0, description="blocks of the encoder")
+    decoder_layers: int = Field(2, gt=0, description="blocks of each signal's decoder")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
+    band_time: float = Field(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
+    band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
+    members: int = Field(8, ge=2, description="size of the ensemble")
+    base: Base = Field(
         "interpolation",
         description="what the ensemble corrects: nothing (the paper), linear interpolation in time, what principal "
         "components say of each frame, or a learned blend of both",
     )
-    components: int = Option(20, gt=0, description="number of principal components (base: components, both)")
-    coupling: bool = Option(True, description="signals look at each other")
-    coupled: dict[str, tuple[str, ...]] | None = Option(
+    components: int = Field(20, gt=0, description="number of principal components (base: components, both)")
+    coupling: bool = Field(True, description="signals look at each other")
+    coupled: dict[str, tuple[str, ...]] | None = Field(
         None, description="by signal: those that it looks at (default: all at all)"
     )
-    modes: dict[Mode, float] = Option(
-        {"bert": 0.5, "forecast": 0.1, "hindcast": 0.1, "interpolate": 0.1, "channel": 0.1, "frames": 0.1},
+    modes: dict[Mode, float] = Field(
+        {
+            "bert": 0.4,
+            "forecast": 0.1,
+            "hindcast": 0.1,
+            "interpolate": 0.1,
+            "channel": 0.1,
+            "blocks": 0.1,
+            "frames": 0.1,
+        },
         description="chance of each way to hide in a training batch: random tokens, the last, first or inner ones, one "
-        "signal, single frames",
+        "signal, blocks anywhere, single frames",
     )
-    ratio: float = Option(0.5, gt=0, le=1, description="highest share of tokens chosen at random (bert)")
-    zero: float = Option(0.9, ge=0, le=1, description="chance that a token chosen at random is hidden")
-    noise: float = Option(0.1, ge=0, le=1, description="chance that it is shown with noise")
-    coarsen: float = Option(0.05, ge=0, le=1, description="chance that it is shown at half the resolution")
-    synced: bool = Option(False, description="choose the same random tokens in all signals that are cut alike")
-    ahead: int = Option(1, gt=0, description="tokens along time hidden by forecast, hindcast and interpolate")
-    hide: int = Option(10, ge=0, description="most inner frames hidden by frames")
-    loss: Literal["crps", "crps_gaussian", "statistical"] = Option(
+    ratio: float = Field(
+        0.5, gt=0, le=1, description="highest share of tokens, or blocks, chosen at random (bert, blocks)"
+    )
+    zero: float = Field(0.9, ge=0, le=1, description="chance that a token chosen at random is hidden")
+    noise: float = Field(0.1, ge=0, le=1, description="chance that it is shown with noise")
+    coarsen: float = Field(0.05, ge=0, le=1, description="chance that it is shown at half the resolution")
+    synced: bool = Field(False, description="choose the same random tokens in all signals that are cut alike")
+    ahead: int = Field(1, gt=0, description="tokens along time hidden by forecast, hindcast and interpolate")
+    hide: int = Field(10, ge=0, description="most inner frames hidden by frames")
+    loss: Literal["crps", "crps_gaussian", "statistical"] = Field(
         "crps", description="score of the ensemble: fair CRPS, CRPS of its Gaussian, or the published statistical loss"
     )
-    weights: dict[str, float] = Option({}, description="by signal: weight of its loss (default: 1)")
-    visible_weight: float = Option(0.1, ge=0, description="weight of the loss on what is seen and was not chosen")
+    weights: dict[str, float] = Field({}, description="by signal: weight of its loss (default: 1)")
+    visible_weight: float = Field(0.1, ge=0, description="weight of the loss on what is seen and was not chosen")
 
     @model_validator(mode="after")
     def _possible(self) -> AtmoRepConfig:
@@ -92,18 +101,19 @@ class Answers:
 class AtmoRep(Backend):
     """Several signals as tokens of space and time, each guessed by an ensemble from what is seen of all.
 
-    Every signal is a field with tokens of its own size (`nn.fields.Field`); a multiformer lets tokens look at their own
+    Every signal is a field with tokens of its own size (`nn.fields.TokenField`); a multiformer lets tokens look at their own
     field and at others (`nn.multiformer.Multiformer`); independent linear heads y_e, e = 1 … E, answer for every entry:
 
         mean = Σ_e y_e / E,  std = c √(Σ_e (y_e − mean)² / (E − 1)),  c² = ⟨(x − mean)²⟩ / ⟨(1 + 1/E) s²⟩
 
     with c found for each field on hidden entries of the validation windows (1 before), and the members drawn out from
-    their mean by it. In training, tokens are hidden or spoiled at random, or those of a stretch of time, of one field or
-    of single frames are hidden; loss: a score of the ensemble on what was chosen or not visible, and a little of it on the
+    their mean by it. In training, tokens are hidden or spoiled at random, or those of a stretch of time, of one field,
+    blocks or single frames are hidden; loss: a score of the ensemble on what was chosen or not visible, and a little of it on the
     rest. Latents: the main field's encoder tokens averaged over places, one for all frames of a token.
 
     Lessig et al. 2023, AtmoRep, arXiv:2308.13280. Beyond the paper: answers as corrections of an estimate that needs no
-    network, masks of what is visible as input, Fourier positions, fair CRPS, calibration, single hidden frames.
+    network, masks of what is visible as input, Fourier positions, fair CRPS, calibration, and training on
+    tokens that are seen in part (blocks, single frames).
     """
 
     Config = AtmoRepConfig
@@ -129,10 +139,10 @@ class AtmoRep(Backend):
             config.ratio, config.zero, config.noise, config.coarsen, config.synced, config.ahead, config.hide
         )
 
-    def field(self, name: str) -> Field:
+    def field(self, name: str) -> TokenField:
         """Return the field of a signal."""
         found = self.fields[_key(name)]
-        if not isinstance(found, Field):
+        if not isinstance(found, TokenField):
             raise TypeError(type(found).__name__)
         return found
 
@@ -165,7 +175,7 @@ class AtmoRep(Backend):
         for name in self.names:
             target, valid = self._target(name, batch)
             error = LOSSES[self.config.loss](answers.members[name], target)
-            chosen = masks[name].chosen.to(valid.device)[..., None]
+            chosen = masks[name].chosen.to(valid.device)
             asked, weight = valid & (chosen | ~given[name].seen), self.config.weights.get(name, 1.0)
             ending = "" if name == self.names[0] else f"_{name}"
             parts[f"masked{ending}"] = weight * mean_where(error, asked)
@@ -241,11 +251,11 @@ class AtmoRep(Backend):
     def _token(self, name: str) -> Token:
         return self.config.tokens.get(name, self.config.token)
 
-    def _field(self, name: str, brain: np.ndarray) -> Field:
+    def _field(self, name: str, brain: np.ndarray) -> TokenField:
         config = self.config
         bands = config.band_time, config.band_space, config.band_space
         sizes: dict[str, Any] = {"width": config.width, "members": config.members, "bands": bands}
-        return Field(
+        return TokenField(
             self.layout.frames,
             brain,
             self._token(name),

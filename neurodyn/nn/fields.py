@@ -39,7 +39,7 @@ class Given:
     seen: Tensor
 
 
-class Field(nn.Module):
+class TokenField(nn.Module):
     """One signal of several: standardised, cut into tokens, embedded, and answered by an ensemble.
 
         token = E [z, seen] + e + H b + P φ(t, row, column),   y_m = base + A_m LN(h)
@@ -154,7 +154,7 @@ class Field(nn.Module):
     def _base(
         self, tokens: Tensor, given: Given, estimates: list[Tensor], gate: nn.Module
     ) -> Float[Tensor, "batch time site pixel"]:
-        opened = self.grid.framed(gate(tokens)[..., 0].unflatten(1, (self.grid.steps, -1)))[..., None]
+        opened = self.grid.framed(gate(tokens)[..., 0].unflatten(1, (self.grid.steps, -1)))
         if self.blend is None:
             mixed = (1 + opened) * estimates[0]
         else:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from neurodyn.nn.masking import hide_inner_frames
+from neurodyn.nn.masking import hide_blocks, hide_inner_frames
 
 NOISE = 0.1
 M = TypeVar("M", bound=str)
@@ -52,8 +52,8 @@ class TokenGrid:
         return self.steps * len(self.kept)
 
     def framed(self, tokens: Tensor) -> Tensor:
-        """Repeat what is said of tokens, shape (batch, step, site), for each of their frames: (batch, time, site)."""
-        return tokens.repeat_interleave(self.depth, dim=1)[:, : self.frames]
+        """Repeat what is said of tokens, shape (batch, step, site), for each of their frames: (batch, time, site, 1)."""
+        return tokens.repeat_interleave(self.depth, dim=1)[:, : self.frames, :, None]
 
     def within(self, start: Int[Tensor, " batch"], stop: Int[Tensor, " batch"]) -> Bool[Tensor, "batch step site"]:
         """Return the tokens with a frame in start, …, stop − 1."""
@@ -61,10 +61,20 @@ class TokenGrid:
         inside = (first < stop[:, None]) & (first + self.depth > start[:, None])
         return inside[..., None].expand(-1, -1, len(self.kept))
 
+    def blocks(
+        self, share: Float[Tensor, " batch"], generator: torch.Generator
+    ) -> Bool[Tensor, "batch time site pixel"]:
+        """Return blocks as large as a token that lie anywhere in the window; `share` of them, on the CPU."""
+        (height, width), (rows, columns) = self.patch, self.shape
+        whole = self.frames, rows * height, columns * width
+        hidden = hide_blocks(whole, (self.depth, height, width), share, generator)
+        patches = hidden.unflatten(3, (columns, width)).unflatten(2, (rows, height)).transpose(3, 4)
+        return patches.flatten(4, 5).flatten(2, 3)[:, :, list(self.kept)]
+
 
 @dataclass(frozen=True)
 class Masked:
-    """What is done to a field; on the CPU, bool, shape (batch, time, site).
+    """What is done to a field; on the CPU, bool, shape (batch, time, site, 1), or (…, pixel) where pixels differ.
 
     Parameters
     ----------
@@ -113,15 +123,18 @@ class Masking:
 
         bert: tokens at random, in every sample and field another share of them; forecast, hindcast, interpolate: all
         fields during the last, the first, or some inner tokens of the first field; channel: one field during a random
-        stretch, anew in every sample; frames: single inner frames of all fields.
+        stretch, anew in every sample; blocks: as many as with bert, as large as tokens, that lie anywhere; frames:
+        single inner frames of all fields.
         """
         if mode == "bert":
             return self._at_random(grids, batch, generator)
         if mode == "channel":
             hidden = _one_field(grids, batch, generator)
+        elif mode == "blocks":
+            hidden = [grid.blocks(self.ratio * torch.rand(batch, generator=generator), generator) for grid in grids]
         elif mode == "frames":
-            inner = hide_inner_frames(batch, grids[0].frames, self.hide, generator)
-            hidden = [inner[..., None].expand(-1, -1, len(grid.kept)) for grid in grids]
+            inner = hide_inner_frames(batch, grids[0].frames, self.hide, generator)[..., None, None]
+            hidden = [inner.expand(-1, -1, len(grid.kept), 1) for grid in grids]
         else:
             start, stop = self._stretch(mode, grids[0], batch, generator)
             hidden = [grid.framed(grid.within(start, stop)) for grid in grids]
@@ -163,7 +176,7 @@ class Masking:
 
 def _one_field(
     grids: Sequence[TokenGrid], batch: int, generator: torch.Generator
-) -> list[Bool[Tensor, "batch time site"]]:
+) -> list[Bool[Tensor, "batch time site 1"]]:
     """Hide one field for a random stretch; an only field not as a whole, if it has more than one token along time."""
     which = torch.randint(len(grids), (batch,), generator=generator)
     length, place = torch.rand(2, batch, generator=generator)
@@ -195,7 +208,7 @@ def disturbed(
 
     Noisy tokens are (1 − w) x + 0.1 ε, with w uniform on [0, 1] for every token and ε normal; x in standard deviations.
     """
-    gone, noisy, coarse = (some.to(values.device)[..., None] for some in (masked.gone, masked.noisy, masked.coarse))
+    gone, noisy, coarse = (some.to(values.device) for some in (masked.gone, masked.noisy, masked.coarse))
     seen = seen & ~gone
     values = values.where(seen, 0.0)
     if masked.coarse.any():
@@ -203,7 +216,7 @@ def disturbed(
     if masked.noisy.any():
         kept = torch.rand(len(values), grid.steps, len(grid.kept), generator=generator)
         noise = NOISE * torch.randn(values.shape, generator=generator)
-        values = torch.where(noisy, grid.framed(kept)[..., None].to(values) * values + noise.to(values), values)
+        values = torch.where(noisy, grid.framed(kept).to(values) * values + noise.to(values), values)
     return values.where(seen, 0.0), seen
 
 

@@ -228,7 +228,7 @@ def fixed_masks(model: AtmoRep, monkeypatch, batch: Batch, **kinds) -> dict[str,
     masks = {}
     for name in model.names:
         grid = model.field(name).grid
-        none = torch.zeros(COUNT, FRAMES, len(grid.kept), dtype=torch.bool)
+        none = torch.zeros(COUNT, FRAMES, len(grid.kept), 1, dtype=torch.bool)
         chosen = none.clone()
         chosen[:, 4:8, 0] = True
         masks[name] = Masked(chosen, *(chosen if kinds.get(kind) else none for kind in ("gone", "noisy", "coarse")))
@@ -246,7 +246,7 @@ def test_the_loss_is_the_score_of_what_was_chosen_and_valid(monkeypatch, loss, s
     parts = model.loss(batch, source())
     for name, ending in zip(SPACES, ("", "_reflectance", "_cells", "_behavior.speed"), strict=True):
         target, valid = model._target(name, batch)
-        asked = masks[name].chosen[..., None].expand_as(valid).clone()
+        asked = masks[name].chosen.expand_as(valid).clone()
         asked[:, 9] = True  # not visible: to be guessed, too
         weight = 0.5 if name == "cells" else 1.0
         error = score(members[name], target)
@@ -283,7 +283,7 @@ def test_the_targets_of_spoiled_tokens_are_the_originals(monkeypatch):
         assert torch.equal(fed[name].seen, given[name].seen)
 
 
-@pytest.mark.parametrize("mode", ["bert", "channel", "forecast"])
+@pytest.mark.parametrize("mode", ["bert", "blocks", "channel", "forecast"])
 def test_calibrated_spread_matches_skill_where_it_was_calibrated(mode):
     model, batches = make(modes={mode: 1.0}, layers=1), [make_batch(seed=seed) for seed in (3, 4)]
     model.calibrate(batches, source(5))

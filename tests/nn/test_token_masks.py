@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from neurodyn.nn.masking import hide_blocks
 from neurodyn.nn.token_masks import Masked, Masking, TokenGrid, choose_mode, coarsened, disturbed
 
 MOVIE = TokenGrid(14, 4, (2, 3), (2, 2), (0, 1, 3))  # four tokens along time, the last of two frames
@@ -20,7 +21,7 @@ def draw(mode: str, grids=(MOVIE, COURSE), seed: int = 0, **settings) -> tuple[M
 
 def per_token(grid: TokenGrid, frames: torch.Tensor) -> torch.Tensor:
     """Bring a mask of frames back to tokens, whose frames must agree."""
-    tokens = frames[:, :: grid.depth]
+    tokens = frames[:, :: grid.depth, :, 0]
     assert torch.equal(grid.framed(tokens), frames)
     return tokens
 
@@ -49,7 +50,7 @@ def test_fields_are_masked_apart_unless_synced_and_cut_alike():
     assert not torch.equal(first.chosen, second.chosen)
     first, second, other = draw("bert", (MOVIE, alike, COURSE), synced=True)
     assert torch.equal(first.chosen, second.chosen) and torch.equal(first.noisy, second.noisy)
-    assert other.chosen.shape == (COUNT, 14, 1)
+    assert other.chosen.shape == (COUNT, 14, 1, 1)
     elsewhere = TokenGrid(14, 4, (2, 3), (2, 2), (0, 1, 2))
     first, second = draw("bert", (MOVIE, elsewhere), synced=True)
     assert not torch.equal(first.chosen, second.chosen)
@@ -67,8 +68,8 @@ def test_fields_are_masked_apart_unless_synced_and_cut_alike():
 )
 def test_the_last_or_first_tokens_are_hidden_and_what_overlaps_with_them(mode, ahead, movie, course):
     for found, grid, frames in zip(draw(mode, ahead=ahead), (MOVIE, COURSE), (movie, course), strict=True):
-        expected = torch.tensor([frame in frames for frame in range(14)])[None, :, None]
-        assert torch.equal(found.gone, expected.expand(COUNT, 14, len(grid.kept)))
+        expected = torch.tensor([frame in frames for frame in range(14)])[None, :, None, None]
+        assert torch.equal(found.gone, expected.expand(COUNT, 14, len(grid.kept), 1))
         assert torch.equal(found.chosen, found.gone)
         assert not (found.noisy | found.coarse).any()
 
@@ -87,7 +88,7 @@ def test_inner_tokens_are_hidden_anywhere_but_at_the_ends():
 
 def test_one_field_is_hidden_for_a_stretch():
     movie, course = draw("channel")
-    hidden = torch.stack([movie.gone.any(-1).any(-1), course.gone.any(-1).any(-1)])
+    hidden = torch.stack([movie.gone.flatten(1).any(1), course.gone.flatten(1).any(1)])
     assert (hidden.sum(0) == 1).all() and hidden.any(1).all()
     tokens = per_token(MOVIE, movie.gone)
     assert torch.equal(tokens.any(-1), tokens.all(-1))  # all places
@@ -98,10 +99,25 @@ def test_one_field_is_hidden_for_a_stretch():
     assert set(per_token(MOVIE, alone.gone).any(-1).sum(1).tolist()) == {1, 2, 3}
 
 
+def test_blocks_lie_anywhere():
+    grid = TokenGrid(12, 3, (2, 3), (3, 2), (0, 1, 2, 4, 5))
+    (found,) = Masking(ratio=0.4).draw("blocks", [grid], 300, seeded())
+    assert found.gone.shape == (300, 12, 5, 6)
+    assert found.gone.float().mean().item() == pytest.approx(0.22, abs=0.03)
+    assert found.gone.float().mean(0).std() < 0.04  # every entry alike
+    share = torch.full((300,), 0.3)
+    frames = hide_blocks((12, 6, 6), (3, 2, 3), share, seeded(4))
+    tokens = grid.blocks(share, seeded(4))
+    for index, place in enumerate(grid.kept):
+        row, column = 2 * (place // 2), 3 * (place % 2)
+        assert torch.equal(tokens[:, :, index], frames[:, :, row : row + 2, column : column + 3].flatten(2))
+
+
 def test_single_frames_are_hidden_in_all_fields():
     movie, course = draw("frames", hide=3)
-    assert torch.equal(movie.gone.all(-1), course.gone.all(-1)) and torch.equal(movie.gone.any(-1), movie.gone.all(-1))
-    count = movie.gone.all(-1).sum(1)
+    whole = movie.gone.flatten(2).all(2)
+    assert torch.equal(whole, course.gone.flatten(2).all(2)) and torch.equal(whole, movie.gone.flatten(2).any(2))
+    count = whole.sum(1)
     assert set(count.tolist()) == {1, 2, 3}
     assert not movie.gone[:, [0, -1]].any()
 
@@ -123,16 +139,16 @@ def test_only_what_was_chosen_is_disturbed():
     values, (found, _) = tokens(MOVIE), draw("bert", ratio=0.9, zero=0.3, noise=0.3, coarse=0.3)
     seen = torch.rand(values.shape, generator=seeded(8)) < 0.8
     shown, left = disturbed(values, seen, found, MOVIE, seeded())
-    gone, chosen = found.gone[..., None].expand_as(seen), found.chosen[..., None].expand_as(seen)
+    gone, chosen = found.gone.expand_as(seen), found.chosen.expand_as(seen)
     assert torch.equal(left, seen & ~gone)
     assert (shown[~left] == 0).all()
     assert torch.equal(shown[left & ~chosen], values[left & ~chosen])
     for some in (found.noisy, found.coarse):
-        assert (shown != values)[left & some[..., None]].float().mean() > 0.8
+        assert (shown != values)[left & some].float().mean() > 0.8
 
 
 def test_noisy_tokens_are_weaker_alike_in_all_their_frames():
-    values, none = tokens(MOVIE).sign() * 1000, torch.zeros(COUNT, 14, 3, dtype=torch.bool)
+    values, none = tokens(MOVIE).sign() * 1000, torch.zeros(COUNT, 14, 3, 1, dtype=torch.bool)
     masked = Masked(~none, none, ~none, none)
     shown, _ = disturbed(values, torch.ones_like(values, dtype=torch.bool), masked, MOVIE, seeded())
     kept = shown / values
