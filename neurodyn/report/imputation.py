@@ -22,13 +22,14 @@ COLUMNS = {  # metric: title, digits
     "coverage_90": ("90 % covers", 3),
 }
 HIDDEN = {
-    "blocks": "{share} of the blocks of {seconds} s and {size} pixels",
+    "blocks": "{share} of the blocks of {seconds} and {size} pixels",
     "frames": "1 to 60 % of the inner frames",
-    "channel": "the signal for {seconds} s, the others seen",
-    "forecast": "the last {seconds} s",
-    "hindcast": "the first {seconds} s",
-    "interpolate": "the middle {seconds} s",
+    "channel": "the signal {seconds}, the others being seen",
+    "forecast": "the last {seconds}",
+    "hindcast": "the first {seconds}",
+    "interpolate": "the middle {seconds}",
 }
+WITH_INTERVAL = ("imputation_r2", "crps")
 RANKS = 12
 
 
@@ -55,7 +56,8 @@ def imputation_part(title: str, scores: Sequence[Score], settings: Mapping[str, 
 
 def _method(settings: Mapping[str, Any]) -> str:
     size = " × ".join(map(str, settings.get("size") or ()))
-    told = {"seconds": settings.get("seconds") or "the default number of", "size": size}
+    seconds = settings.get("seconds")
+    told = {"seconds": "throughout" if seconds is None else f"{seconds:g} s", "size": size}
     share = settings.get("share")
     what = HIDDEN[str(settings.get("hide"))].format(share="" if share is None else f"{share:.0%}", **told)
     return (
@@ -86,7 +88,7 @@ def _table(found: Mapping[tuple[str, int, str], Score], runs: Sequence[tuple[str
         cells = []
         for metric, (_, digits) in shown.items():
             score = found.get((*run, metric))
-            within = "" if score is None else f" {interval(score.ci_low, score.ci_high, digits)}"
+            within = f" {interval(score.ci_low, score.ci_high, digits)}" if score and metric in WITH_INTERVAL else ""
             cells.append("–" if score is None else f"{number(score.value, digits)}{within}")
         rows.append([run[0], str(run[1]), *cells])
     header = ["Model", "Seed", *(title for title, _ in shown.values())]

@@ -26,6 +26,7 @@ from neurodyn.training.reconstruction import hidden_frames
 from neurodyn.training.run import Run, load_run
 
 BATCH = 16
+BLOCK = 0.5
 COVERAGE = (0.5, 0.9)
 Statistic = Callable[[Any], float]
 Hide = Literal["blocks", "frames", "channel", "forecast", "hindcast", "interpolate"]
@@ -59,6 +60,8 @@ class ImputationScoreConfig(Params):
             raise ValueError(f"size {self.size}: at least one pixel each")
         if self.hide in ("forecast", "hindcast", "interpolate") and self.seconds is None:
             raise ValueError(f"hide: {self.hide} needs seconds")
+        if self.hide == "blocks" and self.seconds is None:
+            return self.model_copy(update={"seconds": BLOCK})
         return self
 
 
@@ -108,7 +111,7 @@ def hidden_entries(
     """
     frames, rate = shape[0], windows.rate_hz
     if config.hide == "blocks":
-        length = max(1, round((config.seconds or 0.5) * rate))
+        length = max(1, round((config.seconds or BLOCK) * rate))
         size = (length, *(config.size if len(shape) == 3 else config.size[-1:]))
         return np.concatenate([_blocks(windows, index, shape, size, config) for index in indices])
     if config.hide == "frames":
