@@ -38,6 +38,7 @@ BACKENDS = Registry(
         "ridge_ar": "neurodyn.backends.forecasting.ridge_ar:RidgeAR",
         "source_mean": "neurodyn.backends.forecasting.naive:SourceMean",
         "spline": "neurodyn.backends.baselines.spline:Spline",
+        "svd": "neurodyn.backends.baselines.svd:SVD",
         "transformer": "neurodyn.backends.baselines.transformer:Transformer",
         "vit3d": "neurodyn.backends.baselines.vit3d:ViT3D",
         "vivit": "neurodyn.backends.baselines.vivit:ViViT",

@@ -302,7 +302,8 @@ class Backend(nn.Module, ABC):
         Parameters
         ----------
         frames
-            Chunks of training windows, float32, shape (window, time, *space); NaN where not valid. Each window once.
+            Chunks of training windows, float32, shape (window, time, *space); NaN where not valid. Each window once;
+            they may be gone through again.
         """
 
     def prepare_sessions(self, frames: Iterable[tuple[int, np.ndarray]]) -> None:

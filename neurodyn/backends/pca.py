@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import chain
 
 import numpy as np
 import torch
@@ -13,11 +12,9 @@ from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
+from neurodyn.nn.components import principal_components
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
-
-EXACT_ENTRIES = 4096
-OVERSAMPLE = 20
 
 
 class PCAConfig(Params):
@@ -98,64 +95,3 @@ class PCA(Backend):
         out = scores.new_zeros(*scores.shape[:2], self.brain.shape[0])
         out[..., self.brain] = scores @ self.components + self.mean
         return out.unflatten(2, self.layout.space)
-
-
-def principal_components(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean, leading axes and the variance along each, in one pass, as `PCA.prepare` explains.
-
-    Parameters
-    ----------
-    chunks
-        Each of shape (frame, entry), NaN where there is no datum.
-
-    Returns
-    -------
-    tuple
-        Shapes (entry,), (component, entry) and (component,); the largest entry of every axis is positive.
-    """
-    stream = iter(chunks)
-    first = next(stream)
-    fit = _by_covariance if first.shape[1] <= EXACT_ENTRIES else _by_incremental_svd
-    mean, vectors, variance = fit(chain([first], stream), components)
-    sign = np.sign(vectors[np.arange(len(vectors)), np.abs(vectors).argmax(1)])
-    return mean, vectors * sign[:, None], variance
-
-
-def _filled(chunk: np.ndarray, centre: np.ndarray) -> np.ndarray:
-    return np.nan_to_num(chunk - centre, nan=0.0)
-
-
-def _chunk_mean(chunk: np.ndarray) -> np.ndarray:
-    data = np.isfinite(chunk)
-    return np.where(data, chunk, 0.0).sum(0, dtype=np.float64) / np.maximum(data.sum(0), 1)
-
-
-def _by_covariance(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count, centre, total, product = 0, np.zeros(0), np.zeros(0), np.zeros(0)
-    for chunk in chunks:
-        if not count:
-            centre = _chunk_mean(chunk)
-            total, product = np.zeros_like(centre), np.zeros((centre.size, centre.size))
-        data = _filled(chunk, centre)
-        count, total, product = count + len(data), total + data.sum(0), product + data.T @ data
-    mean = total / count
-    variance, vectors = np.linalg.eigh(product / count - np.outer(mean, mean))
-    leading = slice(-1, -components - 1, -1)
-    return centre + mean, vectors[:, leading].T, variance[leading].clip(min=0)
-
-
-def _by_incremental_svd(chunks: Iterable[np.ndarray], components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count, centre, mean, kept = 0, np.zeros(0), np.zeros(0), np.zeros((0, 0))
-    for chunk in chunks:
-        if not count:
-            centre = _chunk_mean(chunk)
-            mean, kept = np.zeros_like(centre), np.zeros((0, centre.size))
-        data = _filled(chunk, centre)
-        new, n = data.mean(0), len(data)
-        bridge = np.sqrt(count * n / (count + n)) * (mean - new)
-        _, scale, vectors = np.linalg.svd(np.vstack([kept, data - new, bridge]), full_matrices=False)
-        kept = scale[: components + OVERSAMPLE, None] * vectors[: components + OVERSAMPLE]
-        mean, count = (count * mean + n * new) / (count + n), count + n
-    norms = np.linalg.norm(kept, axis=1)
-    axes = kept / np.where(norms > 0, norms, 1.0)[:, None]
-    return centre + mean, axes[:components], norms[:components] ** 2 / count

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -51,6 +52,10 @@ class Frames(nn.Module):
         mean, sd = (values[inside] for values in levels(chunks, inside, normalise))
         self.cells.fit(mean, sd**2)
 
+    def chunks(self, chunks: Iterable[np.ndarray]) -> Standardised:
+        """Return training frames as `Components.fit` takes them."""
+        return Standardised(self, chunks)
+
     def standardised(
         self, x: Float[Tensor, "batch time *space"], seen: Bool[Tensor, "batch time *space"]
     ) -> Float[Tensor, "batch time *frame"]:
@@ -64,6 +69,11 @@ class Frames(nn.Module):
             return self.cells.mask(frames).transpose(0, 1)
         return (frames.flatten(2) & self.cells.brain).reshape(*frames.shape[:2], *self.shape)
 
+    def scaled(self, spread: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "batch time *space"]:
+        """Return a standard deviation in the data's units; 0 outside the brain."""
+        entries = spread.flatten(2)[..., self.cells.brain] if self.image else spread
+        return self.cells.scatter(entries.transpose(0, 1) * self.cells.scale[0])
+
     def restored(self, z: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "batch time *space"]:
         """Return x in the data's units; 0 outside the brain."""
         return self.cells.scatter(self._entries(z) * self.cells.scale[0] + self.cells.mean[0])
@@ -74,6 +84,23 @@ class Frames(nn.Module):
 
     def _entries(self, z: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "time batch entry"]:
         return (z.flatten(2)[..., self.cells.brain] if self.image else z).transpose(0, 1)
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Training frames as z-scores of the entries inside the brain; may be gone through again where the chunks may.
+
+    Yields arrays of shape (frame, entry), NaN where there is no datum.
+    """
+
+    frames: Frames
+    raw: Iterable[np.ndarray]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        inside = self.frames.cells.brain.cpu().numpy()
+        mean, scale = (values[0].cpu().numpy() for values in (self.frames.cells.mean, self.frames.cells.scale))
+        for chunk in self.raw:
+            yield (chunk.reshape(-1, inside.size)[:, inside] - mean) / scale
 
 
 def mean_where(values: Float[Tensor, "*shape"], where: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:

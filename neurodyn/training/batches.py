@@ -85,12 +85,17 @@ def _signal(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray | 
     return Signal(batch.x, batch.visible, batch.valid)
 
 
-def prepare_chunks(windows: Windows) -> Iterator[np.ndarray]:
-    """Yield every window once, NaN where not valid, for `Backend.prepare`."""
-    for start in range(0, len(windows), PREPARE_WINDOWS):
-        values, mask = windows.values(slice(start, start + PREPARE_WINDOWS))
-        values[~mask] = np.nan
-        yield values
+@dataclass(frozen=True)
+class Chunks:
+    """Every window once, NaN where not valid, for `Backend.prepare`; may be gone through again."""
+
+    windows: Windows
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self.windows), PREPARE_WINDOWS):
+            values, mask = self.windows.values(slice(start, start + PREPARE_WINDOWS))
+            values[~mask] = np.nan
+            yield values
 
 
 def session_chunks(windows: Windows) -> Iterator[tuple[int, np.ndarray]]:
@@ -98,7 +103,7 @@ def session_chunks(windows: Windows) -> Iterator[tuple[int, np.ndarray]]:
     for index in np.unique(windows.session):
         mine = windows.take(np.flatnonzero(windows.session == index))
         cells = slice(windows.cells[index]) if windows.cells else slice(None)
-        for chunk in prepare_chunks(mine):
+        for chunk in Chunks(mine):
             yield int(model_sessions(mine)[0]), chunk[..., cells]
 
 

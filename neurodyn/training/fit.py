@@ -28,11 +28,11 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
 from neurodyn.training.batches import (
     PREPARE_WINDOWS,
+    Chunks,
     OrderedBatches,
     derive_seed,
     generator,
     layout,
-    prepare_chunks,
     session_chunks,
 )
 from neurodyn.training.checkpoint import Keeper, Progress, checkpoint_path, read_checkpoint, write_metrics
@@ -259,7 +259,7 @@ def _prepare(backend: Backend, windows: Windows) -> None:
     if "sessions" in backend.capabilities:
         backend.prepare_sessions(session_chunks(windows))
     else:
-        backend.prepare(prepare_chunks(windows))
+        backend.prepare(Chunks(windows))
     backend.prepare_batches(OrderedBatches(windows, PREPARE_WINDOWS))
 
 

@@ -13,7 +13,7 @@ from neurodyn.data.windows import Windows
 from neurodyn.metrics.interpolation import linear_interpolation
 from neurodyn.metrics.intervals import block_length, bootstrap_interval
 from neurodyn.nn.moments import moments
-from neurodyn.training.batches import derive_seed, model_sessions, prepare_chunks, read_batch
+from neurodyn.training.batches import Chunks, derive_seed, model_sessions, read_batch
 
 HIDDEN_SHARE = 0.6
 
@@ -135,9 +135,7 @@ def _means(windows: Windows) -> dict[int, np.ndarray]:
     """Return the mean of every entry; of every session, where sessions have cells of their own."""
     sessions = np.zeros(len(windows), dtype=int) if windows.padded is None else model_sessions(windows)
     return {
-        int(session): moments(prepare_chunks(windows.targets.take(np.flatnonzero(sessions == session))))[1].astype(
-            np.float32
-        )
+        int(session): moments(Chunks(windows.targets.take(np.flatnonzero(sessions == session))))[1].astype(np.float32)
         for session in np.unique(sessions)
     }
 

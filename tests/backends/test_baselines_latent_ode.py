@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from neurodyn.backends import pca
-from neurodyn.backends.pca import principal_components
 from neurodyn.core.errors import ConfigError
+from neurodyn.nn import components
+from neurodyn.nn.components import principal_components
 from tests.backends.baselines import generator, make, make_batch
 
 SMALL = {"components": 6, "latent": 3, "encoder": 8, "dynamics": 8, "decoder": 8}
@@ -50,7 +50,7 @@ def test_frames_are_the_questions_at_their_own_times():
 @pytest.mark.parametrize("exact", [True, False])
 def test_variances_are_those_of_the_scores(monkeypatch, exact):
     if not exact:
-        monkeypatch.setattr(pca, "EXACT_ENTRIES", 1)
+        monkeypatch.setattr(components, "EXACT_ENTRIES", 1)
     rng = np.random.default_rng(0)
     data = rng.normal(size=(200, 9)) @ rng.normal(size=(9, 9)) + 4
     mean, axes, variance = principal_components([data[:60], data[60:]], 4)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.backends import pca
 from neurodyn.backends.base import Batch, Layout
 from neurodyn.backends.pca import PCA, PCAConfig
+from neurodyn.nn import components
 
 
 def low_rank(windows: int = 30, noise: float = 0.0) -> np.ndarray:
@@ -33,7 +33,7 @@ def make_batch(data: np.ndarray) -> Batch:
 @pytest.mark.parametrize("exact", [True, False])
 def test_components_are_those_of_the_svd(monkeypatch, exact):
     if not exact:
-        monkeypatch.setattr(pca, "EXACT_ENTRIES", 1)
+        monkeypatch.setattr(components, "EXACT_ENTRIES", 1)
     data = low_rank(noise=0.3)
     model = fitted(data)
     flat = data.reshape(-1, 12).astype(np.float64)

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from neurodyn.backends.base import Layout
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
-from neurodyn.backends.pca import principal_components
 from neurodyn.backends.settings import HidingConfig
 from neurodyn.core.errors import ConfigError
+from neurodyn.nn.components import principal_components
 
 Solver = Callable[..., Tensor]
 
