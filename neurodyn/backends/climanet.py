@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
+from neurodyn.nn.components import Components
 from neurodyn.nn.frames import Frames, mean_where
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import hide_blocks, without_inner_frames
@@ -42,9 +43,12 @@ class ClimaNetConfig(FrameConfig):
     head: Literal["frames", "mean"] = Field(
         "frames", description="what is predicted: every frame, or the mean of each part (the published model)"
     )
-    base: Literal["interpolation"] = Field(
-        "interpolation", description="what the network corrects (head: frames): every entry interpolated in time"
+    base: Literal["interpolation", "components", "both"] = Field(
+        "interpolation",
+        description="what the network corrects (head: frames): every entry interpolated in time, each frame as principal "
+        "components have it, or the two weighted pixel by pixel",
     )
+    components: int = Field(20, gt=0, description="principal components (base: components, both)")
     hide: tuple[float, float] = Field((0.1, 0.3), description="least and largest share of blocks hidden in training")
     block: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (5, 8, 8), description="frames, rows and columns of a hidden block; traces are one row"
@@ -89,25 +93,33 @@ class Given:
 
 
 class ClimaNet(Backend):
-    """A movie with gaps, filled in from space-time patches that attend to each other along time and within frames.
+    """A movie with gaps, filled in by space-time patches that attend to each other along time and within frames.
 
-    z = LN(W vec(x ⊙ o, o, b) + c) + φ(frame, part), one token per patch of frames, rows and columns, o what was observed
-    and b a base estimate;  h = temporal block over the tokens of a place;  s = spatial blocks over (h + φ(row, column)) of
-    a time;  x̂ = b + D s, D an overlapping transposed convolution with refinement, zero at first. φ are sinusoids.
+        z = LN(W vec(o x, o, b) + c) + φ(frame, part)   a token per patch of frames, rows and columns
+        s = S(T(z) + φ(row, column)),  (r, g) = D s
+        x̂ = r + (g + 1/K) · b
 
-    head "frames": b interpolates every entry linearly in time. head "mean": tokens of a part are pooled first,
-    Σₗ aₗ zₗ with a = softmax(v · GELU(W LN(z))), the temporal block runs over the parts, b is the mean of the visible values of a
-    part (0, the training mean, where there is none), and so is x̂ for every frame of it. Training hides further blocks
-    of space and time, and whole frames; loss: mean error on hidden entries plus that on visible ones. With head "mean" an
-    entry of a part is hidden when not all of its frames are seen. `std` is the root mean square error of hidden or of
-    visible entries in validation windows, per entry, and 1 z-scored unit before that; in the data's units.
+    o are the observed entries, b K base estimates, φ sinusoids; T is a transformer block over the tokens of a place, S
+    are blocks over those of a time; D is a transposed convolution whose patches overlap, with refinement, and zero at
+    first, so that training starts at the base. r and g are decoded twice, for seen and for hidden entries: where an
+    entry was seen, the base holds its noise; where it was not, the base is a guess.
 
-    After ESMValGroup, ClimaNet (github.com/ESMValGroup/ClimaNet), a model of monthly from daily maps of sea surface
-    temperature: day and month stand for frame and part. Differently from there: frames as output, and the training by hiding,
-    since recordings come with no finished means; row and column, and frame and part, are encoded in halves of the
-    features, since their sums confuse (a, b) with (b, a); pooling knows the observed share and neglects what is
-    unobserved; pixels outside the brain count as unobserved, and their patches are left out; the last score has no bias, which softmax would ignore; group
-    normalisation, and no scale and bias per month.
+    head "frames": b interpolates every entry linearly in time, or has each frame as principal components have it
+    (`Components`), or both. head "mean": x̂ is the mean of a part, for each of its frames; tokens of a part are pooled,
+    Σₗ aₗ zₗ with a = softmax(v · GELU(W [LN(z), share observed])), before T runs over the parts; b, which W does not
+    read, is the mean of what is visible of a part, 0 (the training mean) where that is nothing; there is one r, and no g.
+
+    Training hides further blocks of space and time, and in some windows whole frames. Loss: mean error on hidden
+    entries and on visible ones; a mean is hidden when not all of its part is seen. `std` is the root mean square error
+    of an entry in validation windows, hidden or visible; before calibration, one standard deviation of the data.
+
+    After ESMValGroup, ClimaNet (github.com/ESMValGroup/ClimaNet), which makes monthly of daily maps of sea surface
+    temperature: day and month stand for frame and part, and the head "mean" is the published one. Differently: training
+    hides, as recordings come without finished means; encodings of two coordinates have halves of the features, since
+    their sum takes (a, b) for (b, a); pooling reads data and observed share, gives no weight to what is unobserved and
+    is defined where all is; entries outside the brain are unobserved, patches without any brain are left out; the last
+    score has no bias, which softmax would ignore; maps have no scale and bias per month; errors are averaged over all
+    entries at once.
     """
 
     Config = ClimaNetConfig
@@ -123,18 +135,20 @@ class ClimaNet(Backend):
         layout.require_frames(3, "ClimaNet")
         self.length = _part_length(config.parts, layout)
         self.frames = Frames(layout.brain)
-        self.shape = self.frames.shape
-        self.patch = _clipped(config.patch, (self.length, *self.shape))
-        self.grid = tuple(-(-side // patch) for side, patch in zip(self.shape, self.patch[1:], strict=True))
-        width, by_frame = config.width, config.head == "frames"
-        self.encoder = VideoEncoder(2 + by_frame, self.patch, width)
-        self.pooling = None if by_frame else AttentionPooling(width)
-        self.temporal = TransformerBlock(width, config.heads, 4 * width, config.dropout)
-        self.spatial = nn.Sequential(
-            *(TransformerBlock(width, config.heads, 4 * width, config.dropout, "post") for _ in range(config.depth))
-        )
+        height, width = np.atleast_2d(layout.brain).shape
+        self.shape = (height, width)
+        self.patch = _clipped(config.patch, (self.length, height, width))
+        self.grid = (-(-height // self.patch[1]), -(-width // self.patch[2]))
+        features, by_frame = config.width, config.head == "frames"
+        bases = 1 + (config.base == "both") if by_frame else 0
+        self.components = _components(config, self.frames)
+        self.encoder = VideoEncoder(2 + bases, self.patch, features)
+        self.pooling = None if by_frame else AttentionPooling(features)
+        self.temporal = _block(config, "pre")
+        self.spatial = nn.Sequential(*(_block(config, "post") for _ in range(config.depth)))
+        channels = 2 * (1 + bases) * self.patch[0] if by_frame else 1
         self.decoder = OverlappingDecoder(
-            width, config.hidden, self.patch[1:], config.overlap, self.patch[0] if by_frame else 1, config.dropout
+            features, config.hidden, self.patch[1:], config.overlap, channels, config.dropout
         )
         self._place()
         self.register_buffer("errors", torch.ones(2, *self.shape))
@@ -148,8 +162,10 @@ class ClimaNet(Backend):
         self.register_buffer("places", where, persistent=False)
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
-        """Fit mean and standard deviation."""
+        """Fit mean and standard deviation, and the components where there are any."""
         self.frames.fit(frames, self.config.normalise)
+        if self.components is not None:
+            self.components.fit(self.frames.chunks(frames))
 
     def calibrate(self, batches: Iterable[Batch], generator: torch.Generator) -> None:
         """Fit the root mean square error of hidden and of visible entries, hiding as in training.
@@ -176,7 +192,7 @@ class ClimaNet(Backend):
         std = torch.where(given.seen, self.errors[1], self.errors[0]).clamp(min=LEAST_STD)
         return Prediction(
             mean=self.frames.restored(self._every_frame(estimate)),
-            std=self.frames.spread(std),
+            std=self.frames.scaled(std),
             latents=self._by_part(tokens.mean(2), self.patch[0] if self.pooling is None else self.length),
         )
 
@@ -224,21 +240,39 @@ class ClimaNet(Backend):
         self, given: Given
     ) -> tuple[Float[Tensor, "batch map row column"], Float[Tensor, "batch step site width"]]:
         """Return frames or means of parts, z-scored, and the tokens they are decoded from."""
+        bases, seen = self._bases(given), given.seen.to(given.values)
         if self.pooling is None:
-            base = interpolate(given.values, given.t, given.seen, given.t)
-            tokens = self._mixed(self._encoded([given.values, given.seen.to(base), base], given.t))
+            tokens = self._mixed(self._encoded([given.values, seen, *bases], given.t).flatten(1, 2))
         else:
-            base = self._mean(given.values, given.seen)
-            tokens = self._encoded([given.values, given.seen.to(base)], given.t)
-            tokens = self._mixed(self.pooling(tokens, self._observed(given.seen.to(base))))
-        return base + self._decoded(tokens), tokens
+            tokens = self._encoded([given.values, seen], given.t)
+            tokens = self._mixed(self.pooling(tokens, self._observed(seen)))
+        decoded = self._decoded(tokens)
+        if self.pooling is not None:
+            return bases[0] + decoded[:, 0], tokens
+        chosen = torch.where(given.seen[:, None], *decoded.chunk(2, dim=1))  # (batch, 1 + base, time, row, column)
+        weighted = [(1 / len(bases) + chosen[:, k]) * base for k, base in enumerate(bases, start=1)]
+        return torch.stack(weighted).sum(0) + chosen[:, 0], tokens
+
+    def _bases(self, given: Given) -> list[Float[Tensor, "batch map row column"]]:
+        """Return what the network corrects; 0, the training mean, for an entry of which nothing is known."""
+        if self.pooling is not None:
+            return [self._mean(given.values, given.seen)]
+        bases = []
+        if self.config.base != "components":
+            bases.append(interpolate(given.values, given.t, given.seen, given.t))
+        if self.components is not None:
+            inside = self.frames.cells.brain
+            low = given.values.new_zeros(given.values.shape).flatten(2)
+            known = given.seen.flatten(2)[..., inside]
+            low[..., inside] = self.components(given.values.flatten(2)[..., inside], known, given.t)
+            bases.append(low.unflatten(2, self.shape))
+        return bases
 
     def _encoded(self, channels: list[Tensor], t: Float[Tensor, "batch time"]) -> Tensor:
-        """Return dated tokens; of every frame where nothing is pooled, by part otherwise."""
+        """Return dated tokens, shape (batch, part, step, site, width)."""
         movie = torch.stack([self._parted(channel) for channel in channels], dim=2).flatten(0, 1)
         tokens = self.encoder(movie)[:, :, self.sites].unflatten(0, (-1, self.config.parts))
-        tokens = tokens + self._dates(t)[:, :, :, None].to(tokens)  # (batch, part, step, site, width)
-        return tokens.flatten(1, 2) if self.pooling is None else tokens
+        return tokens + self._dates(t)[:, :, :, None].to(tokens)
 
     def _dates(self, t: Float[Tensor, "batch time"]) -> Float[Tensor, "batch part step width"]:
         """Encode the first frame of every token: its time in its part, in frames, and its part's in the window, in parts."""
@@ -260,13 +294,14 @@ class ClimaNet(Backend):
             return checkpoint(self.spatial, placed, use_reentrant=False).unflatten(0, (batch, steps))
         return self.spatial(placed).unflatten(0, (batch, steps))
 
-    def _decoded(self, tokens: Float[Tensor, "batch step site width"]) -> Float[Tensor, "batch map row column"]:
+    def _decoded(self, tokens: Float[Tensor, "batch step site width"]) -> Float[Tensor, "batch channel map row column"]:
         batch, steps, _, width = tokens.shape
         grid = tokens.new_zeros(batch * steps, width, self.grid[0] * self.grid[1])
         grid[..., self.sites] = tokens.flatten(0, 1).transpose(1, 2)
         images = self.decoder(grid.unflatten(2, self.grid))[..., : self.shape[0], : self.shape[1]]
-        maps = images.unflatten(0, (batch, self.config.parts, -1)).flatten(2, 3)
-        return maps[:, :, : self.length].flatten(1, 2)  # of the last token's frames, those that exist
+        frames = self.patch[0] if self.pooling is None else 1
+        maps = images.unflatten(0, (batch, self.config.parts, -1)).unflatten(3, (-1, frames)).movedim(3, 1)
+        return maps.flatten(3, 4)[:, :, :, : self.length].flatten(2, 3)  # without frames past the end of a part
 
     def _every_frame(self, maps: Float[Tensor, "batch map row column"]) -> Float[Tensor, "batch time row column"]:
         return maps if self.pooling is None else maps.repeat_interleave(self.length, 1)
@@ -295,6 +330,16 @@ def _part_length(parts: int, layout: Layout) -> int:
             "Choose a divisor: --set model.parts=1",
         )
     return layout.frames // parts
+
+
+def _block(config: ClimaNetConfig, norm: Literal["pre", "post"]) -> TransformerBlock:
+    return TransformerBlock(config.width, config.heads, 4 * config.width, config.dropout, norm)
+
+
+def _components(config: ClimaNetConfig, frames: Frames) -> Components | None:
+    if config.head == "mean" or config.base == "interpolation":
+        return None
+    return Components(len(frames.cells), config.components)
 
 
 def _clipped(sides: tuple[int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -76,14 +76,8 @@ class Frames(nn.Module):
 
     def restored(self, z: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "batch time *space"]:
         """Return x in the data's units; 0 outside the brain."""
-        return self.cells.scatter(self._entries(z) * self.cells.scale[0] + self.cells.mean[0])
-
-    def spread(self, z: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "batch time *space"]:
-        """Return a standard deviation in the data's units; 0 outside the brain."""
-        return self.cells.scatter(self._entries(z) * self.cells.scale[0])
-
-    def _entries(self, z: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "time batch entry"]:
-        return (z.flatten(2)[..., self.cells.brain] if self.image else z).transpose(0, 1)
+        entries = z.flatten(2)[..., self.cells.brain] if self.image else z
+        return self.cells.scatter(entries.transpose(0, 1) * self.cells.scale[0] + self.cells.mean[0])
 
 
 @dataclass(frozen=True)
