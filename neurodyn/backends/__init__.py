@@ -11,6 +11,7 @@ BACKENDS = Registry(
         "autoformer_classifier": "neurodyn.backends.classification.forecasters:AutoformerClassifier",
         "brainlm": "neurodyn.backends.forecasting.brainlm:BrainLM",
         "calfads": "neurodyn.backends.calfads:CaLFADS",
+        "climanet": "neurodyn.backends.climanet:ClimaNet",
         "convgru": "neurodyn.backends.baselines.convgru:ConvGRU",
         "convlstm": "neurodyn.backends.baselines.convlstm:ConvLSTM",
         "crossformer": "neurodyn.backends.forecasting.crossformer:Crossformer",

@@ -17,6 +17,7 @@ VERBS = (
     "fetch",
     "train",
     "infer",
+    "impute",
     "decode",
     "evaluate",
     "compare",

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from neurodyn.core.config import Params, Resolved
     from neurodyn.data.scores import Score
 
-OF_RUNS = ("attention", "cost", "forecast", "frames", "interpolation", "latents", "responses", "rotations")
+OF_RUNS = (
+    "attention",
+    "cost",
+    "forecast",
+    "frames",
+    "imputation",
+    "interpolation",
+    "latents",
+    "responses",
+    "rotations",
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -33,7 +43,7 @@ def evaluate(
         str,
         typer.Option(
             "--metric",
-            help="What to score: spikes, rois, latents, rotations, frames, forecast, responses, interpolation, attention or cost.",
+            help="What to score: spikes, rois, latents, rotations, frames, imputation, forecast, responses, interpolation, attention or cost.",
         ),
     ] = "spikes",
     features: Annotated[
@@ -129,6 +139,10 @@ def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
         from neurodyn.training.cost_scores import CostScoreConfig, score_cost
 
         return CostScoreConfig, score_cost
+    if metric == "imputation":
+        from neurodyn.training.imputation_scores import ImputationScoreConfig, score_imputation
+
+        return ImputationScoreConfig, score_imputation
     return {
         "forecast": (ForecastScoreConfig, score_forecasts),
         "frames": (FrameScoreConfig, score_frames),

@@ -249,7 +249,7 @@ def brain_mask(
     """
     if options.brain is None:
         return None
-    mask = (_mask_file(path, options.brain) if values is None else np.asarray(values)) != 0
+    mask = (mask_file(path, options.brain) if values is None else np.asarray(values)) != 0
     factor = mask.shape[0] // frame[0] if mask.ndim == len(frame) == 2 else 0
     if factor < 1 or mask.shape != tuple(factor * n for n in frame):
         raise DataError(
@@ -263,15 +263,27 @@ def brain_mask(
     return mask
 
 
-def _mask_file(path: Path, name: str) -> np.ndarray:
+def mask_file(path: Path, name: str, what: str = "brain") -> np.ndarray:
+    """Read a mask from an image file, looked for as given and beside the source.
+
+    Parameters
+    ----------
+    what
+        What it is a mask of, for the message.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
     from neurodyn.data.tiff import read_image
 
     places = (Path(name), path.parent / name)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise DataError(
-            f"brain: there is no mask {name}.",
-            "Expected a dataset of the source, or a TIFF or .npy image.",
+            f"{what}: there is no mask {name}.",
+            "Expected a TIFF or .npy image" + (", or a dataset of the source." if what == "brain" else "."),
             "Check the name.",
         )
     return read_image(found)

@@ -59,15 +59,18 @@ def hide_blocks(
     Tensor
         True where an entry is hidden, on the CPU.
     """
-    batch = len(share)
-    grid = [-(-(length + side - 1) // side) for length, side in zip(shape, size, strict=True)]
-    count = int(torch.tensor(grid).prod())
-    rank = torch.rand(batch, count, generator=generator).argsort(1).argsort(1)
-    hidden = (rank < (share * count).ceil()[:, None]).unflatten(1, grid)
-    for axis, (length, side) in enumerate(zip(shape, size, strict=True), start=1):
-        offset = torch.randint(side, (batch, 1), generator=generator)
+    grid = [(length + side - 2) // side + 1 for length, side in zip(shape, size, strict=True)]
+    offsets = [torch.randint(side, (len(share), 1), generator=generator) for side in size]
+    there = torch.ones(len(share), *[1] * len(grid), dtype=torch.bool)
+    for axis, (offset, length, side, many) in enumerate(zip(offsets, shape, size, grid, strict=True), start=1):
+        inside = torch.arange(many) <= (length - 1 + offset) // side  # blocks of the grid that the frames reach
+        there = there & inside.reshape(len(share), *[1] * (axis - 1), many, *[1] * (len(grid) - axis))
+    drawn = torch.rand(len(share), there[0].numel(), generator=generator).masked_fill(~there.flatten(1), torch.inf)
+    count = (share * there.flatten(1).sum(1)).ceil()
+    hidden = (drawn.argsort(1).argsort(1) < count[:, None]).unflatten(1, grid)
+    for axis, (offset, length, side) in enumerate(zip(offsets, shape, size, strict=True), start=1):
         place = (torch.arange(length) + offset) // side  # (batch, length)
-        index = place.reshape(batch, *[1] * (axis - 1), length, *[1] * (hidden.ndim - axis - 1))
+        index = place.reshape(len(share), *[1] * (axis - 1), length, *[1] * (hidden.ndim - axis - 1))
         hidden = hidden.gather(axis, index.expand(*hidden.shape[:axis], length, *hidden.shape[axis + 1 :]))
     return hidden
 

@@ -41,3 +41,31 @@ class FourierFeatures(nn.Module):
             angle = 2 * math.pi * position[..., axis : axis + 1] * self.frequencies[:count]
             parts += [angle.sin(), angle.cos()]
         return torch.cat(parts, dim=-1)
+
+
+def sinusoids(position: Float[Tensor, "*batch"], features: int) -> Float[Tensor, "*batch feature"]:
+    """Encode positions by sin(ωᵢ p) and cos(ωᵢ p), one after the other, with ωᵢ = 10000^(−2i / features).
+
+    Vaswani et al. 2017, Attention is all you need; positions need not be whole numbers.
+
+    Parameters
+    ----------
+    features
+        Even.
+    """
+    exponent = torch.arange(0, features, 2, device=position.device, dtype=position.dtype) / features
+    angle = position[..., None] * 10_000.0**-exponent
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(-2)
+
+
+def paired_sinusoids(
+    first: Float[Tensor, "*batch"], second: Float[Tensor, "*batch"], features: int
+) -> Float[Tensor, "*batch feature"]:
+    """Encode two coordinates in a half of the features each, so that exchanging them is told apart.
+
+    Parameters
+    ----------
+    features
+        A multiple of four.
+    """
+    return torch.cat([sinusoids(first, features // 2), sinusoids(second, features // 2)], dim=-1)

@@ -20,6 +20,7 @@ from neurodyn.report.cost import cost_part
 from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
 from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.forecast import forecast_part
+from neurodyn.report.imputation import imputation_part
 from neurodyn.report.methods import (
     decoder_references,
     decoding_sentences,
@@ -179,6 +180,8 @@ def _evaluation_part(folder: Folder, folds: list[Score]) -> Part:
         return forecast_part(folder.path.name, folds, record.get("config") or {})
     if record.get("metric") == "cost":
         return cost_part(folder.path.name, scores, record.get("config") or {})
+    if record.get("metric") == "imputation":
+        return imputation_part(folder.path.name, folds, record.get("config") or {})
     settings = ", ".join(f"{name} {value}" for name, value in _flatten(record.get("config") or {}).items())
     of_runs = "sources" in record  # a row per run and part; side by side they are in the comparison
     sections = [runs_section(scores) if of_runs else evaluation_section(scores)]

@@ -23,8 +23,13 @@ from neurodyn.report.page import write_page
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
 
 TABLES = ("scores*.csv", "reconstruction.csv")
-SMALLER_IS_BETTER = ("error", "mse", "mae", "smape", "mase", "roughness")
-NOT_OF_MODELS = ("by_horizon", "noise_ceiling")  # curves, whose steps are no units, and what the data allow
+SMALLER_IS_BETTER = ("error", "mse", "mae", "smape", "mase", "roughness", "crps", "crps_ensemble")
+RIGHT_AT = {"coverage_50": 0.5, "coverage_90": 0.9, "spread_skill": 1.0}
+NOT_OF_MODELS = (
+    "by_horizon",
+    "noise_ceiling",
+    "rank_histogram",
+)  # curves, whose steps are no units, and what the data allow
 SHOWN_UNITS = 400
 Unit = tuple[str, str]
 Question = tuple[str, str, str]
@@ -186,13 +191,13 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
     """Test every row against the reference."""
     named = [row for row in rows if row.name == against]
     reference = named[0] if named else rows[0]
-    sign = -1 if metric.endswith(SMALLER_IS_BETTER) else 1
     found = {}
     for row in rows:
         shared = sorted(set(row.units) & set(reference.units))
         alone = len(row.units) == len(reference.units) == 1
         if row is not reference and shared and (alone or len(shared) > 1):  # one of many folds is no pair: other splits
-            found[row.name] = _paired(np.array([row.units[u] - reference.units[u] for u in shared]), sign)
+            values, others = (np.array([one.units[unit] for unit in shared]) for one in (row, reference))
+            found[row.name] = _paired(values, others, metric)
     valid = [test for test in found.values() if test.p == test.p]
     if valid:
         adjusted = false_discovery_control([test.p for test in valid], method="by")
@@ -201,11 +206,20 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
     return found
 
 
-def _paired(difference: np.ndarray, sign: int) -> Paired:
+def merit(values: np.ndarray | float, metric: str) -> np.ndarray:
+    """Return what is larger the better a value is."""
+    if metric in RIGHT_AT:
+        return -np.abs(np.asarray(values) - RIGHT_AT[metric])
+    return np.asarray(values) * (-1 if metric.endswith(SMALLER_IS_BETTER) else 1)
+
+
+def _paired(values: np.ndarray, reference: np.ndarray, metric: str) -> Paired:
+    difference = values - reference
+    better = float((merit(values, metric) > merit(reference, metric)).mean())
     low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size)
     tested = difference.size > 1 and difference.any()
     p = float(np.asarray(wilcoxon(difference))[1]) if tested else float("nan")
-    return Paired(float(difference.mean()), low, high, float((sign * difference > 0).mean()), p, difference.size)
+    return Paired(float(difference.mean()), low, high, better, p, difference.size)
 
 
 def _write(path: Path, answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]]) -> None:
@@ -238,8 +252,7 @@ def _part(answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]]
 
 
 def _sentence(split: str, target: str, metric: str, rows: Sequence[Row]) -> str:
-    smaller = metric.endswith(SMALLER_IS_BETTER)
-    best = sorted(rows, key=lambda row: row.mean if smaller else -row.mean)[:3]
+    best = sorted(rows, key=lambda row: -float(merit(row.mean, metric)))[:3]
     return (
         f"{target}, {metric.replace('_', ' ')} ({split}): best {', '.join(f'{r.name} {short(r.mean)}' for r in best)}."
     )

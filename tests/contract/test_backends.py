@@ -30,6 +30,7 @@ SMALL = {
         "samples": 4,
     },
     "brainlm": {"patch": 2, "width": 32, "heads": 2, "layers": 1, "feedforward": 64},
+    "climanet": {"patch": (2, 4, 4), "width": 16, "heads": 2, "hidden": 16, "depth": 1, "block": (3, 4, 4)},
     "convgru": {"encoder": (8,), "decoder": (8,), "context": 8, "latent_grid": (2, 2)},
     "convlstm": {"hidden": 14, "latent_grid": (2, 2)},
     "fno2d": {"width": 16, "layers": 1, "modes": (5, 5), "decoder": 32, "context": 8, "latent_grid": (2, 2)},

@@ -1,0 +1,220 @@
+"""`impute`: a recording with holes in, the same with the holes filled out, and nothing that was observed changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+import zarr
+
+from neurodyn.backends import BACKENDS
+from neurodyn.backends.base import Backend, Prediction
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.files import atomic, clear_partials, locked, sha256
+from neurodyn.core.log import LOGGER
+from neurodyn.data.holes import HoleConfig, with_holes
+from neurodyn.data.recording import Recording, entry
+from neurodyn.data.store import aligned_chunks, create_variable, write_tree
+from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.training.batches import Chunks, OrderedBatches, layout, read_batch
+from neurodyn.training.config import RunConfig
+from neurodyn.training.devices import choose_devices, reproducible
+from neurodyn.training.run import load_run
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Filler:
+    """A model that fills holes.
+
+    Parameters
+    ----------
+    config
+        The model and the windows that it reads.
+    source
+        What the recording's history says of it.
+    backend
+        The trained model; None for one that is fitted to what the recording itself holds.
+    """
+
+    config: RunConfig
+    source: dict[str, str]
+    backend: Backend | None = None
+
+    @classmethod
+    def of_run(cls, path: Path) -> Self:
+        """Use a trained model."""
+        run = load_run(path)
+        source = {"run": str(path), "model_sha256": sha256(path / "model.safetensors")}
+        return cls(run.config, source, run.backend)
+
+    @classmethod
+    def untrained(cls, config: RunConfig) -> Self:
+        """Use a model that needs no training: interpolation, or principal components of the recording itself."""
+        return cls(config, {"model": config.name})
+
+    def fitted(self, windows: Windows) -> Backend:
+        """Return the model, fitted to the windows where it needs no training.
+
+        Raises
+        ------
+        ConfigError
+            If it needs training.
+        DataError
+            If the windows do not fit the model.
+        """
+        if self.backend is None:
+            backend = BACKENDS.get(self.config.backend)(self.config.backend_config(), layout(windows))
+            if backend.stages():
+                raise ConfigError(
+                    f"{self.config.name} fills nothing without training.",
+                    "Interpolation (linear, spline) and principal components (svd, pca) need none.",
+                    f"Train it, neurodyn train {self.config.name} …, and give its folder: --run DIR",
+                )
+            backend.prepare(Chunks(windows))
+            backend.prepare_batches(OrderedBatches(windows, BATCH))
+            return backend.eval()
+        expected = self.backend.layout
+        if (windows.space, windows.frames) != (expected.space, expected.frames):
+            raise DataError(
+                "The recording does not fit the model.",
+                f"Found windows of {windows.frames} frames of {windows.space}; "
+                f"expected {expected.frames} of {expected.space}.",
+                "Give a recording with the training data's frame and rate.",
+            )
+        return self.backend
+
+
+def impute(source: Path, target: Path, filler: Filler, holes: HoleConfig, request: str) -> Path:
+    """Fill what is missing from the signals that a model gives.
+
+    The recording is put on a regular clock, dropped frames in their places. Of every filled signal NAME, the output has
+    `NAME`, observed entries as they were and missing ones as the model has them; `NAME_imputed`, true for the latter; and,
+    where the model says how sure it is, `NAME_sd`, the standard deviation of what was imputed, 0 where observed. Every
+    frame is taken from the window in whose middle half it lies, as far as the recording's ends allow. Entries outside the
+    brain stay as they are.
+
+    Parameters
+    ----------
+    request
+        Digest of all that decides the output, kept in its attributes.
+
+    Returns
+    -------
+    Path
+        Of the new recording.
+
+    Raises
+    ------
+    DataError
+        If nothing is missing, or the recording does not fit the model.
+    """
+    recording = with_holes(Recording.open(source), holes)
+    windows = _cover(recording, filler.config.windows)
+    signals = dict(zip([windows.config.variable, *windows.config.others], [windows, *windows.others], strict=True))
+    backend = filler.fitted(windows)
+    attrs = recording.tree.attrs
+    attrs["history"] = json.dumps([*recording.history, entry("impute", filler.source)], ensure_ascii=False)
+    attrs |= {"request": request}
+    with locked(target):
+        clear_partials(target)
+        with (
+            reproducible(filler.config.training.threads, choose_devices("none")),
+            atomic(target, folder=True) as folder,
+        ):
+            root = write_tree(_without(recording, list(signals)), folder)
+            work = _Work(backend, windows, root)
+            counts = [work.fill(name, place, some) for place, (name, some) in enumerate(signals.items())]
+            if not sum(counts):
+                raise DataError(
+                    f"Nothing is missing from {source}.",
+                    f"Every entry of {', '.join(signals)} is there, and nothing is rejected.",
+                    "Reject something: --reject 10-12.5 or --pixels FILE",
+                )
+            Recording.open(folder)
+    LOGGER.info("%s", "; ".join(f"{name}: {count} entries filled" for name, count in zip(signals, counts, strict=True)))
+    return target
+
+
+def _without(recording: Recording, names: list[str]) -> Any:
+    tree = recording.tree.copy(deep=False)
+    tree["neural"] = tree["neural"].to_dataset().drop_vars([name for name in names if name in recording.variables])
+    return tree
+
+
+def _cover(recording: Recording, config: WindowConfig) -> Windows:
+    """Return windows that overlap by half and cover every frame, the last one flush with the end."""
+    free = {"align": "stream", "split": "blocked", "condition": None, "kind": None, "irregular": False, "horizon": None}
+    plain = config.model_copy(
+        update=free | {"baseline": None, "target": None, "responses": None, "stimuli": (), "stride": None}
+    )
+    windows = Windows.cut([recording], plain)
+    last = recording.time.size - windows.frames
+    first = np.unique(np.append(np.arange(0, last, max(1, windows.frames // 2)), last))
+    zero = np.zeros(first.size, dtype=int)
+    return replace(windows, first=first, session=zero, trial=zero - 1)
+
+
+class _Work:
+    """Fills signals chunk by chunk."""
+
+    def __init__(self, backend: Backend, windows: Windows, root: zarr.Group) -> None:
+        self.backend, self.windows, self.root = backend, windows, root
+
+    def fill(self, name: str, place: int, signal: Windows) -> int:
+        """Write a signal, and return how many entries were filled; `place` 0 is the first signal, k the k-th beside it."""
+        if name.startswith("behavior."):
+            return 0
+        array = self.windows.recordings[0][name]
+        dims, shape = tuple(str(dim) for dim in array.dims), array.shape
+        attrs = {"units": array.attrs["units"], "made_by": "impute"}
+        mean = create_variable(self.root, name, shape, dims, array.dtype, dict(array.attrs))
+        mask = create_variable(self.root, f"{name}_imputed", shape, dims, bool, attrs | {"units": "bool"})
+        sure = "uncertainty" in self.backend.capabilities
+        sd = create_variable(self.root, f"{name}_sd", shape, dims, np.float32, attrs) if sure else None
+        filled = 0
+        for chunk in aligned_chunks(mean):
+            values = array.variable[chunk].values
+            missing = ~np.isfinite(values) & signal.brain
+            spread = np.zeros(values.shape, dtype=np.float32)
+            for start, kept, given in self._given(chunk, missing, place):
+                here = missing[start : start + len(kept)]
+                values[start : start + len(kept)][here] = given.mean[0, kept].numpy()[here]
+                if given.std is not None:
+                    spread[start : start + len(kept)][here] = given.std[0, kept].numpy()[here]
+            mean[chunk], mask[chunk] = values, missing
+            if sd is not None:
+                sd[chunk] = spread
+            filled += int(missing.sum())
+        return filled
+
+    def _given(self, chunk: slice, missing: np.ndarray, place: int) -> Iterator[tuple[int, np.ndarray, Prediction]]:
+        """Yield predictions of windows with something missing: first frame within the chunk, frames of the window."""
+        owner = self._owners(chunk)
+        wanted = np.unique(owner[missing.reshape(len(missing), -1).any(1)])
+        for begin in range(0, wanted.size, BATCH):
+            indices = wanted[begin : begin + BATCH]
+            with torch.inference_mode():
+                whole = self.backend(read_batch(self.windows, indices))
+            given = whole if place == 0 else (whole.others or ())[place - 1]
+            for row, index in enumerate(indices):
+                frames = np.flatnonzero(owner == index)
+                kept = frames + chunk.start - self.windows.first[index]
+                std = None if given.std is None else given.std[row : row + 1]
+                yield int(frames[0]), kept, Prediction(mean=given.mean[row : row + 1], std=std)
+
+    def _owners(self, chunk: slice) -> np.ndarray:
+        """Return the window that each frame of a chunk is taken from: the one whose middle is nearest."""
+        middle = self.windows.first + (self.windows.frames - 1) / 2
+        frames = np.arange(chunk.start, chunk.stop)
+        right = np.searchsorted(middle, frames).clip(1, max(1, middle.size - 1))
+        left = right - 1
+        if middle.size == 1:
+            return np.zeros(frames.size, dtype=int)
+        return np.where(frames - middle[left] <= middle[right] - frames, left, right)
