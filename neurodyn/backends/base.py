@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
@@ -322,6 +322,13 @@ class Backend(nn.Module, ABC):
             places that hold data.
         """
         raise NotImplementedError
+
+    def streamed(self) -> Callable[[Batch], Tensor]:
+        """Return what forecasts the horizon of one window after another, shape (1, horizon, *space), by the present weights.
+
+        Back-ends may prepare what does not depend on the window; the forecast is that of `forward` but for rounding.
+        """
+        return lambda batch: self(batch).mean[:, -self.layout.horizon :]
 
     @property
     def attention_grid(self) -> tuple[int, int] | None:

@@ -106,7 +106,7 @@ def test_a_code_unseen_in_training_counts_as_the_nearest_that_was_seen():
     model = made()
     trained(model, QUANTIZER, 30)
     model.begin(FORECASTER, [batch(20)])
-    book = model._book()
+    book = model.book()
     model.counts[3:] = 0
     model.counts[:3] = 1
     nearest = torch.cdist(book, book[:3]).argmin(1)
