@@ -323,10 +323,15 @@ class Backend(nn.Module, ABC):
         """
         raise NotImplementedError
 
-    def streamed(self) -> Callable[[Batch], Tensor]:
-        """Return what forecasts the horizon of one window after another, shape (1, horizon, *space), by the present weights.
+    def streamed(self, threads: int) -> Callable[[Batch], Tensor]:
+        """Return what forecasts the horizon of one window after another, shape (1, horizon, *space), by the weights of now.
 
         Back-ends may prepare what does not depend on the window; the forecast is that of `forward` but for rounding.
+
+        Parameters
+        ----------
+        threads
+            How many may compute.
         """
         return lambda batch: self(batch).mean[:, -self.layout.horizon :]
 

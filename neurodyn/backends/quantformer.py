@@ -80,11 +80,11 @@ class QuantFormer(VocabularyModel):
         source = traces.values[:, : -self.ahead].flatten(1)[:, -self.source :]
         return Prediction(mean=self._restored(torch.cat([source, horizon], dim=1), batch))
 
-    def streamed(self) -> Callable[[Batch], Tensor]:
+    def streamed(self, threads: int) -> Callable[[Batch], Tensor]:
         """Return the forecast of single windows, prepared as far as can be where a processor computes it."""
         if self.across is not None or self.head.weight.device.type != "cpu":
-            return super().streamed()
-        return StreamedQuantFormer(self)
+            return super().streamed(threads)
+        return StreamedQuantFormer(self, threads)
 
     def _second_loss(self, batch: Batch) -> dict[str, Tensor]:
         traces = self._traces(batch, batch.visible & batch.valid)

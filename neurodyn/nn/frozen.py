@@ -1,8 +1,8 @@
-"""Transformers as they are now, for answers at once on a processor: the same function, nothing computed that is known.
+"""Transformers with the weights of now, for answers at once on a processor: what is known beforehand is not computed.
 
-Tokens lie token first, sequence second, so that a choice of tokens is one piece of memory. PyTorch's products of float32
-matrices run at half of what oneDNN's do on some processors, its attention needs a microsecond per head of a sequence
-however short: hence products by oneDNN where it is there, attention by `compiled.transformer` where it fits.
+Tokens lie token first, sequence second, so that some tokens of all sequences are one piece of memory. On some processors
+PyTorch multiplies float32 matrices half as fast as its oneDNN does, and its attention needs a microsecond per sequence and
+head however few the tokens: hence products by oneDNN where it is there, attention by `compiled.transformer` where it fits.
 """
 
 from __future__ import annotations
@@ -83,15 +83,15 @@ class FrozenBlock:
             out = np.empty(query.shape, np.float32)
             attend(query.numpy(), both.numpy(), out)
             return torch.from_numpy(out)
-        parts = (query, *both.split(self.width, dim=-1))
-        heads = (part.unflatten(2, (self.heads, -1)).permute(1, 2, 0, 3) for part in parts)
-        return functional.scaled_dot_product_attention(*heads).permute(2, 0, 1, 3).flatten(2).contiguous()
+        parts = (query, both[..., : self.width], both[..., self.width :])
+        q, k, v = (part.unflatten(2, (self.heads, -1)).permute(1, 2, 0, 3) for part in parts)
+        return functional.scaled_dot_product_attention(q, k, v).permute(2, 0, 1, 3).flatten(2).contiguous()
 
     def _normalised(self, which: int, tokens: Tensor, added: Tensor) -> Tensor:
         weight, bias, eps = self.norms[which]
-        rows = (part.reshape(-1, self.width).numpy() for part in (tokens, added))
-        out = np.empty((added.numel() // self.width, self.width), np.float32)
-        add_and_normalise(*rows, weight, bias, eps, out)
+        rows, more = (part.reshape(-1, self.width).numpy() for part in (tokens, added))
+        out = np.empty_like(rows)
+        add_and_normalise(rows, more, weight, bias, eps, out)
         return torch.from_numpy(out).view_as(tokens)
 
 

@@ -71,7 +71,7 @@ class Streamer:
                 "Train on one recording with --set windows.horizon=SECONDS",
             )
         self.run, self.devices, self.backend = run, devices, run.backend.to(devices.first)
-        self.forecast = self.backend.streamed()
+        self.forecast = self.backend.streamed(run.config.training.threads)
         self.source = layout.frames - layout.horizon
         self.lasting = None if config.baseline is None else max(2, round(config.baseline * layout.rate_hz))
         self._frames = np.full((0, *layout.space), np.nan, dtype=np.float32)
