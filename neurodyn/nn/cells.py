@@ -71,8 +71,6 @@ class Cells(nn.Module):
 
     def scatter(self, values: Float[Tensor, "time batch cell"]) -> Float[Tensor, "batch time *space"]:
         """Put values back into frames, 0 elsewhere."""
-        if len(self) == len(self.brain):
-            return values.transpose(0, 1).unflatten(2, self.space)
         out = values.new_zeros(values.shape[1], values.shape[0], len(self.brain))
         out[..., self.brain] = values.transpose(0, 1)
         return out.unflatten(2, self.space)
