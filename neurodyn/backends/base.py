@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
@@ -403,6 +403,18 @@ class Backend(nn.Module, ABC):
             places that hold data.
         """
         raise NotImplementedError
+
+    def streamed(self, threads: int) -> Callable[[Batch], Tensor]:
+        """Return what forecasts the horizon of one window after another, shape (1, horizon, *space), by the weights of now.
+
+        Back-ends may prepare what does not depend on the window; the forecast is that of `forward` but for rounding.
+
+        Parameters
+        ----------
+        threads
+            How many may compute.
+        """
+        return lambda batch: self(batch).mean[:, -self.layout.horizon :]
 
     @property
     def attention_grid(self) -> tuple[int, int] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodyn.backends.base import Batch, Layout, Prediction
+from neurodyn.backends.quantformer_stream import StreamedQuantFormer
 from neurodyn.backends.vocabulary import Traces, VocabularyConfig, VocabularyModel
 from neurodyn.nn.frames import mean_where
 
@@ -79,6 +80,12 @@ class QuantFormer(VocabularyModel):
         source = traces.values[:, : -self.ahead].flatten(1)[:, -self.source :]
         return Prediction(mean=self._restored(torch.cat([source, horizon], dim=1), batch))
 
+    def streamed(self, threads: int) -> Callable[[Batch], Tensor]:
+        """Return the forecast of single windows, prepared as far as can be where a processor computes it."""
+        if self.across is not None or self.head.weight.device.type != "cpu":
+            return super().streamed(threads)
+        return StreamedQuantFormer(self, threads)
+
     def _second_loss(self, batch: Batch) -> dict[str, Tensor]:
         traces = self._traces(batch, batch.visible & batch.valid)
         logits, (codes, there) = self._logits(traces, batch), self._codes(batch)
@@ -87,7 +94,7 @@ class QuantFormer(VocabularyModel):
         parts = {"codes": mean_where(focal, there)}
         if self.config.trace_weight:
             wanted = self._traces(batch, batch.valid, targets=True)
-            decoded = self._decoded(traces, logits.softmax(-1) @ self._book())
+            decoded = self._decoded(traces, logits.softmax(-1) @ self.book())
             error = (decoded - wanted.values[:, -self.ahead :]) ** 2
             parts["trace"] = self.config.trace_weight * mean_where(error, wanted.there[:, -self.ahead :])
         return parts
@@ -110,7 +117,7 @@ class QuantFormer(VocabularyModel):
         """Return what every code counts as."""
         if not self.counts.any():
             return torch.arange(len(self.counts), device=self.counts.device)
-        book = self._book()
+        book = self.book()
         distance = torch.cdist(book, book).masked_fill(self.counts == 0, torch.inf)
         return distance.argmin(1)
 
@@ -121,13 +128,18 @@ class QuantFormer(VocabularyModel):
         share = counts.sum() / (used.sum() * counts.clamp(min=1))
         return (share**self.config.balance).where(used, 0.0) if used.any() else torch.ones_like(counts)
 
-    def _book(self) -> Float[Tensor, "code width"]:
+    def book(self) -> Float[Tensor, "code width"]:
+        """Return the vectors of the vocabulary."""
         return self.quantizer.codebook.vectors(torch.arange(len(self.counts), device=self.counts.device)).detach()
 
     def _vectors(self, logits: Float[Tensor, "trace ahead code"]) -> Float[Tensor, "trace ahead width"]:
         if self.config.decoding == "soft":
-            return logits.softmax(-1) @ self._book()
-        return self._book()[logits.masked_fill((self.counts == 0) & self.counts.any(), -torch.inf).argmax(-1)]
+            return logits.softmax(-1) @ self.book()
+        return self.book()[self.likeliest(logits)]
+
+    def likeliest(self, logits: Float[Tensor, "*batch code"]) -> Int[Tensor, "*batch"]:
+        """Return the likeliest codes of those that training had in a horizon."""
+        return logits.masked_fill((self.counts == 0) & self.counts.any(), -torch.inf).argmax(-1)
 
     def _decoded(
         self, traces: Traces, chosen: Float[Tensor, "trace ahead width"]

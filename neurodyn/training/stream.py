@@ -71,6 +71,7 @@ class Streamer:
                 "Train on one recording with --set windows.horizon=SECONDS",
             )
         self.run, self.devices, self.backend = run, devices, run.backend.to(devices.first)
+        self.forecast = self.backend.streamed(run.config.training.threads)
         self.source = layout.frames - layout.horizon
         self.lasting = None if config.baseline is None else max(2, round(config.baseline * layout.rate_hz))
         self._frames = np.full((0, *layout.space), np.nan, dtype=np.float32)
@@ -113,8 +114,8 @@ class Streamer:
         if len(self._frames) < self.source:
             return None
         with torch.inference_mode():
-            mean = self.backend(self._batch(stimulus).to(self.devices.first)).mean
-        return mean[0, self.source :].float().cpu().numpy()
+            mean = self.forecast(self._batch(stimulus).to(self.devices.first))
+        return mean[0].float().cpu().numpy()
 
     def _batch(self, stimulus: Mapping[str, Any] | None) -> Batch:
         layout = self.backend.layout

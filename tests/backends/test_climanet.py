@@ -312,6 +312,13 @@ def test_checkpoints_change_no_number(config):
         torch.testing.assert_close(plain, kept, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("config", HEADS)
+def test_a_gradient_reaches_every_parameter(config):
+    model = make(**config).train()
+    sum(model.loss(make_batch(), generator()).values()).backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.parameters())
+
+
 def test_the_same_seed_gives_the_same_weights():
     first, again = (make(perturb=0.0).state_dict() for _ in range(2))
     assert all(torch.equal(first[name], again[name]) for name in first)

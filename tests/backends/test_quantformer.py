@@ -106,7 +106,7 @@ def test_a_code_unseen_in_training_counts_as_the_nearest_that_was_seen():
     model = made()
     trained(model, QUANTIZER, 30)
     model.begin(FORECASTER, [batch(20)])
-    book = model._book()
+    book = model.book()
     model.counts[3:] = 0
     model.counts[:3] = 1
     nearest = torch.cdist(book, book[:3]).argmin(1)
@@ -152,6 +152,58 @@ def test_the_horizon_is_never_seen_and_the_stimulus_is():
     torch.testing.assert_close(model(changed).mean[:, -HORIZON:], model(b).mean[:, -HORIZON:], rtol=0, atol=0)
     other = Batch(b.x, b.t, b.visible, b.valid, b.session, None, b.stimulus.roll(1, 0), b.condition)
     assert not torch.allclose(model(other).mean, model(b).mean)
+
+
+def one_window(model: QuantFormer, hidden: bool) -> Batch:
+    one = batch(1, len(model.cells), 7)
+    visible = one.visible.clone()
+    if hidden:
+        visible[:, 3:9, 1] = visible[:, :, 2] = visible[:, :5, 3] = False
+    told = one.stimulus if model.stimulus is not None else None
+    return Batch(one.x, one.t, visible, one.valid, one.session, None, told, one.condition)
+
+
+STREAMED = [
+    {},
+    {"decoding": "soft"},
+    {"decoding": "soft", "layers": 2},
+    {"width": 32, "layers": 3},  # heads of 16 features: compiled attention
+    {"width": 32, "patch": 5, "layers": 2},
+    {"codebook": "ema", "decoding": "soft"},
+    {"codebook": "fsq"},
+    {"across": True},
+]
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+@pytest.mark.parametrize("config", STREAMED, ids=str)
+def test_a_streamed_forecast_is_the_ordinary_one(config, hidden):
+    model = made(**config)
+    for stage in model.stages():
+        trained(model, stage, 3)
+    model.eval()
+    window = one_window(model, hidden)
+    with torch.no_grad():
+        expected = model(window).mean[:, -HORIZON:]
+    assert expected.std() > 0.01
+    for threads in (1, 2):
+        forecast = model.streamed(threads)
+        other = batch(1, seed=8)
+        forecast(Batch(other.x, other.t, other.visible, other.valid, other.session, None, other.stimulus * 0.5))
+        torch.testing.assert_close(forecast(window), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_streamed_forecast_without_oneDNN_and_without_a_stimulus(monkeypatch):
+    model = QuantFormer(QuantFormerConfig(**SMALL), layout())
+    model.prepare([batch(30).x.numpy()])
+    trained(model, QUANTIZER, 3)
+    model.eval()
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    window = one_window(model, hidden=True)
+    threads = torch.get_num_threads()
+    with torch.no_grad():
+        torch.testing.assert_close(model.streamed(9)(window), model(window).mean[:, -HORIZON:], rtol=1e-4, atol=1e-5)
+    assert torch.get_num_threads() == threads
 
 
 def test_neurons_are_known_by_name_in_another_session():
