@@ -5,14 +5,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.core.errors import ConfigError, WorkError
 from neurodyn.core.files import read_json
 from neurodyn.training import checkpoint as checkpoint_module
+from neurodyn.training.checkpoint import checkpoint_path
 from neurodyn.training.config import RunConfig
 from neurodyn.training.fit import fit
 from neurodyn.training.module import TrainingModule
+from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal
 from tests.training.toy import Toy
 
@@ -214,6 +217,9 @@ def test_the_best_weights_are_chosen_and_patience_counts_after_the_warm_up(trace
     out = run(settings({"rising": True}, **worse), traces, tmp_path / "cold")
     assert read_json(out / "status.json")["best"]["epoch"] == 1
     assert column(out, "epoch")[-1] == 3
+    last = torch.load(checkpoint_path(out), weights_only=True)["state_dict"]["backend.number"]
+    kept = load_run(out).backend.number.detach()
+    assert 0 < kept < 0.5 * last  # the number rises at every step: what was kept is a copy of epoch 1, not the last
     out = run(settings({"ramp": 100, "rising": True}, **worse | {"epochs": 4}), traces, tmp_path / "never")
     assert read_json(out / "status.json")["best"]["epoch"] == 4
 
