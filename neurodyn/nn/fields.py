@@ -117,16 +117,25 @@ class TokenField(nn.Module):
         return Given(self.patches.split(self.frames.standardised(x, seen)), known)
 
     def estimates(self, given: Given, t: Float[Tensor, "batch time"]) -> list[Float[Tensor, "batch time site pixel"]]:
-        """Return what is known without the network; seen values as they are."""
+        """Return what is known without the network; seen values as they are.
+
+        Of an entry that is never seen in the window, the interpolation is 0, or what the components say where they may.
+        """
         found = []
         if self.base in ("interpolation", "both"):
             found.append(interpolate(given.values, t, given.seen, t))
         if self.components is not None:
-            inside = self.frames.cells.brain
-            values, known = (self.patches.join(some).flatten(2)[..., inside] for some in (given.values, given.seen))
-            entries = self.components(values, known, t).transpose(0, 1)
-            found.append(self.patches.split(self.frames.cells.scatter(entries)))
+            found.append(self._low_rank(self.components, given, t))
+        if self.base == "both":
+            found[0] = torch.where(given.seen.any(1, keepdim=True), *found)
         return [torch.where(given.seen, given.values, some) for some in found]
+
+    def _low_rank(
+        self, components: Components, given: Given, t: Float[Tensor, "batch time"]
+    ) -> Float[Tensor, "batch time site pixel"]:
+        inside = self.frames.cells.brain
+        values, known = (self.patches.join(some).flatten(2)[..., inside] for some in (given.values, given.seen))
+        return self.patches.split(self.frames.cells.scatter(components(values, known, t).transpose(0, 1)))
 
     def embedded(
         self, given: Given, estimates: list[Tensor], t: Float[Tensor, "batch time"]

@@ -116,6 +116,16 @@ def test_a_new_model_answers_what_it_corrects(base):
     torch.testing.assert_close(answer.mean[seen], batch.x[seen], rtol=1e-4, atol=1e-4)
 
 
+def test_what_is_never_seen_in_a_window_is_what_the_components_say():
+    model, batch = make(base="both"), make_batch()
+    visible = batch.visible.clone()
+    visible[:, :, 5, 4] = False
+    field, t = model.field("dff"), model.layout.unit_time(batch.t, batch.t)
+    line, low_rank = (field.restored(some) for some in field.estimates(field.given(batch.x, visible), t))
+    assert torch.equal(line[:, :, 5, 4], low_rank[:, :, 5, 4])
+    assert line[:, :, 5, 4].std() > 0.1
+
+
 def test_a_token_is_told_its_own_values_alone():
     for base in ("none", "interpolation"):
         model, batch = make(base=base), make_batch()
