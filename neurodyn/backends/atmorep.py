@@ -305,7 +305,7 @@ class AtmoRep(Backend):
         t = self.layout.unit_time(batch.t, batch.t)
         estimates = {name: self.field(name).estimates(some, t) for name, some in given.items()}
         states = {_key(name): self.field(name).embedded(some, estimates[name], t) for name, some in given.items()}
-        left = self.network.encode(states)
+        left = self.network.encode(states, {_key(name): self.field(name).places(t) for name in given})
         members = {
             name: self.field(name).answered(self.network.decode(_key(name), left), some, estimates[name])
             for name, some in given.items()

@@ -142,11 +142,14 @@ class TokenField(nn.Module):
     ) -> Float[Tensor, "batch token width"]:
         """Return tokens, along time and then along places."""
         told = torch.cat([self._tokens(given.values), self._tokens(given.seen.to(given.values))], dim=-1)
-        place = self.fourier(placed(self._centres(t), self.patches.centres)).flatten(1, 2)
-        state = self.embed(told) + self.place(place)
+        state = self.embed(told) + self.place(self.fourier(self.places(t)))
         if self.hint is None:
             return state
         return state + self.hint(torch.cat([self._tokens(some) for some in estimates], dim=-1))
+
+    def places(self, t: Float[Tensor, "batch time"]) -> Float[Tensor, "batch token 3"]:
+        """Return time, row and column of every token's middle."""
+        return placed(self._centres(t), self.patches.centres).flatten(1, 2)
 
     def _tokens(self, values: Float[Tensor, "batch time site pixel"]) -> Float[Tensor, "batch token value"]:
         return self.tiled(values).flatten(1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import cast
 
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from neurodyn.nn.normalisation import LayerNorm
 
 States = dict[str, Tensor]  # a field's tokens, (batch, token, width)
+NEARNESS = 100.0
 
 
 class Heads(nn.Module):
     """Some heads of an attention, and their share of the map that joins all heads: Σ_h W_h softmax(Q_h K_hᵀ / √d) V_h.
 
-    Linear in the heads, the map of all concatenated heads is the sum of these shares; nothing has a bias.
+    Linear in the heads, the map of all concatenated heads is the sum of these shares; nothing has a bias. Where the tokens'
+    places are told, −γ_h d² is added to the scores, d their distance and γ_h learned: what is near is looked at first.
 
     Parameters
     ----------
@@ -30,10 +33,15 @@ class Heads(nn.Module):
         Heads that are joined together, these included; decides how large the first weights are.
     dropout
         Share of attention weights dropped in training.
+    placed
+        Be told the distances.
     """
 
-    def __init__(self, width: int, heads: int, size: int, every: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, width: int, heads: int, size: int, every: int, dropout: float = 0.0, placed: bool = False
+    ) -> None:
         super().__init__()
+        self.nearness = nn.Parameter(torch.full((heads,), math.log(NEARNESS))) if placed else None
         self.heads, self.size, self.dropout = heads, size, dropout
         self.ask = nn.Linear(width, heads * size, bias=False)
         self.answer = nn.Linear(width, 2 * heads * size, bias=False)
@@ -42,13 +50,20 @@ class Heads(nn.Module):
         nn.init.uniform_(self.join.weight, -bound, bound)
 
     def forward(
-        self, tokens: Float[Tensor, "batch token width"], source: Float[Tensor, "batch other width"]
+        self,
+        tokens: Float[Tensor, "batch token width"],
+        source: Float[Tensor, "batch other width"],
+        distance: Float[Tensor, "batch token other"] | None = None,
     ) -> Float[Tensor, "batch token width"]:
-        """Let tokens look at those of a source."""
+        """Let tokens look at those of a source; `distance` is squared."""
         query = self.ask(tokens).unflatten(2, (self.heads, self.size)).transpose(1, 2)
         answers = self.answer(source).unflatten(2, (2, self.heads, self.size)).transpose(1, 3)
         key, value = answers.unbind(2)  # each (batch, head, token, size)
-        out = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout if self.training else 0.0)
+        bias = None
+        if self.nearness is not None and distance is not None:
+            bias = -self.nearness.exp()[:, None, None] * distance[:, None]
+        drop = self.dropout if self.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=drop)
         return self.join(out.transpose(1, 2).flatten(2))
 
 
@@ -69,25 +84,37 @@ class Block(nn.Module):
         Heads for every other source.
     dropout
         Share dropped in training.
+    placed
+        Tell the heads for other sources how far these tokens are.
     """
 
-    def __init__(self, width: int, heads: int, size: int, sources: Mapping[str, int], dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        size: int,
+        sources: Mapping[str, int],
+        dropout: float,
+        placed: bool = False,
+    ) -> None:
         super().__init__()
         every = heads + sum(sources.values())
         self.own = Heads(width, heads, size, every, dropout)
-        others = {name: Heads(width, count, size, every, dropout) for name, count in sources.items()}
+        others = {name: Heads(width, count, size, every, dropout, placed) for name, count in sources.items()}
         self.others = nn.ModuleDict(others)
         self.drop = nn.Dropout(dropout)
         self.feedforward = nn.Sequential(
             LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
         )
 
-    def forward(self, state: Float[Tensor, "batch token width"], sources: States) -> Float[Tensor, "batch token width"]:
-        """Transform tokens; `sources` are normalised."""
+    def forward(
+        self, state: Float[Tensor, "batch token width"], sources: States, distances: States | None = None
+    ) -> Float[Tensor, "batch token width"]:
+        """Transform tokens; `sources` are normalised, and `distances` to their tokens squared."""
         read = normalised(state)
         attended = self.own(read, read)
         for name, heads in self.others.items():
-            attended = attended + heads(read, sources[name])
+            attended = attended + heads(read, sources[name], (distances or {}).get(name))
         state = state + self.drop(attended)
         return state + self.drop(self.feedforward(state))
 
@@ -95,7 +122,7 @@ class Block(nn.Module):
 class Multiformer(nn.Module):
     """An encoder in which every field looks at itself and at its partners, and a decoder for each field.
 
-    Encoder: `Block`s with `heads` own heads and one for every partner; all fields read what the previous layer left, so
+    Encoder: `Block`s with `heads` own heads and one for every partner, which looks at near tokens first; all fields read what the previous layer left, so
     that their order does not matter, and may have different numbers of tokens. Decoder: blocks with half the heads for
     the field's own tokens, and half for those that its encoder left after the mirrored layer, the last one first.
 
@@ -128,7 +155,7 @@ class Multiformer(nn.Module):
         self.partners, size, half = dict(partners), width // heads, heads // 2
         looked_at = {name: dict.fromkeys(found, 1) for name, found in partners.items()}
         self.encoder = nn.ModuleList(
-            nn.ModuleDict({name: Block(width, heads, size, some, dropout) for name, some in looked_at.items()})
+            nn.ModuleDict({name: Block(width, heads, size, some, dropout, True) for name, some in looked_at.items()})
             for _ in range(layers)
         )
         self.decoder = nn.ModuleDict(
@@ -138,13 +165,23 @@ class Multiformer(nn.Module):
             }
         )
 
-    def encode(self, states: States) -> list[States]:
-        """Return what every layer leaves."""
+    def encode(self, states: States, places: States) -> list[States]:
+        """Return what every layer leaves.
+
+        Parameters
+        ----------
+        places
+            Time, row and column of every field's tokens, in windows and frames, shape (batch, token, 3).
+        """
+        apart = {
+            name: {other: torch.cdist(places[name], places[other]).square() for other in found}
+            for name, found in self.partners.items()
+        }
         left = []
         for layer in self.encoder:
             read = {name: normalised(state) for name, state in states.items()}
             blocks = cast("nn.ModuleDict", layer)
-            states = {name: blocks[name](state, read) for name, state in states.items()}
+            states = {name: blocks[name](state, read, apart[name]) for name, state in states.items()}
             left.append(states)
         return left
 
