@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from neurodyn.cli.console import show_error
+from neurodyn.cli.console import show_error, stop_in_order
 from neurodyn.core.processor import keep_freed_memory, use_wide_vectors
 
 VERBS = (
@@ -53,6 +53,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     use_wide_vectors()
     keep_freed_memory()
+    stop_in_order()
     try:
         code = build()(prog_name="neurodyn", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:

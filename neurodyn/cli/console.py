@@ -6,7 +6,9 @@ import inspect
 import json as jsonlib
 import logging
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +19,10 @@ from typing import Annotated, Any
 
 import typer
 
-from neurodyn.core.errors import NeurodynError
+from neurodyn.core.errors import NeurodynError, TerminatedError
 from neurodyn.core.log import LOGGER, log_to
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with configuration.", show_default=False)
@@ -91,8 +93,11 @@ def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Call
         @wraps(function)
         def run(**values: Any) -> None:
             common = Common(**{f.name: values.pop(f.name) for f in fields(Common)})
-            with _logging(common):
-                function(common, **values)
+            try:
+                with _logging(common):
+                    function(common, **values)
+            except KeyboardInterrupt as error:  # which typer would turn into a silent exit
+                raise typer.Exit(show_error(error)) from error
 
         parameters = [*list(own.values())[1:], *shared]
         vars(run)["__signature__"] = inspect.Signature(parameters)
@@ -168,10 +173,24 @@ def _line_reporter(common: Common) -> Callable[[str, float], None]:
     return report
 
 
+def stop_in_order() -> None:
+    """Have SIGTERM raise where the process is, so that locks and temporary files go, and the exit code is 143."""
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one would interrupt the tidying
+        raise TerminatedError
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, stop)
+
+
 def show_error(error: BaseException) -> int:
     """Print an error as three lines on stderr and return its exit code."""
     if CONSOLE.debug:
         traceback.print_exception(error)
+    if isinstance(error, TerminatedError):
+        sys.stderr.write("Terminated (SIGTERM).\nWhat was finished is saved.\nType the same command again to go on.\n")
+        return TERMINATED
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("Interrupted.\nWhat was finished is saved.\nType the same command again to go on.\n")
         return INTERRUPTED

@@ -42,3 +42,7 @@ class DataError(NeurodynError):
     """Input data is missing or invalid (exit 3)."""
 
     exit_code = 3
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM came, as from a scheduler that wants the node back; it passes as Ctrl-C does (exit 143)."""

@@ -7,13 +7,15 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from neurodyn.core.errors import DataError, WorkError
+from neurodyn.core.errors import ConfigError, DataError, WorkError
 
 
 def remove(path: Path) -> None:
@@ -48,10 +50,20 @@ def make_folder(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(target: Path) -> Iterator[None]:
-    """Hold the only writer's lock on a target, waiting for another process that holds it.
+def locked(target: Path, *, wait: bool = True) -> Iterator[None]:
+    """Hold the only writer's lock on a target.
 
-    The system releases the lock when its holder dies, however it dies.
+    The system releases the lock when its holder dies, however it dies. The lock's file says who holds it.
+
+    Parameters
+    ----------
+    wait
+        Wait for another process that holds it, or refuse.
+
+    Raises
+    ------
+    ConfigError
+        If another process holds it and there is to be no waiting.
     """
     make_folder(target.parent)
     lock = target.parent / f".{target.name}.lock"
@@ -60,15 +72,44 @@ def locked(target: Path) -> Iterator[None]:
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
             raise _unwritable(target, error) from error
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        if not _taken(handle, wait):
+            os.close(handle)
+            raise ConfigError(
+                f"{target} is being written by another process.",
+                f"Held by {_holder(lock)}.",
+                "Wait until it ends, or choose another folder: -o DIR",
+            )
         if lock.exists() and os.fstat(handle).st_ino == lock.stat().st_ino:
             break
         os.close(handle)  # the previous holder removed the file we waited on
     try:
+        with contextlib.suppress(OSError):  # a full disk does not unlock
+            os.truncate(handle, 0)
+            os.pwrite(handle, _signature().encode(), 0)
         yield
     finally:
         lock.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _taken(handle: int, wait: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _signature() -> str:
+    since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return f"process {os.getpid()} on {platform.node()} since {since}"
+
+
+def _holder(lock: Path) -> str:
+    try:
+        return lock.read_text(encoding="utf-8").strip() or "a process that has not signed yet"
+    except OSError:
+        return "a process that has just ended"
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ def fit(
     Raises
     ------
     ConfigError
-        If the folder holds another run, or the GPU is not there.
+        If the folder holds another run, another process trains in it, or the GPU is not there.
     DataError
         If a recording or the checkpoint cannot be read.
     WorkError
@@ -96,7 +96,7 @@ def fit(
     ).split()  # before the folder is touched: bad input leaves nothing
     wanted = config.model_dump(mode="json") | {"recordings": _sources(opened)}
     folder = RunFolder(Path(out))
-    with locked(folder.path):
+    with locked(folder.path, wait=False):
         state = folder.claim(wanted, existing)
         if state == "done":
             LOGGER.info("%s is up to date.", folder.path)
@@ -328,7 +328,7 @@ def _trainer(path: Path, training: TrainingConfig, devices: Devices, keeper: Kee
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Lightning, and give Ctrl-C back to the caller as KeyboardInterrupt."""
+    """Silence Lightning, and give Ctrl-C and the like back to the caller as the KeyboardInterrupt that it was."""
     loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
     levels = [logger.level for logger in loggers]
     main = threading.current_thread() is threading.main_thread()
@@ -342,7 +342,7 @@ def _quiet() -> Iterator[None]:
             yield
     except SystemExit as error:  # Lightning turns an interrupt into exit 1
         if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
+            raise error.__context__ from error
         raise
     finally:
         if main:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from neurodyn.core.errors import ConfigError, WorkError
+from neurodyn.core.errors import ConfigError, TerminatedError, WorkError
 from neurodyn.core.files import atomic, locked, make_folder, read_json, write_json
 from neurodyn.workflow.pipeline import Job
 
@@ -119,10 +120,15 @@ def _snakemake(folder: Path, parallel: int, keep_going: bool, until: str | None,
     environment = os.environ | {"NEURODYN_PYTHON": sys.executable}
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
-        for line in process.stdout or ():
-            lines.append(line)
-            if line.startswith("neurodyn: "):
-                say(line.removeprefix("neurodyn: ").rstrip())
+        try:
+            for line in process.stdout or ():
+                lines.append(line)
+                if line.startswith("neurodyn: "):
+                    say(line.removeprefix("neurodyn: ").rstrip())
+        except TerminatedError:  # Ctrl-C reaches the whole group of processes by itself
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+            raise
     with atomic(folder / "logs" / "snakemake.log") as path:
         path.write_text("".join(lines), encoding="utf-8")
     return process.returncode

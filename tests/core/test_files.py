@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from neurodyn.core.errors import DataError, WorkError
+from neurodyn.core.errors import ConfigError, DataError, WorkError
 from neurodyn.core.files import atomic, clear_partials, locked, make_folder, read_json, remove, sha256, write_json
 
 
@@ -148,4 +148,21 @@ def test_remove_follows_no_link(tmp_path):
     assert (tmp_path / "folder" / "x").exists()
     remove(tmp_path / "folder")
     remove(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_holds_the_lock_is_said_where_there_is_no_waiting(tmp_path):
+    code = (
+        "import sys, pathlib, time; from neurodyn.core.files import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])): print('in', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "in\n"
+        with pytest.raises(ConfigError) as caught, locked(tmp_path / "a", wait=False):
+            pass
+        assert f"process {holder.pid} on " in caught.value.found
+        holder.stdin.close()
+    with locked(tmp_path / "a", wait=False):
+        assert str(os.getpid()) in (tmp_path / ".a.lock").read_text()
     assert list(tmp_path.iterdir()) == []

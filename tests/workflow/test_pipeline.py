@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from neurodyn.core.config import build, list_presets, load_yaml
-from neurodyn.core.errors import ConfigError, UnknownNameError, WorkError
+from neurodyn.core.errors import ConfigError, TerminatedError, UnknownNameError, WorkError
+from neurodyn.workflow import run as workflow_run
 from neurodyn.workflow.pipeline import Job, PipelineSpec, load_pipeline, plan
 from neurodyn.workflow.run import job_states, marker, run
 
@@ -158,3 +159,22 @@ def test_sets_reach_into_a_pipeline(tmp_path: Path) -> None:
     assert loaded.jobs["a"].set == {"repeats": 7}
     assert resolved.origins[("jobs", "a", "set", "repeats")] == "--set jobs.a.set.repeats=7"
     assert load_yaml(path).values["jobs"]["a"]["set"] == {"repeats": 1}
+
+
+def test_a_terminated_run_stops_its_jobs_in_order(tmp_path, monkeypatch):
+    script = (
+        "import sys, time\n"
+        "print('neurodyn: at work', flush=True)\n"
+        "try: time.sleep(60)\n"
+        "except KeyboardInterrupt: open(sys.argv[1], 'w').close()"
+    )
+    start = subprocess.Popen
+    stand_in = [sys.executable, "-c", script, str(tmp_path / "told")]
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **how: start(stand_in, **how))
+
+    def say(line):
+        raise TerminatedError
+
+    with pytest.raises(TerminatedError):
+        workflow_run._snakemake(tmp_path, 1, False, None, say)
+    assert (tmp_path / "told").exists()
