@@ -164,9 +164,11 @@ def test_sets_reach_into_a_pipeline(tmp_path: Path) -> None:
 def test_a_terminated_run_stops_its_jobs_in_order(tmp_path, monkeypatch):
     script = (
         "import sys, time\n"
-        "print('neurodyn: at work', flush=True)\n"
-        "try: time.sleep(60)\n"
-        "except KeyboardInterrupt: open(sys.argv[1], 'w').close()"
+        "try:\n"
+        "    print('neurodyn: at work', flush=True)\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    open(sys.argv[1], 'w').close()\n"
     )
     start = subprocess.Popen
     stand_in = [sys.executable, "-c", script, str(tmp_path / "told")]
