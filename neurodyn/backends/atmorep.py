@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction, Signal
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
-from neurodyn.nn.ensemble import ensemble_crps_gaussian, fair_crps, statistical_loss
+from neurodyn.nn.ensemble import ensemble_crps_gaussian, fair_crps, kernel_crps, statistical_loss
 from neurodyn.nn.fields import Base, Given, TokenField
 from neurodyn.nn.frames import mean_where
 from neurodyn.nn.multiformer import Multiformer
@@ -23,7 +23,12 @@ from neurodyn.nn.token_masks import Masked, Masking, choose_mode, disturbed
 
 Mode = Literal["bert", "forecast", "hindcast", "interpolate", "channel", "blocks", "frames"]
 Token = tuple[PositiveInt, PositiveInt, PositiveInt]
-LOSSES = {"crps": fair_crps, "crps_gaussian": ensemble_crps_gaussian, "statistical": statistical_loss}
+LOSSES = {
+    "crps": kernel_crps,
+    "crps_fair": fair_crps,
+    "crps_gaussian": ensemble_crps_gaussian,
+    "statistical": statistical_loss,
+}
 NEW_COUPLING = 0.01
 
 
@@ -73,8 +78,10 @@ class AtmoRepConfig(FrameConfig):
     synced: bool = Field(False, description="choose the same random tokens in all signals that are cut alike")
     ahead: int = Field(1, gt=0, description="tokens along time hidden by forecast, hindcast and interpolate")
     hide: int = Field(10, ge=0, description="most inner frames hidden by frames")
-    loss: Literal["crps", "crps_gaussian", "statistical"] = Field(
-        "crps", description="score of the ensemble: fair CRPS, CRPS of its Gaussian, or the published statistical loss"
+    loss: Literal["crps", "crps_fair", "crps_gaussian", "statistical"] = Field(
+        "crps",
+        description="score of the ensemble: CRPS of its distribution, the fair one of drawn members, that of its Gaussian, "
+        "or the published statistical loss",
     )
     weights: dict[str, float] = Field({}, description="by signal: weight of its loss (default: 1)")
     visible_weight: float = Field(0.1, ge=0, description="weight of the loss on what is seen and was not chosen")
@@ -112,7 +119,7 @@ class AtmoRep(Backend):
     rest. Latents: the main field's encoder tokens averaged over places, one for all frames of a token.
 
     Lessig et al. 2023, AtmoRep, arXiv:2308.13280. Beyond the paper: answers as corrections of an estimate that needs no
-    network, masks of what is visible as input, Fourier positions, fair CRPS, calibration, and training on
+    network, masks of what is visible as input, Fourier positions, the CRPS, calibration, and training on
     tokens that are seen in part (blocks, single frames).
     """
 

@@ -71,13 +71,30 @@ def ensemble_crps_gaussian(
     return crps_gaussian(members.mean(1), spread(members, least), target)
 
 
+def kernel_crps(
+    members: Float[Tensor, "batch member *entry"], target: Float[Tensor, "batch *entry"]
+) -> Float[Tensor, "batch *entry"]:
+    """Return mean_e |y_e − x| − Σ_{e,f} |y_e − y_f| / 2E², the score of the distribution that is the ensemble.
+
+    For members that are fixed answers, as those of linear heads, it is least where they are the quantiles (e − ½)/E of
+    what may come. Gneiting & Raftery 2007, Strictly proper scoring rules, prediction, and estimation, eq. 21.
+
+    Parameters
+    ----------
+    members
+        At least two, along the second axis.
+    """
+    return (members - target[:, None]).abs().mean(1) - _apart(members) / members.shape[1] ** 2
+
+
 def fair_crps(
     members: Float[Tensor, "batch member *entry"], target: Float[Tensor, "batch *entry"]
 ) -> Float[Tensor, "batch *entry"]:
-    """Return mean_e |y_e − x| − Σ_{e,f} |y_e − y_f| / (2E(E − 1)), at least 0.
+    """Return mean_e |y_e − x| − Σ_{e,f} |y_e − y_f| / (2E(E − 1)).
 
-    Its expectation is the score of the distribution that the members are drawn from, however many they are. Ferro 2014,
-    Fair scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140:1917.
+    Its expectation is the score of the distribution that the members are drawn from, however many they are. Of members
+    that are not drawn it leaves the outermost too free: with two, every pair around x scores 0. Ferro 2014, Fair scores
+    for ensemble forecasts, Q. J. R. Meteorol. Soc. 140:1917.
 
     Parameters
     ----------
@@ -85,7 +102,12 @@ def fair_crps(
         At least two, along the second axis.
     """
     count = members.shape[1]
-    apart = torch.zeros_like(target)
-    for step in range(1, count):
-        apart = apart + (members[:, step:] - members[:, :-step]).abs().sum(1)
-    return (members - target[:, None]).abs().mean(1) - apart / (count * (count - 1))
+    return (members - target[:, None]).abs().mean(1) - _apart(members) / (count * (count - 1))
+
+
+def _apart(members: Float[Tensor, "batch member *entry"]) -> Float[Tensor, "batch *entry"]:
+    """Return Σ_{e<f} |y_e − y_f|."""
+    total = torch.zeros_like(members[:, 0])
+    for step in range(1, members.shape[1]):
+        total = total + (members[:, step:] - members[:, :-step]).abs().sum(1)
+    return total

@@ -10,7 +10,7 @@ from neurodyn.backends.atmorep import AtmoRep
 from neurodyn.backends.base import Batch, Channel, Layout, Signal
 from neurodyn.backends.cst import CST
 from neurodyn.core.errors import ConfigError
-from neurodyn.nn.ensemble import fair_crps, statistical_loss
+from neurodyn.nn.ensemble import kernel_crps, statistical_loss
 from neurodyn.nn.frames import mean_where
 from neurodyn.nn.token_masks import Masked
 
@@ -238,7 +238,7 @@ def fixed_masks(model: AtmoRep, monkeypatch, batch: Batch, **kinds) -> dict[str,
     return masks
 
 
-@pytest.mark.parametrize(("loss", "score"), [("statistical", statistical_loss), ("crps", fair_crps)])
+@pytest.mark.parametrize(("loss", "score"), [("statistical", statistical_loss), ("crps", kernel_crps)])
 def test_the_loss_is_the_score_of_what_was_chosen_and_valid(monkeypatch, loss, score):
     model = make(loss=loss, weights={"cells": 0.5}, visible_weight=0.2)
     batch = make_batch(hide=(9,))
@@ -276,7 +276,9 @@ def test_the_targets_of_spoiled_tokens_are_the_originals(monkeypatch):
     answers = model._answers
     monkeypatch.setattr(model, "_answers", lambda shown, b: fed.update(shown) or answers(shown, b))
     targets = []
-    monkeypatch.setattr("neurodyn.backends.atmorep.LOSSES", {"crps": lambda y, x: targets.append(x) or fair_crps(y, x)})
+    monkeypatch.setattr(
+        "neurodyn.backends.atmorep.LOSSES", {"crps": lambda y, x: targets.append(x) or kernel_crps(y, x)}
+    )
     model.loss(batch, source())
     for name, target in zip(model.names, targets, strict=True):
         assert torch.equal(target, given[name].values)

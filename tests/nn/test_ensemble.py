@@ -5,8 +5,9 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
-from neurodyn.nn.ensemble import crps_gaussian, ensemble_crps_gaussian, fair_crps, spread, statistical_loss
+from neurodyn.nn.ensemble import crps_gaussian, ensemble_crps_gaussian, fair_crps, kernel_crps, spread, statistical_loss
 from neurodyn.nn.frames import mean_where
 
 
@@ -39,6 +40,20 @@ def test_the_fair_score_is_the_integral_with_its_spread_term_made_fair():
     fairer = pairs / (2 * 5 * 5) - pairs / (2 * 5 * 4)
     found = fair_crps(members, torch.tensor([x]).double()).item()
     assert found == pytest.approx(integral(empirical, x, -10, 10) + fairer, abs=1e-4)
+    plain = kernel_crps(members, torch.tensor([x]).double()).item()
+    assert plain == pytest.approx(integral(empirical, x, -10, 10), abs=1e-4)
+
+
+def test_fixed_members_end_at_the_quantiles():
+    target = torch.from_numpy(norm.ppf((np.arange(2000) + 0.5) / 2000))
+    members = torch.linspace(-0.5, 0.5, 4).double().requires_grad_()
+    optimizer = torch.optim.Adam([members], lr=0.02)
+    for _ in range(500):
+        optimizer.zero_grad()
+        kernel_crps(members.expand(2000, 4), target).mean().backward()
+        optimizer.step()
+    expected = torch.from_numpy(norm.ppf((np.arange(4) + 0.5) / 4))
+    torch.testing.assert_close(members.detach(), expected, atol=0.03, rtol=0)
 
 
 def test_closed_forms():
@@ -55,7 +70,7 @@ def test_closed_forms():
     assert at_the_mean == pytest.approx((math.sqrt(2) - 1) / math.sqrt(math.pi), rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", [statistical_loss, fair_crps, ensemble_crps_gaussian])
+@pytest.mark.parametrize("loss", [statistical_loss, fair_crps, kernel_crps, ensemble_crps_gaussian])
 def test_gradients_are_those_of_finite_differences_and_reach_every_member_and_the_target(loss):
     members = torch.randn(2, 6, 3, generator=seeded(), dtype=torch.float64, requires_grad=True)
     target = torch.randn(2, 3, generator=seeded(1), dtype=torch.float64, requires_grad=True)
@@ -70,7 +85,7 @@ def test_the_spread_term_of_the_fair_score_has_a_gradient():
     torch.testing.assert_close(members.grad, torch.tensor([[1 / 3 + 2 / 6, 1 / 3, 1 / 3 - 2 / 6]]))
 
 
-@pytest.mark.parametrize("loss", [statistical_loss, fair_crps, ensemble_crps_gaussian])
+@pytest.mark.parametrize("loss", [statistical_loss, fair_crps, kernel_crps, ensemble_crps_gaussian])
 def test_equal_members_have_finite_gradients(loss):
     members = torch.ones(1, 4, 2, requires_grad=True)
     loss(members, torch.tensor([[1.0, 5.0]])).sum().backward()
@@ -98,5 +113,5 @@ def test_masked_entries_do_not_count():
     members = torch.randn(3, 4, 5, generator=seeded())
     target, where = torch.randn(3, 5, generator=seeded(1)), torch.rand(3, 5, generator=seeded(2)) < 0.5
     wild = torch.where(where, target, torch.tensor(torch.inf))
-    for loss in (statistical_loss, fair_crps, ensemble_crps_gaussian):
+    for loss in (statistical_loss, fair_crps, kernel_crps, ensemble_crps_gaussian):
         torch.testing.assert_close(mean_where(loss(members, wild), where), loss(members, target)[where].mean())
