@@ -76,7 +76,15 @@ def test_gradients_are_those_of_finite_differences_and_reach_every_member_and_th
     target = torch.randn(2, 3, generator=seeded(1), dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(loss, (members, target))
     loss(members, target).sum().backward()
-    assert (members.grad != 0).all()
+    moved = members.grad.abs() > 1e-9
+    if loss is fair_crps:  # which does not hold the outermost members once they enclose what came
+        assert moved.any(2).any(0).all()
+        outside = (members.argsort(1).argsort(1) % 5 == 0) & ((members.amin(1) < target) & (target < members.amax(1)))[
+            :, None
+        ]
+        assert torch.equal(moved, ~outside)
+    else:
+        assert moved.all()
 
 
 def test_the_spread_term_of_the_fair_score_has_a_gradient():
