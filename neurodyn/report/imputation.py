@@ -125,7 +125,8 @@ def _ranks(scores: Sequence[Score], runs: Sequence[tuple[str, int]]) -> Figure:
             shares = [s.value for s in scores if (s.model, s.seed, s.metric) == (model, seed, "rank_histogram")]
             axes.bar(range(len(shares)), shares, color=GREY, width=0.9)
             axes.axhline(1 / len(shares), color=BLACK, lw=0.8, ls="--")
-            axes.set_title(f"{model}, seed {seed}")
+            axes.set_title(f"{model}\nseed {seed}")
+            axes.set_xticks(range(0, len(shares), 2))
             axes.set_xlabel("Rank of the truth")
         for axes in panels[len(runs) :]:
             axes.remove()
@@ -135,4 +136,4 @@ def _ranks(scores: Sequence[Score], runs: Sequence[tuple[str, int]]) -> Figure:
         "Rank of the true value among the members of the ensemble; dashed: what an honest ensemble gives. A U: the members "
         "are too close together; a hump: too far apart."
     )
-    return draw(paint, height=0.5 + 1.6 * -(-len(runs) // 4), alt="Rank histograms", caption=caption)
+    return draw(paint, height=0.6 + 1.7 * -(-len(runs) // 4), alt="Rank histograms", caption=caption)
