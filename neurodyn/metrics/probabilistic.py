@@ -26,23 +26,25 @@ def crps_gaussian(target: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.nd
     return sd * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))
 
 
-def crps_ensemble(target: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return the fair continuous ranked probability score of ensembles, in units of the target, its shape.
+def crps_ensemble(target: np.ndarray, members: np.ndarray, *, fair: bool) -> np.ndarray:
+    """Return the continuous ranked probability score of ensembles, in units of the target, its shape; lower is better.
 
-    CRPS = 1/E Σ |yₑ − x| − 1/(2 E (E − 1)) Σ |yₑ − y_f|; lower is better, and its expectation does not depend on E.
-
-    Ferro 2014, Fair scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140:1917.
+    CRPS = 1/E Σ |yₑ − x| − 1/(2 E²) Σ |yₑ − y_f|, of the distribution that is the ensemble (Gneiting & Raftery 2007); fair,
+    with E (E − 1) for E², of the distribution that the members are drawn from, however many they are (Ferro 2014, Fair
+    scores for ensemble forecasts, Q. J. R. Meteorol. Soc. 140:1917).
 
     Parameters
     ----------
     members
         Shape (member, *target), at least two members.
+    fair
+        Whether the members are draws. Of members that are fixed answers, as those of linear heads, the fair score is too low.
     """
     members = np.sort(np.asarray(members, dtype=np.float64), axis=0)
     count = len(members)
     weights = (2 * np.arange(count) - count + 1).reshape(-1, *[1] * (members.ndim - 1))  # Σ|yₑ − y_f| of sorted members
     spread = 2 * (weights * members).sum(0)
-    return np.abs(members - target).mean(0) - spread / (2 * count * (count - 1))
+    return np.abs(members - target).mean(0) - spread / (2 * count * (count - 1 if fair else count))
 
 
 def spread_skill(target: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:

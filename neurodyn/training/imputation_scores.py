@@ -74,7 +74,7 @@ def score_imputation(paths: Sequence[Path], out: Path, config: ImputationScoreCo
     `imputation_r2`: 1 − Σ (x − x̂)² / Σ (x − x̄)², x̄ the mean of the entry over the part; a window's own value has the same
     mean denominator per entry, so that windows average to the whole. `imputation_mse`; `imputation_psnr`, dB, against the
     range of the part's values. Of models that say how sure they are: `crps` of the normal distribution with their mean and
-    standard deviation, `crps_ensemble` (fair) of their members, `spread_skill`, `coverage_50` and `coverage_90` of central
+    standard deviation, `crps_ensemble` of the distribution that their members are, `spread_skill`, `coverage_50` and `coverage_90` of central
     intervals, and `rank_histogram`, a row per rank.
 
     Parameters
@@ -211,7 +211,7 @@ class _Sums:
             if mean is not None and std is not None:
                 found |= _certainty(x, mean[row][chosen], std[row][chosen])
             if members is not None:
-                found["fair"] = crps_ensemble(x, members[row][:, chosen]).sum()
+                found["ensemble"] = crps_ensemble(x, members[row][:, chosen], fair=False).sum()
                 ranks = rank_histogram(x, members[row][:, chosen]) * x.size
                 self.ranks = ranks if self.ranks is None else self.ranks + ranks
             self.rows.append({name: float(value) for name, value in found.items()})
@@ -243,8 +243,8 @@ def _statistics(table: np.ndarray, span: float) -> tuple[dict[str, Statistic], d
             key = f"{100 * level:.0f}"
             single[f"coverage_{key}"] = lambda s, key=key: s[f"inside_{key}"] / s["count"]
         pooled["spread_skill"] = lambda s: np.sqrt(s["variance"] / s["error"]) if s["error"] > 0 else np.nan
-    if "fair" in names:
-        single["crps_ensemble"] = lambda s: s["fair"] / s["count"]
+    if "ensemble" in names:
+        single["crps_ensemble"] = lambda s: s["ensemble"] / s["count"]
     return single, pooled
 
 

@@ -37,13 +37,14 @@ def test_crps_of_an_ensemble_is_its_integral_less_the_correction_that_makes_it_f
     plain = integral(lambda y: np.mean(members <= y), x, -5, 5)
     pairs = np.abs(members[:, None] - members[None]).sum()
     correction = pairs / (2 * 4 * 4) - pairs / (2 * 4 * 3)
-    np.testing.assert_allclose(crps_ensemble(np.array(x), members), plain + correction, atol=1e-4)
+    np.testing.assert_allclose(crps_ensemble(np.array(x), members, fair=False), plain, atol=1e-4)
+    np.testing.assert_allclose(crps_ensemble(np.array(x), members, fair=True), plain + correction, atol=1e-4)
 
 
 def test_the_fair_score_does_not_depend_on_the_number_of_members():
     rng = np.random.default_rng(0)
     target = rng.normal(size=60000)
-    small, large = (crps_ensemble(target, rng.normal(size=(count, target.size))).mean() for count in (2, 10))
+    small, large = (crps_ensemble(target, rng.normal(size=(count, target.size)), fair=True).mean() for count in (2, 10))
     exact = crps_gaussian(target, np.zeros_like(target), np.ones_like(target)).mean()
     np.testing.assert_allclose([small, large], exact, atol=0.006)
 
