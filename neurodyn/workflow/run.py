@@ -119,19 +119,26 @@ def _snakemake(folder: Path, parallel: int, keep_going: bool, until: str | None,
     lines: list[str] = []
     environment = os.environ | {"NEURODYN_PYTHON": sys.executable}
     pipes: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+    with subprocess.Popen(command, env=environment, text=True, preexec_fn=_hear_interrupts, **pipes) as process:
         try:
             for line in process.stdout or ():
                 lines.append(line)
                 if line.startswith("neurodyn: "):
                     say(line.removeprefix("neurodyn: ").rstrip())
-        except TerminatedError:  # Ctrl-C reaches the whole group of processes by itself
+        except (
+            TerminatedError
+        ):  # no new jobs; running ones end, at once where they were told to stop, too, as schedulers do
             process.send_signal(signal.SIGINT)
             process.communicate()
             raise
     with atomic(folder / "logs" / "snakemake.log") as path:
         path.write_text("".join(lines), encoding="utf-8")
     return process.returncode
+
+
+def _hear_interrupts() -> None:
+    """Undo what shells do to background jobs, which would make Snakemake deaf to an interrupt."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _failure(folder: Path, failed: Sequence[Job]) -> WorkError:

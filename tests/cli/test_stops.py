@@ -20,6 +20,12 @@ def wait_for_epoch(log) -> None:
     raise TimeoutError(log)
 
 
+def started(command) -> subprocess.Popen:
+    """Start a command that hears Ctrl-C, even where the tests run in the background of a shell."""
+    hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **hears)
+
+
 def stopped(process, number) -> tuple[int, str]:
     """Send a signal; return the exit code and the first of the last three lines."""
     process.send_signal(number)
@@ -34,7 +40,7 @@ def test_signals_stop_in_order_a_second_writer_is_told_who_is_first_and_the_run_
     sets = ["--set", "model.patch=[4,4]", "--set", "training={epochs: 300, steps_per_epoch: 3, batch: 4, warmup: 2}"]
     asked = ["train", "cst-tiny", str(path), "-o", str(tmp_path / "run"), "--gpu", "none", *sets]
     run, log = [sys.executable, "-m", "neurodyn", *asked], tmp_path / "run" / "log.jsonl"
-    first = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
+    first = started(run)
     wait_for_epoch(log)
     second = neurodyn(*asked)
     assert second.code == 2
@@ -43,7 +49,7 @@ def test_signals_stop_in_order_a_second_writer_is_told_who_is_first_and_the_run_
     assert not (tmp_path / "run" / "status.json").exists()
     assert not [name for name in tmp_path.iterdir() if name.name.startswith(".run")]
     log.unlink()
-    third = subprocess.Popen(run, stderr=subprocess.PIPE, text=True)
+    third = started(run)
     wait_for_epoch(log)
     assert stopped(third, signal.SIGINT) == (130, "Interrupted.")
     again = neurodyn(*asked)
