@@ -175,9 +175,7 @@ def _with_stimuli(recording: Recording, session: Session, templates: bool) -> Re
     for name, pictures in session.templates.items() if templates else ():
         dims = tuple(f"{axis}_{name}" for axis in ("image", "y", "x"))
         table[f"template_{name}"] = lazy(dims, pictures)
-    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
-    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=recording.tree.attrs)} | groups | {"stimulus": table})
-    return Recording(tree)
+    return recording.with_groups({"stimulus": table})
 
 
 def _check_cells(session: Session, path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Behaviour that lies beside a recording, brought into it."""
+"""Behaviour that lies beside a recording, brought into it, and onto its frames."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,8 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.columns import beside, read_columns
 from neurodyn.data.recording import Recording, entry
+
+BEHAVIOR = "behavior."  # how a course is told from a neural variable
 
 
 class BehaviorLog(Params):
@@ -51,13 +52,10 @@ def with_behavior(recording: Recording, source: Path, log: BehaviorLog) -> Recor
         )
     time = _times(recording, next(iter(sizes.values())), log)
     table = xr.Dataset({name: ("sample", column.astype(np.float64)) for name, column in columns.items()})
-    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
-    groups["behavior"] = table.assign_coords(sample=("sample", time, {"units": "s"}))
-    attrs = dict(recording.tree.attrs)
-    if not any("behavior" in step["params"] for step in recording.history):
-        params = log.model_dump(mode="json", exclude_defaults=True)
-        attrs["history"] = json.dumps([*recording.history, entry("behavior", params)], ensure_ascii=False)
-    return Recording(xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs)} | groups), recording.path)
+    table = table.assign_coords(sample=("sample", time, {"units": "s"}))
+    told = any("behavior" in step["params"] for step in recording.history)
+    step = None if told else entry("behavior", log.model_dump(mode="json", exclude_defaults=True))
+    return recording.with_groups({"behavior": table}, step=step)
 
 
 def _times(recording: Recording, samples: int, log: BehaviorLog) -> np.ndarray:
@@ -71,3 +69,47 @@ def _times(recording: Recording, samples: int, log: BehaviorLog) -> np.ndarray:
             "Say how fast it was sampled: --set source.behavior.fs=100",
         )
     return recording.time
+
+
+def at_times(course: xr.DataArray, times: np.ndarray) -> np.ndarray:
+    """Interpolate a course of behaviour linearly between its finite samples; NaN outside of them, shape of `times`.
+
+    Parameters
+    ----------
+    course
+        Over an axis of seconds.
+    times
+        s, any shape.
+    """
+    own, values = course[course.dims[0]].values, course.values.astype(np.float64)
+    known = np.isfinite(values)
+    if not known.any():
+        return np.full(times.shape, np.nan)
+    return np.interp(times, own[known], values[known], left=np.nan, right=np.nan)
+
+
+def signal(recording: Recording, name: str) -> xr.Variable:
+    """Return a neural variable, or a course of behaviour interpolated to the frames, shape (time, *space).
+
+    Parameters
+    ----------
+    name
+        Of the variable; `behavior.COLUMN` for behaviour, one entry wide.
+
+    Raises
+    ------
+    DataError
+        If the recording has no such signal.
+    """
+    if not name.startswith(BEHAVIOR):
+        return recording[name].variable
+    table, column = recording.table("behavior"), name.removeprefix(BEHAVIOR)
+    if table is None or column not in table.data_vars or table[column].ndim != 1:
+        listed = [] if table is None else [f"{BEHAVIOR}{key}" for key in table.data_vars if table[key].ndim == 1]
+        raise DataError(
+            f"Recording '{recording.session}' has no signal '{name}'.",
+            f"Found: {', '.join([*recording.variables, *listed])}.",
+            "Name one of these.",
+        )
+    course = at_times(table[column], recording.time)
+    return xr.Variable(("time", "column"), course[:, None].astype(np.float32))

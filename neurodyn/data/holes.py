@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from pydantic import Field, field_validator
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.data.clock import missing_frames
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.sources import mask_file
@@ -57,14 +57,7 @@ def with_holes(recording: Recording, config: HoleConfig) -> Recording:
     }
     coords = {name: coord for name, coord in neural.coords.items() if "time" not in coord.dims}
     dataset = xr.Dataset(variables, coords={**coords, "time": ("time", time, {"units": "s"})})
-    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
-    attrs = dict(recording.tree.attrs)
-    attrs["history"] = json.dumps(
-        [*recording.history, entry("holes", config.model_dump(mode="json"))], ensure_ascii=False
-    )
-    return Recording(
-        xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs)} | groups | {"neural": dataset}), recording.path
-    )
+    return recording.with_groups({"neural": dataset}, step=entry("holes", config.model_dump(mode="json")))
 
 
 def _clock(recording: Recording, config: HoleConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +65,7 @@ def _clock(recording: Recording, config: HoleConfig) -> tuple[np.ndarray, np.nda
     time = recording.time
     if not config.gaps:
         return np.arange(time.size), time
-    missing = np.maximum(np.rint(np.diff(time) * recording.rate_hz).astype(np.int64), 1) - 1
+    missing = missing_frames(time, recording.rate_hz)
     longest = float(missing.max(initial=0) / recording.rate_hz)
     if longest > config.longest:
         where = int(missing.argmax())

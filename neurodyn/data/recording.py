@@ -157,6 +157,28 @@ class Recording:
                 write_tree(self.tree, folder)
         return path
 
+    def with_groups(
+        self,
+        groups: Mapping[str, xr.Dataset],
+        *,
+        step: Mapping[str, Any] | None = None,
+        attrs: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the recording with some groups replaced or added.
+
+        Parameters
+        ----------
+        step
+            Entry that the history gains; None for no new one.
+        attrs
+            Attributes that change.
+        """
+        own = {name: node.to_dataset(inherit=False) for name, node in self.tree.children.items()}
+        told = dict(self.tree.attrs) | dict(attrs or {})
+        if step is not None:
+            told["history"] = json.dumps([*self.history, step], ensure_ascii=False)
+        return type(self)(xr.DataTree.from_dict({"/": xr.Dataset(attrs=told)} | own | dict(groups)), self.path)
+
     @property
     def session(self) -> str:
         """Name of the session."""

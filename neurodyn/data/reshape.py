@@ -109,7 +109,7 @@ def binned(recording: Recording, factor: int) -> Recording:
         rows, columns = (size // factor for size in shapes[0])
         cut = recording.brain[: rows * factor, : columns * factor]
         coords["brain"] = (("y", "x"), cut.reshape(rows, factor, columns, factor).mean((1, 3)) >= 0.5)
-    return _with_neural(recording, xr.Dataset(variables, coords))
+    return recording.with_groups({"neural": xr.Dataset(variables, coords)})
 
 
 def with_brain(recording: Recording) -> Recording:
@@ -124,7 +124,7 @@ def with_brain(recording: Recording) -> Recording:
     mean = np.stack([movie.variable[int(frame)].values for frame in chosen]).mean(axis=0, dtype=np.float64)
     brain = otsu_brain(np.asarray(mean))
     LOGGER.info("brain: %d of %d pixels are inside, by threshold.", brain.sum(), brain.size)
-    return _with_neural(recording, recording.neural.assign_coords(brain=(("y", "x"), brain)))
+    return recording.with_groups({"neural": recording.neural.assign_coords(brain=(("y", "x"), brain))})
 
 
 def otsu_brain(image: np.ndarray) -> np.ndarray:
@@ -155,12 +155,6 @@ def otsu_brain(image: np.ndarray) -> np.ndarray:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     return np.asarray(ndimage.binary_fill_holes(pieces == int(np.argmax(sizes))))
-
-
-def _with_neural(recording: Recording, neural: xr.Dataset) -> Recording:
-    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
-    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=recording.tree.attrs)} | groups | {"neural": neural})
-    return Recording(tree, recording.path)
 
 
 def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray:

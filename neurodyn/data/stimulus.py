@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,15 +62,12 @@ def with_stimulus(recording: Recording, source: Path, log: StimulusLog) -> Recor
         If the log is missing or damaged, does not say when its events were, or counts other events than the onsets.
     """
     events = _inside(recording, read_events(source, log, recording.time), log)
-    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
-    if "stimulus" in groups:
+    if recording.table("stimulus") is not None:
         LOGGER.warning("%s: its stimulus table gives way to %s.", source, log.file or "the onsets")
-    groups["stimulus"] = xr.Dataset({name: ("event", column) for name, column in events.items()})
-    attrs = dict(recording.tree.attrs)
-    if not any("stimulus" in step["params"] for step in recording.history):
-        params = log.model_dump(mode="json", exclude_defaults=True)
-        attrs["history"] = json.dumps([*recording.history, entry("stimulus", params)], ensure_ascii=False)
-    return Recording(xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs)} | groups), recording.path)
+    table = xr.Dataset({name: ("event", column) for name, column in events.items()})
+    told = any("stimulus" in step["params"] for step in recording.history)
+    step = None if told else entry("stimulus", log.model_dump(mode="json", exclude_defaults=True))
+    return recording.with_groups({"stimulus": table}, step=step)
 
 
 def read_events(source: Path, log: StimulusLog, time: np.ndarray) -> dict[str, np.ndarray]:
@@ -228,10 +224,5 @@ def with_times(recording: Recording, times: np.ndarray, first: int, every: int, 
             "Check threshold and shortest, or cut the trace to the recording.",
         )
     neural = recording.neural.assign_coords(time=("time", mine[:frames], {"units": "s"}))
-    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
-    attrs = dict(recording.tree.attrs)
-    if fs is None and frames > 1:
-        attrs["rate_hz"] = 1 / float(np.median(np.diff(mine)))
-    return Recording(
-        xr.DataTree.from_dict({"/": xr.Dataset(attrs=attrs)} | groups | {"neural": neural}), recording.path
-    )
+    measured = {"rate_hz": 1 / float(np.median(np.diff(mine)))} if fs is None and frames > 1 else None
+    return recording.with_groups({"neural": neural}, attrs=measured)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Literal, Self
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from neurodyn.core.config import Params
@@ -130,9 +129,8 @@ def with_stimulus_alone(recording: Recording, kind: str) -> Recording:
             f"Found: {known}.",
             "Name one of these: --set windows.kind=KIND",
         )
-    groups = {name: node.to_dataset(inherit=False) for name, node in recording.tree.children.items()}
-    groups["stimulus"] = groups["stimulus"].isel(event=kinds == kind)
-    return Recording(xr.DataTree.from_dict({"/": xr.Dataset(attrs=recording.tree.attrs)} | groups), recording.path)
+    table = recording.tree.children["stimulus"].to_dataset(inherit=False)
+    return recording.with_groups({"stimulus": table.isel(event=kinds == kind)})
 
 
 def _code(name: str, column: np.ndarray) -> ColumnCode:

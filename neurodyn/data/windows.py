@@ -9,11 +9,11 @@ from functools import cached_property
 from typing import Any, Literal, Self
 
 import numpy as np
-import xarray as xr
 from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.data.behavior import signal
 from neurodyn.data.recording import Recording
 from neurodyn.data.responses import ResponseConfig, ResponseRule
 from neurodyn.data.splits import PARTS, SPLITS
@@ -21,7 +21,6 @@ from neurodyn.data.stimulus_code import StimulusCode, stimulus_column, with_stim
 
 IN_MEMORY_BYTES = 2 * 2**30
 GAP_FACTOR = 1.5
-BEHAVIOR = "behavior."
 NOISE_OF_STEPS = 1.4826 / np.sqrt(2)
 
 
@@ -296,6 +295,11 @@ class Windows:
         """The same windows of the signals shown beside the variable."""
         return tuple(self.of_variable(name) for name in self.config.others)
 
+    @property
+    def signals(self) -> tuple[Self, ...]:
+        """The windows of every signal, the variable first."""
+        return self, *self.others
+
     def with_rule(self) -> Self:
         """Return these windows with the rule of responses that they ask for, fitted on them."""
         wanted = self.config.responses
@@ -442,37 +446,6 @@ def over_baseline(values: np.ndarray, mask: np.ndarray, source: int, lasting: in
         noise = NOISE_OF_STEPS * np.nanmedian(np.abs(np.diff(seen, axis=1)), axis=1, keepdims=True)
     there = level > noise  # False for NaN
     return np.where(there, (values - level) / np.where(there, level, 1.0), 0.0), mask & there
-
-
-def signal(recording: Recording, name: str) -> xr.Variable:
-    """Return a neural variable, or a course of behaviour interpolated linearly to the frames, shape (time, *space).
-
-    Parameters
-    ----------
-    name
-        Of the variable; `behavior.COLUMN` for behaviour, NaN outside of its recording, and one entry wide.
-
-    Raises
-    ------
-    DataError
-        If the recording has no such signal.
-    """
-    if not name.startswith(BEHAVIOR):
-        return recording[name].variable
-    table, column = recording.table("behavior"), name.removeprefix(BEHAVIOR)
-    if table is None or column not in table.data_vars or table[column].ndim != 1:
-        listed = [] if table is None else [f"{BEHAVIOR}{key}" for key in table.data_vars if table[key].ndim == 1]
-        raise DataError(
-            f"Recording '{recording.session}' has no signal '{name}'.",
-            f"Found: {', '.join([*recording.variables, *listed])}.",
-            "Name one of these.",
-        )
-    time, values = table[column][table[column].dims[0]].values, table[column].values.astype(np.float64)
-    known = np.isfinite(values)
-    course = np.full(recording.time.size, np.nan)
-    if known.any():
-        course = np.interp(recording.time, time[known], values[known], left=np.nan, right=np.nan)
-    return xr.Variable(("time", "column"), course[:, None].astype(np.float32))
 
 
 def _check_alike(recordings: Sequence[Recording], variable: str, ragged: bool) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.behavior import at_times
 from neurodyn.data.recording import Recording
 from neurodyn.decode import DECODERS
 from neurodyn.decode.protocol import Labels
@@ -179,13 +180,11 @@ def _from_behavior(source: Source, config: DecodeConfig, name: str) -> tuple[np.
     if behavior is None or name not in behavior.data_vars or behavior[name].ndim != 1 or "%" in str(config.target):
         raise _no_target(source.recording, str(config.target))
     variable = behavior[name]
-    time = variable[variable.dims[0]].values
-    values = variable.values.astype(float)
-    known = np.isfinite(values)
-    if not known.any():
-        raise DataError(f"Behaviour '{name}' has no finite value.", f"Found {values.size} samples.", "Repair it first.")
-    found = np.interp(source.last, time[known], values[known], left=np.nan, right=np.nan)
-    return found, f"lie outside the recording of '{name}'"
+    if not np.isfinite(variable.values.astype(float)).any():
+        raise DataError(
+            f"Behaviour '{name}' has no finite value.", f"Found {variable.size} samples.", "Repair it first."
+        )
+    return at_times(variable, source.last), f"lie outside the recording of '{name}'"
 
 
 def _no_target(recording: Recording, target: str) -> DataError:

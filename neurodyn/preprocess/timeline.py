@@ -8,6 +8,8 @@ from typing import Literal, Self
 import numpy as np
 from scipy.ndimage import label, maximum_filter1d
 
+from neurodyn.data.clock import missing_frames
+
 Gaps = Literal["across", "restart", "fill"]
 
 
@@ -69,7 +71,7 @@ class Timeline:
         frames = time.size
         if gaps == "across":
             return cls(np.arange(frames), ((0, frames),))
-        missing = np.maximum(np.rint(np.diff(time) * rate_hz).astype(np.int64), 1) - 1
+        missing = missing_frames(time, rate_hz)
         cut = missing > (0 if gaps == "restart" else longest)
         place = np.concatenate([[0], np.cumsum(np.where(cut, 0, missing) + 1)])
         borders = [0, *(np.flatnonzero(cut) + 1).tolist(), frames]

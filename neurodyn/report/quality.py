@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure as Canvas
 
+from neurodyn.data.clock import missing_frames
 from neurodyn.data.recording import Recording
 from neurodyn.report.blocks import Block, Figure, Section, Table
 from neurodyn.report.style import BLACK, BLUE, GREY, ORANGE, SIGNED, draw, image, symmetric
@@ -102,8 +103,7 @@ def _bleaching(qc: xr.Dataset) -> list[Check]:
 
 def _dropped(recording: Recording, qc: xr.Dataset) -> list[Check]:
     why = "windows and filters run across them"
-    steps = np.diff(recording.time) * recording.rate_hz
-    missing = float(np.maximum(np.round(steps) - 1, 0).sum()) / recording.time.size
+    missing = float(missing_frames(recording.time, recording.rate_hz).sum()) / recording.time.size
     found = [Check("frames missing in the frame times, share", missing, 0.01, why)]
     if "demux_dropped" in qc:
         share = float(qc["demux_dropped"].values.mean())
