@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction, Signal
+from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.ensemble import ensemble_crps_gaussian, fair_crps, kernel_crps, statistical_loss
@@ -159,7 +159,7 @@ class AtmoRep(Backend):
 
     def prepare_batches(self, batches: Iterable[Batch]) -> None:
         """Fit those of the other fields; goes through the batches anew for each."""
-        for place, name in enumerate(self.names[1:]):
+        for place, name in enumerate(self.names[1:], start=1):
             self.field(name).fit(_Frames(batches, place), self.config.normalise)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
@@ -279,21 +279,17 @@ class AtmoRep(Backend):
         wanted = {name: graph.get(name, ()) if config.coupling else () for name in self.names}
         return {_key(name): tuple(_key(other) for other in found if other != name) for name, found in wanted.items()}
 
-    def _signals(self, batch: Batch) -> Iterator[tuple[str, Signal]]:
-        main = Signal(batch.x, batch.visible, batch.valid)
-        return zip(self.names, (main, *(batch.others or ())), strict=True)
-
     def _given(self, batch: Batch) -> dict[str, Given]:
         return {
             name: self.field(name).given(signal.x, signal.visible & signal.valid)
-            for name, signal in self._signals(batch)
+            for name, signal in zip(self.names, batch.signals, strict=True)
         }
 
     def _target(
         self, name: str, batch: Batch
     ) -> tuple[Float[Tensor, "batch time site pixel"], Bool[Tensor, "batch time site pixel"]]:
         """Return what a field should give, and where."""
-        signal = dict(self._signals(batch))[name]
+        signal = batch.signals[self.names.index(name)]
         wanted = batch.target if name == self.names[0] else signal.x
         found = self.field(name).given(wanted, signal.valid)
         return found.values, found.seen
@@ -336,7 +332,7 @@ class _Frames:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         for batch in self.batches:
-            signal = (batch.others or ())[self.place]
+            signal = batch.signals[self.place]
             yield np.where(signal.valid.numpy(), signal.x.numpy(), np.float32(np.nan))
 
 

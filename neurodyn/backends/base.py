@@ -213,6 +213,11 @@ class Batch:
         """The values a model should give."""
         return self.x if self.targets is None else self.targets
 
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        """Every signal, the one that a model is named for first."""
+        return Signal(self.x, self.visible, self.valid), *(self.others or ())
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -255,6 +260,11 @@ class Prediction:
     logits: Tensor | None = None
     members: Tensor | None = None
     others: tuple[Prediction, ...] | None = None
+
+    @property
+    def signals(self) -> tuple[Prediction, ...]:
+        """What is given of every signal, in the order of `Batch.signals`."""
+        return self, *(self.others or ())
 
 
 class Backend(nn.Module, ABC):

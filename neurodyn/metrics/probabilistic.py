@@ -47,14 +47,18 @@ def crps_ensemble(target: np.ndarray, members: np.ndarray, *, fair: bool) -> np.
     return np.abs(members - target).mean(0) - spread / (2 * count * (count - 1 if fair else count))
 
 
-def spread_skill(target: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> float:
-    """Return √(mean s²) / √(mean (x − μ)²): 1 where the stated uncertainty is that of the errors, below 1 where it is too small.
+def spread_skill(variance: float, error: float) -> float:
+    """Return √(Σ s² / Σ (x − μ)²): 1 where the stated uncertainty is that of the errors, below 1 where it is too small.
 
     Fortin et al. 2014, Why should ensemble spread match the RMSE of the ensemble mean?, J. Hydrometeorol. 15:1708.
     NaN without errors.
+
+    Parameters
+    ----------
+    variance, error
+        Stated variance and squared error, summed, or averaged, over the same entries.
     """
-    error = float(np.mean((np.asarray(target, dtype=np.float64) - mean) ** 2)) if np.size(target) else 0.0
-    return float(np.sqrt(np.mean(np.asarray(sd, dtype=np.float64) ** 2) / error)) if error > 0 else float("nan")
+    return float(np.sqrt(variance / error)) if error > 0 else float("nan")
 
 
 def inside(target: np.ndarray, mean: np.ndarray, sd: np.ndarray, level: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neurodyn.backends.base import Batch, Channel, Layout, Signal
+from neurodyn.backends.base import Backend, Batch, Channel, Layout, Signal
 from neurodyn.data.windows import Windows
 
 PREPARE_WINDOWS = 64
@@ -60,6 +60,22 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
     hidden
         Frames the model must not see, bool, shape (window, time).
     """
+    signal, targets = _read(windows, indices, hidden)
+    t = torch.from_numpy(windows.clock(indices).astype(np.float32))
+    session = torch.from_numpy(model_sessions(windows, indices).astype(np.int64))
+    stimulus = condition = None
+    if windows.code is not None:
+        stimulus, condition = map(torch.from_numpy, windows.stimulus(indices))
+    responses = None if windows.rule is None else torch.from_numpy(windows.rule.labels(windows, indices))
+    others = tuple(_read(other, indices, hidden)[0] for other in windows.others) or None
+    told = (session, targets, stimulus, condition, responses, others)
+    return Batch(signal.x, t, signal.visible, signal.valid, *told)
+
+
+def _read(
+    windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray | None
+) -> tuple[Signal, torch.Tensor | None]:
+    """Read one signal, and what a model should give where that is another variable."""
     values, mask = windows.values(indices)
     targets = None
     if windows.config.target is not None:
@@ -69,20 +85,7 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
     if windows.horizon:
         visible = visible.copy()
         visible[:, -windows.horizon :] = False
-    t = torch.from_numpy(windows.clock(indices).astype(np.float32))
-    session = torch.from_numpy(model_sessions(windows, indices).astype(np.int64))
-    stimulus = condition = None
-    if windows.code is not None:
-        stimulus, condition = map(torch.from_numpy, windows.stimulus(indices))
-    responses = None if windows.rule is None else torch.from_numpy(windows.rule.labels(windows, indices))
-    x, shown, valid = map(torch.from_numpy, (values, visible, mask))
-    others = tuple(_signal(other, indices, hidden) for other in windows.others) or None
-    return Batch(x, t, shown, valid, session, targets, stimulus, condition, responses, others)
-
-
-def _signal(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray | None) -> Signal:
-    batch = read_batch(windows, indices, hidden)
-    return Signal(batch.x, batch.visible, batch.valid)
+    return Signal(*map(torch.from_numpy, (values, visible, mask))), targets
 
 
 @dataclass(frozen=True)
@@ -162,3 +165,12 @@ class OrderedBatches:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.windows), self.batch):
             yield read_batch(self.windows, slice(start, start + self.batch))
+
+
+def prepare(backend: Backend, windows: Windows) -> None:
+    """Fit what needs no gradient on windows."""
+    if "sessions" in backend.capabilities:
+        backend.prepare_sessions(session_chunks(windows))
+    else:
+        backend.prepare(Chunks(windows))
+    backend.prepare_batches(OrderedBatches(windows, PREPARE_WINDOWS))

@@ -28,12 +28,11 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
 from neurodyn.training.batches import (
     PREPARE_WINDOWS,
-    Chunks,
     OrderedBatches,
     derive_seed,
     generator,
     layout,
-    session_chunks,
+    prepare,
 )
 from neurodyn.training.checkpoint import Keeper, Progress, checkpoint_path, read_checkpoint, write_metrics
 from neurodyn.training.config import RunConfig, TrainingConfig
@@ -237,7 +236,7 @@ def _stage(
 
 def _start_from(backend: Backend, config: RunConfig, windows: Windows, weights: dict[str, torch.Tensor] | None) -> None:
     """Prepare a new model, then let it take what another model or an earlier stage knows."""
-    _prepare(backend, windows)
+    prepare(backend, windows)
     if config.start:
         backend.take_over(load_run(Path(config.start)).backend)
     if weights is not None:
@@ -253,14 +252,6 @@ def _last(path: Path, journal: Journal) -> dict[str, Any] | None:
 def _built(config: RunConfig, windows: Windows, seed: int) -> Backend:
     torch.manual_seed(derive_seed(seed, "weights"))
     return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
-
-
-def _prepare(backend: Backend, windows: Windows) -> None:
-    if "sessions" in backend.capabilities:
-        backend.prepare_sessions(session_chunks(windows))
-    else:
-        backend.prepare(Chunks(windows))
-    backend.prepare_batches(OrderedBatches(windows, PREPARE_WINDOWS))
 
 
 def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, Any]:

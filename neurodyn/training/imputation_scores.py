@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,18 +17,18 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.data.scores import Score, write_evaluation
 from neurodyn.data.windows import Windows
 from neurodyn.metrics.intervals import block_length, bootstrap_interval
-from neurodyn.metrics.probabilistic import crps_ensemble, crps_gaussian, inside, psnr, rank_histogram
+from neurodyn.metrics.probabilistic import crps_ensemble, crps_gaussian, inside, psnr, rank_histogram, spread_skill
 from neurodyn.nn.masking import hide_blocks
 from neurodyn.nn.moments import moments
 from neurodyn.training.batches import Chunks, derive_seed, read_batch
 from neurodyn.training.devices import choose_devices, reproducible
-from neurodyn.training.reconstruction import hidden_frames
+from neurodyn.training.reconstruction import blank_score, hidden_frames
 from neurodyn.training.run import Run, load_run
 
 BATCH = 16
 BLOCK = 0.5
 COVERAGE = (0.5, 0.9)
-Statistic = Callable[[Any], float]
+Statistic = Callable[[Mapping[str, float]], float]
 Hide = Literal["blocks", "frames", "channel", "forecast", "hindcast", "interpolate"]
 
 
@@ -54,15 +54,25 @@ class ImputationScoreConfig(Params):
     bootstraps: int = Field(default=1000, ge=100, description="resamples of windows for the intervals")
     seed: int = Field(default=0, ge=0, description="seed of what is hidden, and of the resamples")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _blocks_last(cls, given: Any) -> Any:
+        """Blocks have a default length; what else is hidden has none."""
+        if isinstance(given, dict) and given.get("hide", "blocks") == "blocks" and given.get("seconds") is None:
+            return given | {"seconds": BLOCK}
+        return given
+
     @model_validator(mode="after")
     def _sizes(self) -> ImputationScoreConfig:
         if min(self.size) < 1:
             raise ValueError(f"size {self.size}: at least one pixel each")
         if self.hide in ("forecast", "hindcast", "interpolate") and self.seconds is None:
             raise ValueError(f"hide: {self.hide} needs seconds")
-        if self.hide == "blocks" and self.seconds is None:
-            return self.model_copy(update={"seconds": BLOCK})
         return self
+
+    def count(self, frames: int, rate_hz: float) -> int:
+        """Return how many of a window's frames a block lasts, or are hidden."""
+        return frames if self.seconds is None else max(1, round(self.seconds * rate_hz))
 
 
 def score_imputation(paths: Sequence[Path], out: Path, config: ImputationScoreConfig) -> Path:
@@ -74,8 +84,8 @@ def score_imputation(paths: Sequence[Path], out: Path, config: ImputationScoreCo
     `imputation_r2`: 1 − Σ (x − x̂)² / Σ (x − x̄)², x̄ the mean of the entry over the part; a window's own value has the same
     mean denominator per entry, so that windows average to the whole. `imputation_mse`; `imputation_psnr`, dB, against the
     range of the part's values. Of models that say how sure they are: `crps` of the normal distribution with their mean and
-    standard deviation, `crps_ensemble` of the distribution that their members are, `spread_skill`, `coverage_50` and `coverage_90` of central
-    intervals, and `rank_histogram`, a row per rank.
+    standard deviation, `crps_ensemble` of the distribution that their members are, `spread_skill`, `coverage_50`
+    and `coverage_90` of central intervals, and `rank_histogram`, a row per rank.
 
     Parameters
     ----------
@@ -109,16 +119,18 @@ def hidden_entries(
     numpy.ndarray
         bool, shape (window, *shape).
     """
-    frames, rate = shape[0], windows.rate_hz
+    frames = shape[0]
+    count = config.count(frames, windows.rate_hz)
     if config.hide == "blocks":
-        length = max(1, round((config.seconds or BLOCK) * rate))
-        size = (length, *(config.size if len(shape) == 3 else config.size[-1:]))
+        size = (count, *(config.size if len(shape) == 3 else config.size[-1:]))
         return np.concatenate([_blocks(windows, index, shape, size, config) for index in indices])
     if config.hide == "frames":
         when = hidden_frames(windows, indices, config.seed)
     else:
         when = np.zeros((len(indices), frames), dtype=bool)
-        when[:, _stretch(config, frames, rate)] = True
+        count = min(count, frames)
+        first = {"forecast": frames - count, "hindcast": 0}.get(config.hide, (frames - count) // 2)
+        when[:, first : first + count] = True
     return np.broadcast_to(when.reshape(*when.shape, *[1] * (len(shape) - 1)), (len(indices), *shape))
 
 
@@ -129,28 +141,23 @@ def _blocks(
     return hide_blocks(shape, size, torch.tensor([config.share]), torch.Generator().manual_seed(key)).numpy()
 
 
-def _stretch(config: ImputationScoreConfig, frames: int, rate: float) -> slice:
-    count = frames if config.seconds is None else min(frames, max(1, round(config.seconds * rate)))
-    first = {"forecast": frames - count, "hindcast": 0}.get(config.hide, (frames - count) // 2)
-    return slice(first, first + count)
-
-
 def _of_run(run: Run, config: ImputationScoreConfig) -> Iterator[Score]:
     windows = run.windows[config.part]
     asked = config.signal or run.config.windows.variable
-    names = [run.config.windows.variable, *run.config.windows.others]
+    names = [signal.config.variable for signal in windows.signals]
     if asked not in names or not len(windows):
         raise ConfigError(
             f"{run.config.name} has nothing of '{asked}' to fill in.",
             f"It gives {', '.join(names)}; its part '{config.part}' has {len(windows)} windows.",
             "Name one of these: --set signal=NAME",
         )
-    sums = _Sums(windows if asked == names[0] else windows.others[names.index(asked) - 1])
+    place = names.index(asked)
+    sums = _Sums(windows.signals[place])
     devices = choose_devices("none")
     with reproducible(run.config.training.threads, devices), torch.inference_mode():
         for start in range(0, len(windows), BATCH):
             indices = np.arange(start, min(start + BATCH, len(windows)))
-            sums.add(*_asked(run, windows, indices, names.index(asked), config))
+            sums.add(*_asked(run, windows, indices, place, config))
     yield from _scores(run, windows, sums, config)
 
 
@@ -159,12 +166,11 @@ def _asked(
 ) -> tuple[np.ndarray, np.ndarray, Prediction]:
     """Return what was to be found, where, and what the model put there."""
     batch = read_batch(windows, indices)
-    signal = batch if place == 0 else (batch.others or ())[place - 1]
+    signal = batch.signals[place]
     hidden = torch.from_numpy(hidden_entries(windows, indices, tuple(signal.x.shape[1:]), config).copy())
     prediction = run.backend(hide_signals(batch, place, hidden, everything=config.hide not in ("blocks", "channel")))
-    given = prediction if place == 0 else (prediction.others or ())[place - 1]
     target = batch.target if place == 0 else signal.x
-    return target.numpy(), (hidden & signal.valid).numpy(), given
+    return target.numpy(), (hidden & signal.valid).numpy(), prediction.signals[place]
 
 
 def hide_signals(batch: Batch, place: int, hidden: torch.Tensor, everything: bool) -> Batch:
@@ -184,10 +190,10 @@ def hide_signals(batch: Batch, place: int, hidden: torch.Tensor, everything: boo
             return visible & ~hidden
         return visible & ~frames.reshape(*frames.shape, *[1] * (visible.ndim - 2)) if everything else visible
 
-    others = batch.others and tuple(
-        replace(signal, visible=seen(signal.visible, number)) for number, signal in enumerate(batch.others, start=1)
+    first, *others = (
+        replace(signal, visible=seen(signal.visible, number)) for number, signal in enumerate(batch.signals)
     )
-    return replace(batch, visible=seen(batch.visible, 0), others=others)
+    return replace(batch, visible=first.visible, others=tuple(others) or None)
 
 
 class _Sums:
@@ -202,13 +208,13 @@ class _Sums:
     def add(self, target: np.ndarray, where: np.ndarray, given: Prediction) -> None:
         """Take in a batch; `where` marks what was hidden and is known."""
         level = np.broadcast_to(self.level, target.shape)
-        mean, std, members = (None if t is None else t.double().numpy() for t in (given.mean, given.std, given.members))
+        mean = given.mean.double().numpy()
+        std, members = (None if part is None else part.double().numpy() for part in (given.std, given.members))
         for row, chosen in enumerate(where):
             x = target[row][chosen].astype(np.float64)
             found = {"count": x.size, "total": ((x - level[row][chosen]) ** 2).sum()}
-            if mean is not None:
-                found["error"] = ((x - mean[row][chosen]) ** 2).sum()
-            if mean is not None and std is not None:
+            found["error"] = ((x - mean[row][chosen]) ** 2).sum()
+            if std is not None:
                 found |= _certainty(x, mean[row][chosen], std[row][chosen])
             if members is not None:
                 found["ensemble"] = crps_ensemble(x, members[row][:, chosen], fair=False).sum()
@@ -217,89 +223,61 @@ class _Sums:
             self.rows.append({name: float(value) for name, value in found.items()})
             self.low, self.high = min(self.low, x.min(initial=np.inf)), max(self.high, x.max(initial=-np.inf))
 
-    def table(self) -> np.ndarray:
-        """Return the sums by name, a record per window."""
-        names = list(self.rows[0])
-        return np.array([tuple(row.values()) for row in self.rows], dtype=[(name, np.float64) for name in names])
-
 
 def _certainty(x: np.ndarray, mean: np.ndarray, std: np.ndarray) -> dict[str, float]:
     covered = {f"inside_{100 * level:.0f}": inside(x, mean, std, level).sum() for level in COVERAGE}
     return {"variance": (std**2).sum(), "crps": crps_gaussian(x, mean, std).sum()} | covered
 
 
-def _statistics(table: np.ndarray, span: float) -> tuple[dict[str, Statistic], dict[str, Statistic]]:
-    """Return what is scored, as functions of summed records: of single windows and of all, and of all windows only."""
-    per_entry = float(table["total"].sum() / table["count"].sum())
+def _statistics(whole: Mapping[str, float], span: float) -> tuple[dict[str, Statistic], dict[str, Statistic]]:
+    """Return what is scored, as functions of sums: of single windows and of all, and of all windows only."""
+    per_entry = whole["total"] / whole["count"]
     single: dict[str, Statistic] = {
         "imputation_r2": lambda s: 1 - s["error"] / (s["count"] * per_entry),
         "imputation_mse": lambda s: s["error"] / s["count"],
     }
     pooled: dict[str, Statistic] = {"imputation_psnr": lambda s: psnr(s["error"] / s["count"], span)}
-    names = table.dtype.names or ()
-    if "crps" in names:
+    if "crps" in whole:
         single["crps"] = lambda s: s["crps"] / s["count"]
         for level in COVERAGE:
             key = f"{100 * level:.0f}"
             single[f"coverage_{key}"] = lambda s, key=key: s[f"inside_{key}"] / s["count"]
-        pooled["spread_skill"] = lambda s: np.sqrt(s["variance"] / s["error"]) if s["error"] > 0 else np.nan
-    if "ensemble" in names:
+        pooled["spread_skill"] = lambda s: spread_skill(s["variance"], s["error"])
+    if "ensemble" in whole:
         single["crps_ensemble"] = lambda s: s["ensemble"] / s["count"]
     return single, pooled
 
 
 def _scores(run: Run, windows: Windows, sums: _Sums, config: ImputationScoreConfig) -> Iterator[Score]:
-    table = sums.table()
-    there = table["count"] > 0
+    there = np.array([row["count"] > 0 for row in sums.rows])
     if not there.any():
         raise ConfigError(
             "Nothing is hidden.",
             "No block met an entry with data.",
             "Use larger ones: --set seconds=1 --set size=[8,8]",
         )
-    table, starts = table[there], windows.start[there]
-    single, pooled = _statistics(table, sums.high - sums.low)
-    row = _row(run, windows, config)
+    kept, starts = [row for row in sums.rows if row["count"] > 0], windows.start[there]
+    names, table = list(kept[0]), np.array([list(row.values()) for row in kept])
+
+    def summed(index: np.ndarray | slice = slice(None)) -> dict[str, float]:
+        return dict(zip(names, table[index].sum(0).tolist(), strict=True))
+
+    single, pooled = _statistics(summed(), sums.high - sums.low)
+    target = f"{config.signal or windows.config.variable}, {config.hide}"
+    split = f"{windows.config.split}:{config.part}"
+    row = blank_score(windows, run.config.name, run.config.training.seed, split, target)
     for metric, statistic in (single | pooled).items():
         low, high = bootstrap_interval(
-            lambda index, statistic=statistic: float(statistic(_summed(table[index]))),
+            lambda index, statistic=statistic: statistic(summed(index)),
             len(table),
             block=block_length(len(table)),
             resamples=config.bootstraps,
             seed=config.seed,
         )
-        whole = float(statistic(_summed(table)))
-        yield replace(row, metric=metric, value=whole, ci_low=low, ci_high=high, n=len(table))
+        yield replace(row, metric=metric, value=statistic(summed()), ci_low=low, ci_high=high, n=len(table))
     for metric, statistic in single.items():
-        for start, one in zip(starts, table, strict=True):
-            yield replace(row, metric=metric, value=float(statistic(one)), fold=f"{start:.3f} s")
+        for start, one in zip(starts, kept, strict=True):
+            yield replace(row, metric=metric, value=statistic(one), fold=f"{start:.3f} s")
     if sums.ranks is not None:
         for rank, share in enumerate(sums.ranks / sums.ranks.sum()):
             yield replace(row, metric="rank_histogram", value=float(share), fold=f"rank {rank}", n=len(table))
-
-
-def _summed(table: np.ndarray) -> dict[str, float]:
-    return {name: float(table[name].sum()) for name in table.dtype.names or ()}
-
-
-def _row(run: Run, windows: Windows, config: ImputationScoreConfig) -> Score:
-    """Return a row of the table without its numbers."""
-    sessions = sorted({windows.recordings[s].session for s in np.unique(windows.session)})
-    split, nothing = f"{run.config.windows.split}:{config.part}", float("nan")
-    return Score(
-        session=sessions[0] if len(sessions) == 1 else "all",
-        model=run.config.name,
-        seed=run.config.training.seed,
-        split=split,
-        target=f"{run.config.windows.variable if config.signal is None else config.signal}, {config.hide}",
-        metric="",
-        fold="all",
-        value=nothing,
-        ci_low=nothing,
-        ci_high=nothing,
-        null_mean=nothing,
-        p=nothing,
-        n=1,
-        unit="windows",
-        note="overlapping windows shared between parts" if split.startswith("random") else "",
-    )

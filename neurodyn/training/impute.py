@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,18 +12,19 @@ import torch
 import zarr
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.base import Backend, Prediction
+from neurodyn.backends.base import Backend
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER
+from neurodyn.data.behavior import BEHAVIOR
 from neurodyn.data.holes import HoleConfig, with_holes
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import aligned_chunks, create_variable, write_tree
 from neurodyn.data.windows import WindowConfig, Windows
-from neurodyn.training.batches import Chunks, OrderedBatches, layout, read_batch
+from neurodyn.training.batches import layout, prepare, read_batch
 from neurodyn.training.config import RunConfig
 from neurodyn.training.devices import choose_devices, reproducible
-from neurodyn.training.run import load_run
+from neurodyn.training.run import check_fit, load_run
 
 BATCH = 16
 
@@ -69,26 +69,18 @@ class Filler:
         DataError
             If the windows do not fit the model.
         """
-        if self.backend is None:
-            backend = BACKENDS.get(self.config.backend)(self.config.backend_config(), layout(windows))
-            if backend.stages():
-                raise ConfigError(
-                    f"{self.config.name} fills nothing without training.",
-                    "Interpolation (linear, spline) and principal components (svd, pca) need none.",
-                    f"Train it, neurodyn train {self.config.name} …, and give its folder: --run DIR",
-                )
-            backend.prepare(Chunks(windows))
-            backend.prepare_batches(OrderedBatches(windows, BATCH))
-            return backend.eval()
-        expected = self.backend.layout
-        if (windows.space, windows.frames) != (expected.space, expected.frames):
-            raise DataError(
-                "The recording does not fit the model.",
-                f"Found windows of {windows.frames} frames of {windows.space}; "
-                f"expected {expected.frames} of {expected.space}.",
-                "Give a recording with the training data's frame and rate.",
+        if self.backend is not None:
+            check_fit(windows, self.backend.layout)
+            return self.backend
+        backend = BACKENDS.get(self.config.backend)(self.config.backend_config(), layout(windows))
+        if backend.stages():
+            raise ConfigError(
+                f"{self.config.name} fills nothing without training.",
+                "Interpolation (linear, spline) and principal components (svd, pca) need none.",
+                f"Train it, neurodyn train {self.config.name} …, and give its folder: --run DIR",
             )
-        return self.backend
+        prepare(backend, windows)
+        return backend.eval()
 
 
 def impute(source: Path, target: Path, filler: Filler, holes: HoleConfig, request: str) -> Path:
@@ -117,28 +109,26 @@ def impute(source: Path, target: Path, filler: Filler, holes: HoleConfig, reques
     """
     recording = with_holes(Recording.open(source), holes)
     windows = _cover(recording, filler.config.windows)
-    signals = dict(zip([windows.config.variable, *windows.config.others], [windows, *windows.others], strict=True))
+    names = [signal.config.variable for signal in windows.signals]
     backend = filler.fitted(windows)
-    attrs = recording.tree.attrs
-    attrs["history"] = json.dumps([*recording.history, entry("impute", filler.source)], ensure_ascii=False)
-    attrs |= {"request": request}
+    recording = recording.with_groups({}, step=entry("impute", filler.source), attrs={"request": request})
     with locked(target):
         clear_partials(target)
         with (
             reproducible(filler.config.training.threads, choose_devices("none")),
             atomic(target, folder=True) as folder,
         ):
-            root = write_tree(_without(recording, list(signals)), folder)
+            root = write_tree(_without(recording, names), folder)
             work = _Work(backend, windows, root)
-            counts = [work.fill(name, place, some) for place, (name, some) in enumerate(signals.items())]
+            counts = [work.fill(place, signal) for place, signal in enumerate(windows.signals)]
             if not sum(counts):
                 raise DataError(
                     f"Nothing is missing from {source}.",
-                    f"Every entry of {', '.join(signals)} is there, and nothing is rejected.",
+                    f"Every entry of {', '.join(names)} is there, and nothing is rejected.",
                     "Reject something: --reject 10-12.5 or --pixels FILE",
                 )
             Recording.open(folder)
-    LOGGER.info("%s", "; ".join(f"{name}: {count} entries filled" for name, count in zip(signals, counts, strict=True)))
+    LOGGER.info("%s", "; ".join(f"{name}: {count} entries filled" for name, count in zip(names, counts, strict=True)))
     return target
 
 
@@ -167,9 +157,10 @@ class _Work:
     def __init__(self, backend: Backend, windows: Windows, root: zarr.Group) -> None:
         self.backend, self.windows, self.root = backend, windows, root
 
-    def fill(self, name: str, place: int, signal: Windows) -> int:
+    def fill(self, place: int, signal: Windows) -> int:
         """Write a signal, and return how many entries were filled; `place` 0 is the first signal, k the k-th beside it."""
-        if name.startswith("behavior."):
+        name = signal.config.variable
+        if name.startswith(BEHAVIOR):
             return 0
         array = self.windows.recordings[0][name]
         dims, shape = tuple(str(dim) for dim in array.dims), array.shape
@@ -183,38 +174,33 @@ class _Work:
             values = array.variable[chunk].values
             missing = ~np.isfinite(values) & signal.brain
             spread = np.zeros(values.shape, dtype=np.float32)
-            for start, kept, given in self._given(chunk, missing, place):
-                here = missing[start : start + len(kept)]
-                values[start : start + len(kept)][here] = given.mean[0, kept].numpy()[here]
-                if given.std is not None:
-                    spread[start : start + len(kept)][here] = given.std[0, kept].numpy()[here]
+            for frames, given, std in self._given(chunk, missing, place):
+                values[frames] = np.where(missing[frames], given, values[frames])
+                if std is not None:
+                    spread[frames] = np.where(missing[frames], std, 0.0)
             mean[chunk], mask[chunk] = values, missing
             if sd is not None:
                 sd[chunk] = spread
             filled += int(missing.sum())
         return filled
 
-    def _given(self, chunk: slice, missing: np.ndarray, place: int) -> Iterator[tuple[int, np.ndarray, Prediction]]:
-        """Yield predictions of windows with something missing: first frame within the chunk, frames of the window."""
-        owner = self._owners(chunk)
+    def _given(
+        self, chunk: slice, missing: np.ndarray, place: int
+    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
+        """Yield frames of the chunk in which something is missing, window by window, and what the model has for them."""
+        owner = self._owners(np.arange(chunk.start, chunk.stop))
         wanted = np.unique(owner[missing.reshape(len(missing), -1).any(1)])
         for begin in range(0, wanted.size, BATCH):
             indices = wanted[begin : begin + BATCH]
             with torch.inference_mode():
-                whole = self.backend(read_batch(self.windows, indices))
-            given = whole if place == 0 else (whole.others or ())[place - 1]
+                given = self.backend(read_batch(self.windows, indices)).signals[place]
             for row, index in enumerate(indices):
-                frames = np.flatnonzero(owner == index)
-                kept = frames + chunk.start - self.windows.first[index]
-                std = None if given.std is None else given.std[row : row + 1]
-                yield int(frames[0]), kept, Prediction(mean=given.mean[row : row + 1], std=std)
+                frames = slice(*np.searchsorted(owner, [index, index + 1]).tolist())
+                kept = np.arange(chunk.start, chunk.stop)[frames] - self.windows.first[index]
+                std = None if given.std is None else given.std[row, kept].numpy()
+                yield frames, given.mean[row, kept].numpy(), std
 
-    def _owners(self, chunk: slice) -> np.ndarray:
-        """Return the window that each frame of a chunk is taken from: the one whose middle is nearest."""
+    def _owners(self, frames: np.ndarray) -> np.ndarray:
+        """Return the window that each frame is taken from: the one whose middle is nearest, the earlier one of two."""
         middle = self.windows.first + (self.windows.frames - 1) / 2
-        frames = np.arange(chunk.start, chunk.stop)
-        right = np.searchsorted(middle, frames).clip(1, max(1, middle.size - 1))
-        left = right - 1
-        if middle.size == 1:
-            return np.zeros(frames.size, dtype=int)
-        return np.where(frames - middle[left] <= middle[right] - frames, left, right)
+        return np.searchsorted((middle[:-1] + middle[1:]) / 2, frames)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -98,8 +98,7 @@ class Errors:
         """Return hidden-frame R² of the model, of linear interpolation and their paired difference, and R² of all frames."""
         sums = np.concatenate(self.rows)
         simple = "last value" if windows.horizon else "linear interpolation"
-        sessions = sorted({windows.recordings[s].session for s in np.unique(windows.session)})
-        note = "overlapping windows shared between parts" if split.startswith("random") else ""
+        row = blank_score(windows, run, seed, split, variable)
         cases: list[tuple[str, str, Callable[[np.ndarray], float]]] = [
             (run, "hidden_frame_r2", lambda s: 1 - s[0] / s[2]),
             (simple, "hidden_frame_r2", lambda s: 1 - s[1] / s[2]),
@@ -109,26 +108,32 @@ class Errors:
         scores = []
         for model, metric, statistic in cases:
             value, low, high = _with_interval(sums, statistic, seed)
-            scores.append(
-                Score(
-                    session=sessions[0] if len(sessions) == 1 else "all",
-                    model=model,
-                    seed=seed,
-                    split=split,
-                    target=variable,
-                    metric=metric,
-                    fold="all",
-                    value=value,
-                    ci_low=low,
-                    ci_high=high,
-                    null_mean=float("nan"),
-                    p=float("nan"),
-                    n=len(sums),
-                    unit="windows",
-                    note=note,
-                )
-            )
+            numbers = {"value": value, "ci_low": low, "ci_high": high, "n": len(sums)}
+            scores.append(replace(row, model=model, metric=metric, **numbers))
         return scores
+
+
+def blank_score(windows: Windows, model: str, seed: int, split: str, target: str) -> Score:
+    """Return a row of the table about all of some windows, without its metric and numbers."""
+    sessions = sorted({windows.recordings[s].session for s in np.unique(windows.session)})
+    nothing = float("nan")
+    return Score(
+        session=sessions[0] if len(sessions) == 1 else "all",
+        model=model,
+        seed=seed,
+        split=split,
+        target=target,
+        metric="",
+        fold="all",
+        value=nothing,
+        ci_low=nothing,
+        ci_high=nothing,
+        null_mean=nothing,
+        p=nothing,
+        n=1,
+        unit="windows",
+        note="overlapping windows shared between parts" if split.startswith("random") else "",
+    )
 
 
 def _means(windows: Windows) -> dict[int, np.ndarray]:

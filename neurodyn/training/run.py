@@ -58,14 +58,24 @@ class Run:
             windows = _placed(windows, expected)
         elif len(expected.sessions) == 1:  # any recordings of its shape stand for the one session the model knows
             windows = replace(windows, places=(0,) * len(recordings))
-        if windows.space != expected.space or windows.frames != expected.frames:
-            raise DataError(
-                "The recording does not fit the model.",
-                f"Found windows of {windows.frames} frames of {windows.space}; "
-                f"expected {expected.frames} of {expected.space}.",
-                "Give a recording with the training data's frame and rate.",
-            )
+        check_fit(windows, expected)
         return windows
+
+
+def check_fit(windows: Windows, layout: Layout) -> None:
+    """Refuse windows of another shape than a model was built for.
+
+    Raises
+    ------
+    DataError
+        If they differ in their frames.
+    """
+    if windows.space != layout.space or windows.frames != layout.frames:
+        raise DataError(
+            "The recording does not fit the model.",
+            f"Found windows of {windows.frames} frames of {windows.space}; expected {layout.frames} of {layout.space}.",
+            "Give a recording with the training data's frame and rate.",
+        )
 
 
 def _placed(windows: Windows, layout: Layout) -> Windows:
