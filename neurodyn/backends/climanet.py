@@ -261,11 +261,7 @@ class ClimaNet(Backend):
         if self.config.base != "components":
             bases.append(interpolate(given.values, given.t, given.seen, given.t))
         if self.components is not None:
-            inside = self.frames.cells.brain
-            low = given.values.new_zeros(given.values.shape).flatten(2)
-            known = given.seen.flatten(2)[..., inside]
-            low[..., inside] = self.components(given.values.flatten(2)[..., inside], known, given.t)
-            bases.append(low.unflatten(2, self.shape))
+            bases.append(self.frames.filled(self.components, given.values, given.t, given.seen))
         return bases
 
     def _encoded(self, channels: list[Tensor], t: Float[Tensor, "batch time"]) -> Tensor:

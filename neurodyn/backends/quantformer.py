@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodyn.backends.base import Batch, Layout, Prediction
-from neurodyn.backends.quantformer_stream import StreamedQuantFormer
 from neurodyn.backends.vocabulary import Traces, VocabularyConfig, VocabularyModel
 from neurodyn.nn.frames import mean_where
 
@@ -82,6 +81,8 @@ class QuantFormer(VocabularyModel):
 
     def streamed(self, threads: int) -> Callable[[Batch], Tensor]:
         """Return the forecast of single windows, prepared as far as can be where a processor computes it."""
+        from neurodyn.backends.quantformer_stream import StreamedQuantFormer  # whose compiler training has no use for
+
         if self.across is not None or self.head.weight.device.type != "cpu":
             return super().streamed(threads)
         return StreamedQuantFormer(self, threads)

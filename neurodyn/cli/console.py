@@ -188,12 +188,11 @@ def show_error(error: BaseException) -> int:
     """Print an error as three lines on stderr and return its exit code."""
     if CONSOLE.debug:
         traceback.print_exception(error)
-    if isinstance(error, TerminatedError):
-        sys.stderr.write("Terminated (SIGTERM).\nWhat was finished is saved.\nType the same command again to go on.\n")
-        return TERMINATED
     if isinstance(error, KeyboardInterrupt):
-        sys.stderr.write("Interrupted.\nWhat was finished is saved.\nType the same command again to go on.\n")
-        return INTERRUPTED
+        terminated = isinstance(error, TerminatedError)
+        said, code = ("Terminated (SIGTERM).", TERMINATED) if terminated else ("Interrupted.", INTERRUPTED)
+        sys.stderr.write(f"{said}\nWhat was finished is saved.\nType the same command again to go on.\n")
+        return code
     lines = _three_lines(error)
     sys.stderr.write("".join(f"{line}\n" for line in lines))
     return getattr(error, "exit_code", 1)

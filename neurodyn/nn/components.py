@@ -96,13 +96,14 @@ class Components(nn.Module):
     def forward(
         self,
         values: Float[Tensor, "batch time entry"],
-        known: Bool[Tensor, "batch time entry"],
         t: Float[Tensor, "batch time"],
-    ) -> Float[Tensor, "batch time entry"]:
-        """Estimate every entry from the known ones."""
+        known: Bool[Tensor, "batch time entry"],
+        at: Float[Tensor, "batch query"],
+    ) -> Float[Tensor, "batch query entry"]:
+        """Estimate every entry from the known ones, at any times, as `interpolate` does."""
         there = known.any(-1, keepdim=True)
         scores = self.scores(values, known)
-        return self.mean + interpolate(scores, t, there.expand_as(scores), t) @ self.axes
+        return self.mean + interpolate(scores, t, there.expand_as(scores), at) @ self.axes
 
     def scores(
         self, values: Float[Tensor, "batch time entry"], known: Bool[Tensor, "batch time entry"]

@@ -133,9 +133,8 @@ class TokenField(nn.Module):
     def _low_rank(
         self, components: Components, given: Given, t: Float[Tensor, "batch time"]
     ) -> Float[Tensor, "batch time site pixel"]:
-        inside = self.frames.cells.brain
-        values, known = (self.patches.join(some).flatten(2)[..., inside] for some in (given.values, given.seen))
-        return self.patches.split(self.frames.cells.scatter(components(values, known, t).transpose(0, 1)))
+        values, known = (self.patches.join(some) for some in (given.values, given.seen))
+        return self.patches.split(self.frames.filled(components, values, t, known))
 
     def embedded(
         self, given: Given, estimates: list[Tensor], t: Float[Tensor, "batch time"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,6 +68,26 @@ class Frames(nn.Module):
         if not self.image:
             return self.cells.mask(frames).transpose(0, 1)
         return (frames.flatten(2) & self.cells.brain).reshape(*frames.shape[:2], *self.shape)
+
+    def filled(
+        self,
+        estimate: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+        z: Float[Tensor, "batch time *image"],
+        t: Float[Tensor, "batch time"],
+        seen: Bool[Tensor, "batch time *image"],
+    ) -> Float[Tensor, "batch time *image"]:
+        """Have the entries inside the brain estimated at their own times; 0 outside.
+
+        Parameters
+        ----------
+        estimate
+            As `interpolate`, of lists of entries.
+        z, seen
+            Laid out as images or as the data are.
+        """
+        inside = self.cells.brain
+        entries = estimate(z.flatten(2)[..., inside], t, seen.flatten(2)[..., inside], t)
+        return self.cells.scatter(entries.transpose(0, 1)).reshape(z.shape)
 
     def scaled(self, spread: Float[Tensor, "batch time *frame"]) -> Float[Tensor, "batch time *space"]:
         """Return a standard deviation in the data's units; 0 outside the brain."""

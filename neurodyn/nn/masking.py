@@ -61,17 +61,19 @@ def hide_blocks(
     """
     grid = [(length + side - 2) // side + 1 for length, side in zip(shape, size, strict=True)]
     offsets = [torch.randint(side, (len(share), 1), generator=generator) for side in size]
-    there = torch.ones(len(share), *[1] * len(grid), dtype=torch.bool)
-    for axis, (offset, length, side, many) in enumerate(zip(offsets, shape, size, grid, strict=True), start=1):
-        inside = torch.arange(many) <= (length - 1 + offset) // side  # blocks of the grid that the frames reach
-        there = there & inside.reshape(len(share), *[1] * (axis - 1), many, *[1] * (len(grid) - axis))
+    places = [  # the block of every index along each axis, (batch, length)
+        (torch.arange(length) + offset) // side for length, side, offset in zip(shape, size, offsets, strict=True)
+    ]
+    there = torch.ones(len(share), *grid, dtype=torch.bool)
+    for axis, (place, many) in enumerate(zip(places, grid, strict=True), start=1):
+        reached = torch.arange(many) <= place[:, -1:]
+        there &= reached.reshape(len(share), *[1] * (axis - 1), many, *[1] * (len(grid) - axis))
     drawn = torch.rand(len(share), there[0].numel(), generator=generator).masked_fill(~there.flatten(1), torch.inf)
     count = (share * there.flatten(1).sum(1)).ceil()
     hidden = (drawn.argsort(1).argsort(1) < count[:, None]).unflatten(1, grid)
-    for axis, (offset, length, side) in enumerate(zip(offsets, shape, size, strict=True), start=1):
-        place = (torch.arange(length) + offset) // side  # (batch, length)
-        index = place.reshape(len(share), *[1] * (axis - 1), length, *[1] * (hidden.ndim - axis - 1))
-        hidden = hidden.gather(axis, index.expand(*hidden.shape[:axis], length, *hidden.shape[axis + 1 :]))
+    for axis, place in enumerate(places, start=1):
+        index = place.reshape(*place.shape[:1], *[1] * (axis - 1), -1, *[1] * (hidden.ndim - axis - 1))
+        hidden = hidden.gather(axis, index.expand(*hidden.shape[:axis], -1, *hidden.shape[axis + 1 :]))
     return hidden
 
 

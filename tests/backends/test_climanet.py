@@ -166,7 +166,7 @@ def test_it_starts_at_the_components_or_half_way():
     z, known = z_scored(low, batch.x, batch.visible)[..., inside], batch.visible[..., inside]
     assert low.components.axes.abs().sum() > 0
     expected = torch.zeros_like(batch.x)
-    expected[..., inside] = low.components(z, known, batch.t)
+    expected[..., inside] = low.components(z, batch.t, known, batch.t)
     torch.testing.assert_close(low(batch).mean, low.frames.restored(expected), rtol=1e-5, atol=1e-5)
     half = (linear(batch).mean + low(batch).mean) / 2
     torch.testing.assert_close(both(batch).mean, half, rtol=1e-5, atol=1e-5)

@@ -38,7 +38,7 @@ def test_estimate_and_spread_are_those_of_the_conditional_gaussian():
     expected = 5 + (values[0, :, :10].numpy() - 5) @ gain.T
     spread = covariance[np.ix_(h, h)] - gain @ covariance[np.ix_(o, h)]
     model = fitted(data)
-    np.testing.assert_allclose(model(values, known, t)[0, :, 10:], expected, atol=0.06)
+    np.testing.assert_allclose(model(values, t, known, t)[0, :, 10:], expected, atol=0.06)
     np.testing.assert_allclose(model.std(known)[0, 0, 10:], np.sqrt(np.diag(spread)), rtol=0.03)
 
 
@@ -50,7 +50,7 @@ def test_without_shrinkage_it_is_the_fixed_point_of_filling_in_and_projecting():
     for _ in range(3000):
         projected = model.mean + (filled - model.mean) @ model.axes.T @ model.axes
         filled = torch.where(known, values, projected)
-    torch.testing.assert_close(model(values, known, t)[..., 8:12], filled[..., 8:12], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(model(values, t, known, t)[..., 8:12], filled[..., 8:12], rtol=1e-3, atol=1e-3)
 
 
 def test_training_frames_with_holes_give_nearly_the_same_fit():
@@ -68,7 +68,7 @@ def test_a_frame_of_which_nothing_is_seen_lies_between_its_neighbours():
     data, _ = planted()
     values, known, t = asked(data[:5], slice(0, 0))
     known[0, 2] = False
-    estimate = fitted(data)(values.where(known, 1e6), known, t)[0]
+    estimate = fitted(data)(values.where(known, 1e6), t, known, t)[0]
     torch.testing.assert_close(estimate[2], (estimate[1] + estimate[3]) / 2, rtol=1e-4, atol=1e-4)
 
 
@@ -77,6 +77,6 @@ def test_any_rank_is_finite_where_nothing_is_known(rank):
     data, _ = planted(1600)
     model = fitted(data, rank)
     values, known, t = asked(data[:4], slice(0, None))
-    assert torch.isfinite(model(values, known, t)).all()
-    torch.testing.assert_close(model(values, known, t)[0], model.mean.expand(4, -1))
+    assert torch.isfinite(model(values, t, known, t)).all()
+    torch.testing.assert_close(model(values, t, known, t)[0], model.mean.expand(4, -1))
     assert torch.isfinite(model.std(known)).all()

@@ -1,4 +1,4 @@
-"""What all interpolation between visible frames shares: nothing to train."""
+"""What all that fills in without training shares: estimates of every entry from the visible ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class InterpolatorConfig(FrameConfig):
 
 
 class Interpolator(Backend):
-    """A curve in time through the visible values of every entry, each entry by itself.
+    """Every entry's course in time from the visible values, its own or those of others; nothing is trained.
 
-    An entry without any visible value in a window gets its mean over the training windows.
+    An entry of which nothing is known in a window gets its mean over the training windows.
     """
 
     Config = InterpolatorConfig
