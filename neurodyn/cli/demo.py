@@ -27,9 +27,11 @@ def demo(
     existing: ExistingOption = "error",
 ) -> None:
     """Simulate or fetch a recording and take it to a decoded report."""
+    from neurodyn.workflow.run import How
+
     pipeline = "demo-real" if real else "demo"
     folder = output or Path(f"neurodyn-{pipeline}")
-    run_pipeline(common, pipeline, [], folder, jobs=1, existing=existing)
+    run_pipeline(common, pipeline, [], folder, How(), existing)
     if common.dry_run:
         return
     for scores in sorted(folder.glob("**/scores*.csv")):

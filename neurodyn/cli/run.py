@@ -1,16 +1,20 @@
-"""`neurodyn run`: a whole pipeline, resumable."""
+"""`neurodyn run`: a whole pipeline, resumable, on this machine or on SLURM."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from neurodyn.cli.common import Existing, ExistingOption, Out
 from neurodyn.cli.console import Common, command
 
-Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Jobs at a time.")]
+if TYPE_CHECKING:
+    from neurodyn.workflow.pipeline import Plan
+    from neurodyn.workflow.run import How
+
+Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Jobs at a time; with --slurm, submitted at a time.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,25 +33,33 @@ def run(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with independent jobs after a failure.")
     ] = False,
-    until: Annotated[str | None, typer.Option("--until", help="Stop after this job.", show_default=False)] = None,
+    until: Annotated[
+        str | None,
+        typer.Option("--until", help="Stop after this job, or after all jobs of this name.", show_default=False),
+    ] = None,
+    slurm: Annotated[
+        bool, typer.Option("--slurm", help="Submit the jobs to SLURM, those of one name as an array.")
+    ] = False,
+    profile: Annotated[
+        Path | None,
+        typer.Option(
+            "--profile", help="Snakemake profile (YAML): account, partition and the like.", show_default=False
+        ),
+    ] = None,
     existing: ExistingOption = "error",
 ) -> None:
     """Run a pipeline; type the same command again to go on after an interruption."""
+    from neurodyn.workflow.run import How
+
     folder = output or Path(f"neurodyn-{Path(pipeline).stem}")
-    run_pipeline(common, pipeline, inputs or [], folder, jobs, keep_going, until, existing)
+    how = How(jobs, keep_going, until, slurm, profile)
+    run_pipeline(common, pipeline, inputs or [], folder, how, existing)
     if not common.dry_run:
         common.product(folder)
 
 
 def run_pipeline(
-    common: Common,
-    pipeline: str,
-    inputs: list[Path],
-    folder: Path,
-    jobs: int,
-    keep_going: bool = False,
-    until: str | None = None,
-    existing: Existing = "error",
+    common: Common, pipeline: str, inputs: list[Path], folder: Path, how: How, existing: Existing = "error"
 ) -> None:
     """Resolve and run a pipeline, telling on stderr what happens."""
     from neurodyn.core.errors import DataError
@@ -56,16 +68,23 @@ def run_pipeline(
     from neurodyn.workflow.run import run as run_jobs
 
     spec, _ = load_pipeline(pipeline, common.sets or [], common.config)
-    for path in inputs:
+    for path in [*inputs, *([how.profile] if how.profile else [])]:
         if not path.exists():
             raise DataError(f"{path} does not exist.", "Expected an input file.", "Check the path.")
-    planned, configs = plan(spec, inputs)
-    if until is not None and until not in {job.name for job in planned}:
-        raise unknown("job", until, [job.name for job in planned])
+    planned = plan(spec, inputs)
+    names = dict.fromkeys(name for job in planned.jobs for name in (job.rule, job.name))
+    if how.until is not None and how.until not in names:
+        raise unknown("job", how.until, names)
     if common.dry_run:
-        lines = [f"{job.name}: neurodyn {' '.join(job.argv)}" for job in planned]
-        common.plan(lines, folder=folder, jobs=[job.name for job in planned])
+        _show_plan(common, planned, folder, how)
         return
-    run_jobs(
-        folder, planned, configs, existing=existing, parallel=jobs, keep_going=keep_going, until=until, say=common.say
-    )
+    run_jobs(folder, planned, how, existing=existing, say=common.say)
+
+
+def _show_plan(common: Common, plan: Plan, folder: Path, how: How) -> None:
+    """Print every command, then what is done already, what will be asked for, and how long it may take."""
+    from neurodyn.workflow.states import foreseen
+
+    lines = [f"{job.name}: neurodyn {' '.join(job.argv)}" for job in plan.jobs]
+    estimate = foreseen(folder, plan, how.parallel)
+    common.plan([*lines, *estimate], folder=folder, jobs=[job.name for job in plan.jobs], estimate=estimate)

@@ -6,10 +6,12 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,7 +52,7 @@ def make_folder(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def locked(target: Path, *, wait: bool = True) -> Iterator[None]:
+def locked(target: Path, *, wait: float = math.inf) -> Iterator[int]:
     """Hold the only writer's lock on a target.
 
     The system releases the lock when its holder dies, however it dies. The lock's file says who holds it.
@@ -58,15 +60,20 @@ def locked(target: Path, *, wait: bool = True) -> Iterator[None]:
     Parameters
     ----------
     wait
-        Wait for another process that holds it, or refuse.
+        Seconds to wait for another process that holds it, before refusing.
+
+    Yields
+    ------
+    int
+        File descriptor of the lock; a process that inherits it holds the lock, too, as long as it lives.
 
     Raises
     ------
     ConfigError
-        If another process holds it and there is to be no waiting.
+        If another process holds it for longer.
     """
     make_folder(target.parent)
-    lock = target.parent / f".{target.name}.lock"
+    lock = _lock(target)
     while True:
         try:
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
@@ -86,18 +93,39 @@ def locked(target: Path, *, wait: bool = True) -> Iterator[None]:
         with contextlib.suppress(OSError):  # a full disk does not unlock
             os.truncate(handle, 0)
             os.pwrite(handle, _signature().encode(), 0)
-        yield
+        yield handle
     finally:
         lock.unlink(missing_ok=True)
         os.close(handle)
 
 
-def _taken(handle: int, wait: bool) -> bool:
+def is_locked(target: Path) -> bool:
+    """Say whether another process holds the lock on a target."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
+        handle = os.open(_lock(target), os.O_RDWR)
+    except OSError:
         return False
-    return True
+    try:
+        return not _taken(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _lock(target: Path) -> Path:
+    return target.parent / f".{target.name}.lock"
+
+
+def _taken(handle: int, wait: float) -> bool:
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait == math.inf else fcntl.LOCK_NB))
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.1)
+        else:
+            return True
 
 
 def _signature() -> str:

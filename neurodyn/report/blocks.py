@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
+from urllib.parse import quote
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,27 @@ class Items:
 
 
 @dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads somewhere.
+
+    Parameters
+    ----------
+    text
+        What it says.
+    path
+        A file, relative to the page.
+    """
+
+    text: str
+    path: str
+
+    @property
+    def address(self) -> str:
+        """The path as an address."""
+        return quote(self.path)
+
+
+@dataclass(frozen=True)
 class Table:
     """A table.
 
@@ -44,7 +66,7 @@ class Table:
     header
         Column names, units included.
     rows
-        Cells as text.
+        Cells as text or links.
     numeric
         Columns aligned at the right.
     notes
@@ -56,7 +78,7 @@ class Table:
     kind: ClassVar[str] = "table"
     caption: str
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Link]]
     numeric: frozenset[int] = frozenset()
     notes: Sequence[str] = ()
     small: bool = False

@@ -95,7 +95,7 @@ def fit(
     ).split()  # before the folder is touched: bad input leaves nothing
     wanted = config.model_dump(mode="json") | {"recordings": _sources(opened)}
     folder = RunFolder(Path(out))
-    with locked(folder.path, wait=False):
+    with locked(folder.path, wait=0):
         state = folder.claim(wanted, existing)
         if state == "done":
             LOGGER.info("%s is up to date.", folder.path)

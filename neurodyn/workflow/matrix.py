@@ -27,11 +27,6 @@ def cell_name(job: str, cell: Cell) -> str:
     return "_".join([job, *values])
 
 
-def agree(one: Cell, other: Cell) -> bool:
-    """Say whether two cells have the same values on every axis that both have."""
-    return all(one[axis] == other[axis] for axis in one.keys() & other.keys())
-
-
 def filled(tree: Any, cell: Cell, where: str) -> Any:
     """Put a cell's values in the place of {axis}, in all strings of a tree; a string that is only {axis} keeps its type.
 

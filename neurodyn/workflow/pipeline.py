@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +14,32 @@ from pydantic import Field
 from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_from_sets, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
-from neurodyn.workflow.matrix import Cell, Value, agree, cell_name, cells, filled
+from neurodyn.workflow.made import Made
+from neurodyn.workflow.matrix import Cell, Value, cell_name, cells, filled
 
+INPUTS = "@inputs"
 INPUT = re.compile(r"@input([1-9][0-9]*)?")
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]*")
 VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "convert")
-Made = dict[str, list[tuple[Cell, "Job"]]]
+
+
+class Resources(Params):
+    """What a job is given: by SLURM, or of this machine's cores."""
+
+    cpus: int = Field(default=1, gt=0, description="CPU cores")
+    gpus: int = Field(default=0, ge=0, description="GPUs")
+    memory_gb: float | None = Field(default=None, gt=0, description="memory in GB (default: the cluster's)")
+    minutes: int | None = Field(default=None, gt=0, description="longest time in minutes (default: the cluster's)")
+    group: int = Field(default=1, gt=0, description="jobs that one cluster job runs, for short ones")
 
 
 class JobSpec(Params):
     """One job as written in the pipeline's YAML."""
 
     command: tuple[str, ...] = Field(
-        description="verb and arguments; @job is that job's product, @input the files given, @input1 the first; between "
-        "cells, @job is the one that agrees on every shared axis, @job* are all that do"
+        description="verb and arguments; @job is that job's product, @input the files given, @input1 the first, and the "
+        "cell's own where an axis is @inputs; between cells, @job is the one that agrees on every shared axis, @job* are "
+        "all that do"
     )
     matrix: str | None = Field(
         default=None, description="run once per cell of this matrix, {axis} standing for the cell's value everywhere"
@@ -40,6 +53,9 @@ class JobSpec(Params):
         default=None,
         description="product, relative to the output folder (default: the first @job's); given as -o unless in command",
     )
+    resources: Resources = Field(
+        default_factory=lambda: Resources.model_validate({}), description="cores, GPUs, memory and time of each"
+    )
 
 
 class PipelineSpec(Params):
@@ -48,7 +64,9 @@ class PipelineSpec(Params):
     description: str = Field(description="what it does, in one line")
     inputs: tuple[str, ...] = Field(default=(), description="files used when none are given")
     matrices: dict[str, tuple[dict[str, tuple[Value, ...]], ...]] = Field(
-        default_factory=dict, description="name -> list of axes with their values, whose combinations are its cells"
+        default_factory=dict,
+        description="name -> list of axes with their values, whose combinations are its cells; ['@inputs'] stands for the "
+        "names of the files given",
     )
     scale: str | None = Field(default=None, description="which of the scales is run: --set scale=NAME")
     scales: dict[str, dict[str, Any]] = Field(
@@ -63,8 +81,10 @@ class Job:
 
     Parameters
     ----------
+    rule
+        Its name in the pipeline.
     name
-        Job name, with the values of its cell.
+        The same with the values of its cell.
     argv
         Arguments after `neurodyn`.
     needs
@@ -73,10 +93,33 @@ class Job:
         What it makes, relative to the output folder.
     """
 
+    rule: str
     name: str
     argv: tuple[str, ...]
     needs: tuple[str, ...]
     product: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A pipeline's jobs, ready to run.
+
+    Parameters
+    ----------
+    description
+        What the pipeline does.
+    jobs
+        In the order given.
+    configs
+        Job name -> configuration that the job reads from ``configs/NAME.yaml``.
+    resources
+        Name in the pipeline -> what each of its jobs is given.
+    """
+
+    description: str
+    jobs: tuple[Job, ...]
+    configs: Mapping[str, Mapping[str, Any]]
+    resources: Mapping[str, Resources]
 
 
 def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = None) -> tuple[PipelineSpec, Resolved]:
@@ -98,69 +141,114 @@ def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = Non
     return validate(PipelineSpec, resolved), resolved
 
 
-def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> tuple[list[Job], dict[str, dict[str, Any]]]:
-    """Turn a pipeline into jobs, in the order given.
-
-    Returns
-    -------
-    jobs
-        The jobs.
-    configs
-        Job name -> configuration that the job reads from ``configs/NAME.yaml``.
+def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> Plan:
+    """Turn a pipeline into jobs.
 
     Raises
     ------
     ConfigError
         If a job refers to an unknown or later job, or inputs are missing, or two jobs have one name or product.
     """
-    files = [str(path.resolve()) for path in inputs] or [str(Path(name).expanduser().resolve()) for name in spec.inputs]
-    made: Made = {}
+    files = [path.resolve() for path in inputs] or [Path(name).expanduser().resolve() for name in spec.inputs]
+    matrices = {name: _Matrix.of(axes, files) for name, axes in spec.matrices.items()}
+    made = Made()
     jobs: list[Job] = []
     configs: dict[str, dict[str, Any]] = {}
-    for base, template in spec.jobs.items():
-        if not JOB_NAME.fullmatch(base):
+    for rule, template in spec.jobs.items():
+        if not JOB_NAME.fullmatch(rule):
             raise ConfigError(
-                f"jobs.{base}: not a job name.", "Expected lower-case letters, digits and _.", "Rename it."
+                f"jobs.{rule}: not a job name.", "Expected lower-case letters, digits and _.", "Rename it."
             )
         here: list[tuple[Cell, Job]] = []
-        for name, cell, job in _repeated(base, template, spec.matrices):
-            here.append((cell, _job(name, job, cell, made, files)))
+        for name, cell, job, own in _repeated(rule, template, matrices, files):
+            here.append((cell, _job(rule, name, job, cell, made, own)))
             configs |= {name: job.config} if job.config else {}
-        made[base] = here
+        made.add(rule, here)
         jobs += [job for _, job in here]
-    _check_apart(made)
-    return jobs, configs
+    _check_apart(jobs)
+    return Plan(spec.description, tuple(jobs), configs, {rule: job.resources for rule, job in spec.jobs.items()})
 
 
-def _repeated(base: str, job: JobSpec, matrices: Mapping[str, Any]) -> Iterator[tuple[str, Cell, JobSpec]]:
-    """Yield a job once per cell of its matrix, filled in."""
+@dataclass(frozen=True)
+class _Matrix:
+    """Cells, each with the files that are inputs in it."""
+
+    cells: Sequence[Cell]
+    inputs: Sequence[Sequence[Path]]
+
+    @classmethod
+    def of(cls, products: Sequence[Mapping[str, Sequence[Value]]], files: Sequence[Path]) -> _Matrix:
+        found: list[Cell] = []
+        inputs: list[Sequence[Path]] = []
+        names = _names(files) if any(_over_inputs(product) for product in products) else {}
+        for product in products:
+            axis = _over_inputs(product)
+            here = cells([{**product, **({axis: list(names)} if axis else {})}])
+            found += here
+            inputs += [[names[str(cell[axis])]] if axis else files for cell in here]
+        return cls(found, inputs)
+
+
+def _over_inputs(product: Mapping[str, Sequence[Value]]) -> str | None:
+    """Return the axis that stands for the files given, if there is one."""
+    return next((axis for axis, values in product.items() if list(values) == [INPUTS]), None)
+
+
+def _names(files: Sequence[Path]) -> dict[str, Path]:
+    """Name files by as much of the end of their paths as tells them apart; the names fit file names.
+
+    Raises
+    ------
+    ConfigError
+        If there are none, or one is given twice.
+    """
+    if not files:
+        raise ConfigError(
+            f"This pipeline needs {INPUTS}.", "Found no input files.", "Type: neurodyn run PIPELINE FILE…"
+        )
+    parts = [[*path.parts[1:-1], path.stem] for path in files]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = [re.sub(r"[^\w.]+", "-", "-".join(part[-depth:])).strip("-") or "input" for part in parts]
+        if len({cell_name("", {"name": name}) for name in names}) == len(files):
+            return dict(zip(names, files, strict=True))
+    twice = Counter(files).most_common(1)[0][0]
+    raise ConfigError(
+        "Two input files cannot be told apart.", f"Found {twice} more than once, or names alike.", "Rename one."
+    )
+
+
+def _repeated(
+    rule: str, job: JobSpec, matrices: Mapping[str, _Matrix], files: Sequence[Path]
+) -> Iterator[tuple[str, Cell, JobSpec, Sequence[Path]]]:
+    """Yield a job once per cell of its matrix, filled in, with its inputs."""
     if job.matrix is None:
-        yield base, {}, job
+        yield rule, {}, job, files
         return
     if job.matrix not in matrices:
-        raise unknown(f"matrix for jobs.{base}", job.matrix, matrices)
-    for cell in cells(matrices[job.matrix]):
-        values = filled(job.model_dump(exclude={"matrix"}), cell, f"jobs.{base}")
+        raise unknown(f"matrix for jobs.{rule}", job.matrix, matrices)
+    matrix = matrices[job.matrix]
+    for cell, own in zip(matrix.cells, matrix.inputs, strict=True):
+        values = filled(job.model_dump(exclude={"matrix", "resources"}), cell, f"jobs.{rule}")
         values["command"] = [str(word) for word in values["command"]]
         values["out"] = None if values["out"] is None else str(values["out"])
-        yield cell_name(base, cell), cell, JobSpec.model_validate(values)
+        yield cell_name(rule, cell), cell, JobSpec.model_validate(values), own
 
 
-def _check_apart(made: Made) -> None:
+def _check_apart(jobs: Sequence[Job]) -> None:
     """Refuse jobs of one name, and cells that would write over each other's products."""
-    names = [job.name for several in made.values() for _, job in several]
-    products = [job.product for several in made.values() for _, job in several if job.argv[0] in VERBS_THAT_REPLACE]
+    names = Counter(job.name for job in jobs)
+    products = Counter(job.product for job in jobs if job.argv[0] in VERBS_THAT_REPLACE)
     for what, found in (("name", names), ("product", products)):
-        twice = [one for one in found if found.count(one) > 1]
-        if twice:
+        twice, count = (found.most_common(1) or [("", 0)])[0]
+        if count > 1:
             raise ConfigError(
-                f"Two jobs have the {what} {twice[0]}.",
-                f"Found {found.count(twice[0])} of them.",
+                f"Two jobs have the {what} {twice}.",
+                f"Found {count} of them.",
                 "Give each its own: out: NAME-{axis} for every axis of the matrix.",
             )
 
 
-def _job(name: str, spec: JobSpec, cell: Cell, earlier: Made, files: list[str]) -> Job:
+def _job(rule: str, name: str, spec: JobSpec, cell: Cell, earlier: Made, files: Sequence[Path]) -> Job:
     needs: list[Job] = []
 
     def words(word: str) -> list[str]:
@@ -169,7 +257,7 @@ def _job(name: str, spec: JobSpec, cell: Cell, earlier: Made, files: list[str]) 
             return _inputs(word, files)
         if not word.startswith("@"):
             return [word]
-        found = _meant(name, word, cell, earlier)
+        found = earlier.meant(name, word, cell)
         needs.extend(found)
         return [job.product for job in found]
 
@@ -180,25 +268,10 @@ def _job(name: str, spec: JobSpec, cell: Cell, earlier: Made, files: list[str]) 
         raise ConfigError(
             f"jobs.{name}.out: no product inside the output folder.", f"Found {product}.", "Give out: NAME"
         )
-    return Job(name, (*argv, *flags), tuple(job.name for job in needs), product)
+    return Job(rule, name, (*argv, *flags), tuple(job.name for job in needs), product)
 
 
-def _meant(name: str, word: str, cell: Cell, earlier: Made) -> list[Job]:
-    """Return the job that ``@job`` stands for in a cell, or all that ``@job*`` stands for."""
-    base = word[1:].removesuffix("*")
-    if base not in earlier:
-        raise unknown(f"earlier job for jobs.{name}", base, earlier)
-    found = [job for other, job in earlier[base] if agree(cell, other)]
-    if not found or (len(found) > 1 and not word.endswith("*")):
-        raise ConfigError(
-            f"jobs.{name}: {word} stands for {len(found)} jobs.",
-            f"The cells of {base}: {', '.join(job.name for _, job in earlier[base])}.",
-            f"Write @{base}* for all of them, or give both jobs the same matrix.",
-        )
-    return found
-
-
-def _inputs(word: str, files: list[str]) -> list[str]:
+def _inputs(word: str, files: Sequence[Path]) -> list[str]:
     """Return all files for ``@input``, the first for ``@input1``, and so on."""
     number = word.removeprefix("@input")
     chosen = files[int(number) - 1 : int(number)] if number else files
@@ -206,7 +279,7 @@ def _inputs(word: str, files: list[str]) -> list[str]:
         raise ConfigError(
             f"This pipeline needs {word}.", f"Found {len(files)} input files.", "Type: neurodyn run PIPELINE FILE…"
         )
-    return chosen
+    return [str(path) for path in chosen]
 
 
 def _flags(name: str, spec: JobSpec) -> list[str]:

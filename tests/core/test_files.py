@@ -159,10 +159,10 @@ def test_who_holds_the_lock_is_said_where_there_is_no_waiting(tmp_path):
     command = [sys.executable, "-c", code, str(tmp_path / "a")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "in\n"
-        with pytest.raises(ConfigError) as caught, locked(tmp_path / "a", wait=False):
+        with pytest.raises(ConfigError) as caught, locked(tmp_path / "a", wait=0):
             pass
         assert f"process {holder.pid} on " in caught.value.found
         holder.stdin.close()
-    with locked(tmp_path / "a", wait=False):
+    with locked(tmp_path / "a", wait=0):
         assert str(os.getpid()) in (tmp_path / ".a.lock").read_text()
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import yaml
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, UnknownNameError
 from neurodyn.core.files import read_json
-from neurodyn.workflow.matrix import agree, cell_name, cells, filled
+from neurodyn.workflow.matrix import cell_name, cells, filled
 from neurodyn.workflow.pipeline import Job, PipelineSpec, load_pipeline, plan
 
 MATRICES = {
@@ -29,8 +30,8 @@ TRAIN = {"matrix": "all", "command": ["train", "pca", "@data"], "out": "runs/{ca
 
 def planned(matrices: object = None, **jobs: object) -> tuple[dict[str, Job], dict]:
     spec = build(PipelineSpec, {"description": "test", "matrices": matrices or MATRICES, "jobs": jobs}, "test")
-    found, configs = plan(spec)
-    return {job.name: job for job in found}, configs
+    found = plan(spec)
+    return {job.name: job for job in found.jobs}, dict(found.configs)
 
 
 def test_cells_are_the_combinations_of_each_list_in_order() -> None:
@@ -42,7 +43,6 @@ def test_cells_are_the_combinations_of_each_list_in_order() -> None:
         {"a": 3},
     ]
     assert cell_name("fit", {"calcium": "GCaMP 6f", "lr": 0.005}) == "fit_gcamp_6f_0_005"
-    assert agree({"a": 1, "b": 2}, {"b": 2, "c": 3}) and not agree({"a": 1}, {"a": 2})
 
 
 def test_values_keep_their_type_where_they_stand_alone() -> None:
@@ -116,7 +116,7 @@ def test_a_matrix_is_cut_down_from_the_command_line(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text(yaml.safe_dump({"description": "x", "matrices": MATRICES, "jobs": {"data": DATA, "fit": TRAIN}}))
     spec, _ = load_pipeline(str(path), ["matrices.all=[{calcium: [hill], seed: [7]}]", "jobs.data.set.bins=20"])
-    jobs, _ = plan(spec)
+    jobs = plan(spec).jobs
     assert [job.name for job in jobs] == ["data_hill_7", "fit_hill_7"]
     assert "bins=20" in jobs[0].argv
 
@@ -133,3 +133,50 @@ def test_cells_run_side_by_side_through_snakemake(tmp_path: Path) -> None:
         "data_linear_0",
         "data_hill_0",
     ]
+
+
+SESSIONS = {"runs": [{"session": ["@inputs"], "model": ["pca", "psth"]}], "models": [{"model": ["pca", "psth"]}]}
+
+
+def test_an_axis_over_the_inputs_names_them_and_hands_each_its_own(tmp_path: Path) -> None:
+    jobs = {
+        "fit": {"matrix": "runs", "command": ["train", "{model}", "@input"], "out": "runs/{session}/{model}"},
+        "table": {"matrix": "models", "command": ["compare", "@fit*", "@input2"], "out": "table-{model}"},
+    }
+    spec = build(PipelineSpec, {"description": "test", "matrices": SESSIONS, "jobs": jobs}, "test")
+    files = [tmp_path / "m1" / "day 1.zarr", tmp_path / "m2" / "day 1.zarr"]
+    found = {job.name: job for job in plan(spec, files).jobs}
+    assert list(found)[:4] == ["fit_m1_day_1_pca", "fit_m1_day_1_psth", "fit_m2_day_1_pca", "fit_m2_day_1_psth"]
+    assert found["fit_m2_day_1_pca"].argv[:3] == ("train", "pca", str(files[1]))
+    assert found["fit_m2_day_1_pca"].product == "runs/m2-day-1/pca"
+    assert found["table_pca"].needs == ("fit_m1_day_1_pca", "fit_m2_day_1_pca")
+    assert found["table_pca"].argv[3] == str(files[1])
+    with pytest.raises(ConfigError, match="needs @inputs"):
+        plan(spec)
+    with pytest.raises(ConfigError, match="cannot be told apart"):
+        plan(spec, [files[0], files[0]])
+
+
+def test_cells_of_other_axes_are_found_in_the_order_they_were_made() -> None:
+    matrices = {"mixed": [{"a": [1], "b": ["x"]}, {"c": ["y"]}, {"a": [1, 2], "c": ["y", "z"]}], "a": [{"a": [1, 2]}]}
+    made = {"matrix": "mixed", "command": ["simulate", "lorenz"], "out": "{a}"}
+    other = {"matrix": "a", "command": ["compare", "@made*"], "out": "t-{a}"}
+    with pytest.raises(ConfigError, match="no axis"):
+        planned(matrices, made=made)
+    jobs, _ = planned(matrices, made=made | {"command": ["inspect"], "out": "all"}, other=other)
+    assert jobs["other_1"].needs == ("made_1_x", "made_y", "made_1_y", "made_1_z")
+    assert jobs["other_2"].needs == ("made_y", "made_2_y", "made_2_z")
+
+
+def test_ten_thousand_jobs_are_planned_in_seconds() -> None:
+    seeds = list(range(2500))
+    matrices = {"all": [{"seed": seeds}], "two": [{"seed": seeds, "model": ["pca", "psth"]}]}
+    jobs = {
+        "data": {"matrix": "all", "command": ["simulate", "lorenz"], "out": "data/{seed}.zarr"},
+        "fit": {"matrix": "two", "command": ["train", "{model}", "@data"], "out": "runs/{seed}-{model}"},
+        "scores": {"matrix": "all", "command": ["compare", "@fit*"], "out": "scores/{seed}"},
+    }
+    start = time.process_time()
+    found, _ = planned(matrices, **jobs)
+    assert len(found) == 10_000 and found["scores_7"].needs == ("fit_7_pca", "fit_7_psth")
+    assert time.process_time() - start < 30

@@ -11,7 +11,8 @@ from neurodyn.core.config import build, list_presets, load_yaml
 from neurodyn.core.errors import ConfigError, TerminatedError, UnknownNameError, WorkError
 from neurodyn.workflow import run as workflow_run
 from neurodyn.workflow.pipeline import Job, PipelineSpec, load_pipeline, plan
-from neurodyn.workflow.run import job_states, marker, run
+from neurodyn.workflow.run import How, run
+from neurodyn.workflow.states import files_of, job_states
 
 
 def spec(**jobs: object) -> PipelineSpec:
@@ -19,7 +20,7 @@ def spec(**jobs: object) -> PipelineSpec:
 
 
 def test_products_flow_along_references() -> None:
-    jobs, configs = plan(
+    found = plan(
         spec(
             movie={"command": ["simulate", "widefield"], "set": {"trials": 3, "deep": {"key": 1}}, "out": "a b.zarr"},
             scores={
@@ -29,7 +30,9 @@ def test_products_flow_along_references() -> None:
             },
         )
     )
+    jobs, configs = found.jobs, found.configs
     assert jobs[0] == Job(
+        "movie",
         "movie",
         (
             "simulate",
@@ -53,7 +56,7 @@ def test_products_flow_along_references() -> None:
 
 def test_an_input_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    jobs, _ = plan(spec(a={"command": ["convert", "@input"], "out": "a.zarr"}), [Path("movie.tif")])
+    jobs = plan(spec(a={"command": ["convert", "@input"], "out": "a.zarr"}), [Path("movie.tif")]).jobs
     assert jobs[0].argv[1] == str(tmp_path / "movie.tif")
 
 
@@ -73,7 +76,7 @@ def test_every_packaged_pipeline_plans_at_every_scale(name: str, tmp_path: Path)
     first, _ = load_pipeline(name)
     for scale in first.scales or {None: {}}:
         loaded, _ = load_pipeline(name, [f"scale={scale}"] if scale else [])
-        jobs, _ = plan(loaded, [tmp_path / "one", tmp_path / "two"])
+        jobs = plan(loaded, [tmp_path / "one", tmp_path / "two"]).jobs
         assert len(jobs) >= len(loaded.jobs) and loaded.description
         assert {job.argv[0] for job in jobs} <= VERBS
 
@@ -107,34 +110,41 @@ def quiet(text: str) -> None:
     """Say nothing."""
 
 
+def states(folder: Path) -> dict[str, str]:
+    return {state.name: state.state for state in job_states(folder)}
+
+
 def test_jobs_run_once_and_a_changed_plan_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "out put"
-    jobs, configs = plan(spec(recording=SMALL))
-    run(folder, jobs, configs, say=quiet)
-    made = marker(folder, "recording").stat().st_mtime_ns
-    assert job_states(folder) == [{"job": "recording", "state": "done", "product": "my recording.zarr"}]
+    planned = plan(spec(recording=SMALL))
+    run(folder, planned, say=quiet)
+    done = files_of(folder, planned.jobs[0]).done
+    made = done.stat().st_mtime_ns
+    assert states(folder) == {"recording": "done"}
 
     said: list[str] = []
-    run(folder, jobs, configs, say=said.append)
-    assert "up to date" in said[0] and marker(folder, "recording").stat().st_mtime_ns == made
+    run(folder, planned, say=said.append)
+    assert "up to date" in said[0] and done.stat().st_mtime_ns == made
 
-    others, _ = plan(spec(recording=SMALL | {"set": {"repeats": 2}}))
+    others = plan(spec(recording=SMALL | {"set": {"repeats": 2}}))
     with pytest.raises(ConfigError, match="another pipeline"):
-        run(folder, others, {}, say=quiet)
-    run(folder, others, {}, existing="overwrite", say=quiet)
-    assert marker(folder, "recording").stat().st_mtime_ns != made
+        run(folder, others, say=quiet)
+    run(folder, others, existing="overwrite", say=quiet)
+    assert done.stat().st_mtime_ns != made
 
 
 def test_a_failed_job_says_how_to_repeat_it(tmp_path: Path) -> None:
-    jobs, configs = plan(spec(recording={"command": ["simulate", "nonsense"], "out": "a.zarr"}))
+    planned = plan(spec(recording={"command": ["simulate", "nonsense"], "out": "a.zarr"}))
+    said: list[str] = []
     with pytest.raises(WorkError) as caught:
-        run(tmp_path / "out", jobs, configs, say=quiet)
+        run(tmp_path / "out", planned, say=said.append)
     assert "'recording' failed" in caught.value.what and "no simulator named 'nonsense'" in caught.value.found
+    assert "FAILED recording (exit code 2)" in said[-1] and caught.value.fix in said[-1]
     repeat = caught.value.fix.removeprefix("Repeat it: ").replace(
         "neurodyn simulate", f"{sys.executable} -m neurodyn simulate"
     )
     assert subprocess.run(repeat, shell=True, capture_output=True, check=False).returncode == 2
-    assert job_states(tmp_path / "out")[0]["state"] == "unfinished"
+    assert states(tmp_path / "out") == {"recording": "failed"}
 
 
 def test_a_scale_is_laid_over_the_pipeline_and_under_the_sets(tmp_path: Path) -> None:
@@ -178,5 +188,5 @@ def test_a_terminated_run_stops_its_jobs_in_order(tmp_path, monkeypatch):
         raise TerminatedError
 
     with pytest.raises(TerminatedError):
-        workflow_run._snakemake(tmp_path, 1, False, None, say)
+        workflow_run._snakemake(tmp_path, How(), ["ALL"], 0, None, say)
     assert (tmp_path / "told").exists()

@@ -1,0 +1,141 @@
+"""What became of a pipeline's jobs: done, running, failed and why, and how long the rest will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
+
+from neurodyn.core.files import is_locked, read_json
+from neurodyn.workflow.job import PLAN, Files
+from neurodyn.workflow.pipeline import Job, Plan
+
+State = Literal["done", "running", "failed", "interrupted", "waiting"]
+ORDER: tuple[State, ...] = ("done", "running", "waiting", "interrupted", "failed")
+
+
+@dataclass(frozen=True)
+class JobState:
+    """A job and what became of it.
+
+    Parameters
+    ----------
+    rule, name, argv, product
+        The job.
+    state
+        "interrupted" where it had begun and nobody runs it any more.
+    seconds
+        How long it took, where it ended.
+    code
+        Its exit code, where it ended.
+    """
+
+    rule: str
+    name: str
+    argv: tuple[str, ...]
+    product: str
+    state: State
+    seconds: float | None = None
+    code: int | None = None
+
+    def tail(self, folder: Path, lines: int) -> list[str]:
+        """Return the last lines of its log."""
+        log = Files(folder, self.rule, self.name).log
+        text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+        return text.strip().splitlines()[-lines:]
+
+
+def files_of(folder: Path, job: Job) -> Files:
+    """Return where a job's traces lie."""
+    return Files(folder, job.rule, job.name)
+
+
+def job_states(folder: Path, alive: bool | None = None) -> list[JobState]:
+    """Return what became of every job of a pipeline's output folder.
+
+    Parameters
+    ----------
+    alive
+        Whether somebody runs its jobs now (default: as the folder's lock says).
+
+    Raises
+    ------
+    DataError
+        If the folder holds no pipeline.
+    """
+    alive = is_locked(folder.parent / f"{folder.name}.run") if alive is None else alive
+    states = []
+    for job in read_json(folder / PLAN)["jobs"]:
+        files = Files(folder, job["rule"], job["name"])
+        facts = files.read()
+        state: State = "done" if files.done.exists() else facts["state"]
+        if state == "running" and not alive:
+            state = "interrupted"
+        what = (job["rule"], job["name"], tuple(job["argv"]), job["product"])
+        states.append(JobState(*what, state, facts.get("seconds"), facts.get("code")))
+    return states
+
+
+def summary(states: Sequence[JobState], parallel: int = 1) -> str:
+    """Return in a line how many jobs are in which state, and how long the rest will take."""
+    counts = Counter(state.state for state in states)
+    said = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+    left = seconds_left(states, parallel)
+    at_a_time = "one job" if parallel == 1 else f"{parallel} jobs"
+    return said + (f"; about {duration(left)} left with {at_a_time} at a time." if left else ".")
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: 40 s, 12 min or 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def foreseen(folder: Path, plan: Plan, parallel: int) -> list[str]:
+    """Return lines on a plan that is not run yet: how many jobs of which name, what is done, what is asked for, how long."""
+    known = job_states(folder) if (folder / PLAN).exists() else []
+    same = {state.name: state for state in known}
+    states = []
+    for job in plan.jobs:
+        state = same.get(job.name)
+        done = state is not None and state.argv == job.argv and state.state == "done"
+        states.append(state if state and done else JobState(job.rule, job.name, job.argv, job.product, "waiting"))
+    lines = []
+    for rule, count in Counter(job.rule for job in plan.jobs).items():
+        asked = plan.resources[rule]
+        wants = [f"{asked.cpus} CPU core{'s' if asked.cpus > 1 else ''}"]
+        wants += [f"{asked.gpus} GPU{'s' if asked.gpus > 1 else ''}"] if asked.gpus else []
+        wants += [f"{asked.memory_gb:g} GB"] if asked.memory_gb else []
+        wants += [f"at most {duration(60 * asked.minutes)}"] if asked.minutes else []
+        lines.append(f"{rule}: {count} job{'s' if count > 1 else ''} of {', '.join(wants)}")
+    limit = sum((plan.resources[s.rule].minutes or 0) * 60 for s in states if s.state != "done") / parallel
+    told = all(asked.minutes for asked in plan.resources.values())
+    return [*lines, summary(states, parallel), *([f"At most {duration(limit)} by their limits."] if told else [])]
+
+
+def seconds_left(states: Sequence[JobState], parallel: int = 1) -> float | None:
+    """Return how long the jobs that are not done will take, were each as long as those of its name that are.
+
+    Parameters
+    ----------
+    parallel
+        Jobs at a time.
+
+    Returns
+    -------
+    float or None
+        Seconds; None where nothing is done by which to judge.
+    """
+    took: dict[str, list[float]] = {}
+    for state in states:
+        if state.state == "done" and state.seconds is not None:
+            took.setdefault(state.rule, []).append(state.seconds)
+    if not took:
+        return None
+    usual = fmean(seconds for several in took.values() for seconds in several)
+    means = {rule: fmean(several) for rule, several in took.items()}
+    return sum(means.get(state.rule, usual) for state in states if state.state != "done") / parallel
