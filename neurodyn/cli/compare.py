@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -27,6 +27,18 @@ def compare(
         str | None,
         typer.Option("--published", help="Published figures to set beside: a name or a YAML.", show_default=False),
     ] = None,
+    units: Annotated[
+        Literal["folds", "sessions"],
+        typer.Option("--units", help="What is drawn at random: folds (trials, windows) of each session, or sessions."),
+    ] = "folds",
+    subject: Annotated[
+        str | None,
+        typer.Option(
+            "--subject",
+            help="Subjects as units: a pattern of session names, such as '^(m[0-9]+)_'.",
+            show_default=False,
+        ),
+    ] = None,
     output: Out = None,
 ) -> None:
     """Put models of the same targets into one table with intervals and paired tests, and one figure each."""
@@ -36,4 +48,4 @@ def compare(
     if common.dry_run:
         common.plan([f"{', '.join(map(str, sources))} -> {folder / 'comparison.html'}"])
         return
-    common.product(write_comparison(sources, folder, against, published))
+    common.product(write_comparison(sources, folder, against, published, units, subject))

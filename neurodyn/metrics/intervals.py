@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 
@@ -43,10 +44,13 @@ def bootstrap_interval(
     level: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
+    expanded: bool = False,
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval of a statistic of samples.
 
-    Efron 1979, Bootstrap methods: another look at the jackknife; blocks as in `block_indices`.
+    Efron 1979, Bootstrap methods: another look at the jackknife; blocks as in `block_indices`. Of few samples the
+    interval is too narrow by √((n − 1) / n) and by what t exceeds a normal quantile; the expanded one takes wider
+    percentiles that make up for both (Hesterberg 2015, What teachers should know about the bootstrap, section 4.5).
 
     Parameters
     ----------
@@ -58,11 +62,16 @@ def bootstrap_interval(
         Samples per block.
     level
         Coverage.
+    expanded
+        Take the wider percentiles, for few samples.
     """
     if count < 2:
         return float("nan"), float("nan")
     values = np.array([statistic(index) for index in block_indices(count, block, resamples, seed)])
-    low, high = np.nanquantile(values, [(1 - level) / 2, (1 + level) / 2])
+    tail = (1 - level) / 2
+    if expanded:
+        tail = float(norm.cdf(np.sqrt(count / (count - 1)) * student.ppf(tail, count - 1)))
+    low, high = np.nanquantile(values, [tail, 1 - tail])
     return float(low), float(high)
 
 

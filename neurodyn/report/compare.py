@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
@@ -31,6 +33,8 @@ NOT_OF_MODELS = (
     "rank_histogram",
 )  # curves, whose steps are no units, and what the data allow
 SHOWN_UNITS = 400
+FEW = 6  # units below which no signed-rank test reaches .05
+Units = Literal["folds", "sessions"]
 Unit = tuple[str, str]
 Question = tuple[str, str, str]
 Values = dict[Unit, dict[int, float]]
@@ -48,11 +52,14 @@ class Row:
         (session, fold or seed) -> value, averaged over the seeds of one session and fold.
     seeds
         Seeds behind them.
+    grouped
+        Whether units are whole sessions or subjects, of which there are few.
     """
 
     name: str
     units: Mapping[Unit, float]
     seeds: int
+    grouped: bool = False
 
     @property
     def mean(self) -> float:
@@ -63,7 +70,44 @@ class Row:
     def interval(self) -> tuple[float, float]:
         """95 % interval of the mean by bootstrap over units."""
         values = np.array(list(self.units.values()))
-        return bootstrap_interval(lambda index: float(values[index].mean()), values.size)
+        return bootstrap_interval(lambda index: float(values[index].mean()), values.size, expanded=self.grouped)
+
+
+@dataclass(frozen=True)
+class Group:
+    """What the units are, where they are more than a fold.
+
+    Parameters
+    ----------
+    subject
+        Pattern whose first group is the subject in a session's name; None where sessions are the units.
+    """
+
+    subject: re.Pattern[str] | None = None
+
+    @property
+    def name(self) -> str:
+        """What the units are called."""
+        return "sessions" if self.subject is None else "subjects"
+
+    def of(self, session: str) -> str:
+        """Return the unit that a session belongs to.
+
+        Raises
+        ------
+        ConfigError
+            If the pattern does not say.
+        """
+        if self.subject is None:
+            return session
+        found = self.subject.search(session)
+        if found is None or not found.groups():
+            raise ConfigError(
+                f"--subject {self.subject.pattern} finds no subject in session '{session}'.",
+                "Expected a regular expression with one group that matches every session's name.",
+                "Example for m01_day2: --subject '^(m[0-9]+)_'",
+            )
+        return found[1]
 
 
 @dataclass
@@ -93,12 +137,23 @@ class Paired:
     adjusted: float = field(default=float("nan"))
 
 
-def compare(paths: Sequence[Path], out: Path, against: str | None = None, published: str | None = None) -> Path:
+def compare(
+    paths: Sequence[Path],
+    out: Path,
+    against: str | None = None,
+    published: str | None = None,
+    units: Units = "folds",
+    subject: str | None = None,
+) -> Path:
     """Write comparison.csv and comparison.html: every model on every target, with intervals and paired tests.
 
     Units are the folds of the tables (trials, windows, folds of cross-validation) or, where a table has none, seeds.
     Values of one session and fold are averaged over seeds before anything is tested. Curves over the horizon, noise
     ceilings and rows without a value are left out.
+
+    With sessions as units, a session counts once: by its pooled score, or the mean of its folds where it has none; with
+    subjects, the mean over a subject's sessions does. Resampling whole units, and not what is nested in them, keeps the
+    interval honest (Davison & Hinkley 1997, Bootstrap methods and their application, section 3.8).
 
     Parameters
     ----------
@@ -110,6 +165,10 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
         Model that the others are tested against (default: that of the published figures, or the first).
     published
         Name or path of a YAML of published figures.
+    units
+        What is drawn at random: the folds of each session, or sessions.
+    subject
+        Regular expression whose first group is the subject in a session's name; subjects are then the units.
 
     Returns
     -------
@@ -117,15 +176,38 @@ def compare(paths: Sequence[Path], out: Path, against: str | None = None, publis
         comparison.html.
     """
     figures = read_published(published) if published else None
+    group = _group(units, subject)
     tables = dict.fromkeys(table for path in paths for table in _tables(path))
-    questions = _questions([score for table in tables for score in read_scores(table) if _comparable(score)])
+    scores = [score for table in tables for score in read_scores(table) if _comparable(score)]
+    questions = _questions(_pooled(scores) if group else scores, group)
     reference = against or (figures.against if figures else None)
     _check(questions, reference)
     answers = {question: (rows, _tests(rows, reference, question[2])) for question, rows in questions.items()}
     with locked(out / "comparison.csv"):
         clear_partials(out / "comparison.csv")
         _write(out / "comparison.csv", answers)
-    return write_page([_part(answers, figures)], out / "comparison.html")
+    return write_page([_part(answers, figures, group)], out / "comparison.html")
+
+
+def _group(units: Units, subject: str | None) -> Group | None:
+    if subject is None:
+        return Group() if units == "sessions" else None
+    try:
+        return Group(re.compile(subject))
+    except re.error as error:
+        raise ConfigError(
+            f"--subject {subject} is no regular expression.", str(error), "Example: --subject '^(m[0-9]+)_'"
+        ) from error
+
+
+def _pooled(scores: Sequence[Score]) -> list[Score]:
+    """Leave out the folds of whatever has a pooled score, too."""
+
+    def key(s: Score) -> tuple[object, ...]:
+        return (s.session, s.model, s.seed, s.features, s.decoder, s.split, s.target, s.metric)
+
+    pooled = {key(score) for score in scores if score.fold == "all"}
+    return [score for score in scores if score.fold == "all" or key(score) not in pooled]
 
 
 def _tables(path: Path) -> list[Path]:
@@ -155,22 +237,22 @@ def _check(questions: Mapping[Question, Sequence[Row]], against: str | None) -> 
         raise unknown("model", against, names)
 
 
-def _questions(scores: Sequence[Score]) -> dict[Question, list[Row]]:
+def _questions(scores: Sequence[Score], group: Group | None) -> dict[Question, list[Row]]:
     """Group scores by (split and part, target, metric), then by model; nothing that is the same for all is named."""
     varied = [name for name in ("features", "decoder") if len({getattr(s, name) for s in scores}) > 1]
     found: dict[Question, dict[tuple[str, str], Values]] = {}
     folded = {(s.split, s.target, s.metric) for s in scores if s.fold != "all"}
     for s in scores:
         question = (s.split, s.target, s.metric)
-        if question in folded and s.fold == "all":
+        if question in folded and s.fold == "all" and group is None:
             continue
         name = (s.model, " · ".join(filter(None, (getattr(s, part) for part in varied))))
         unit = (s.session, s.fold if question in folded else str(s.seed))
         found.setdefault(question, {}).setdefault(name, {}).setdefault(unit, {})[s.seed] = s.value
-    return {question: _rows(values) for question, values in found.items()}
+    return {question: _rows(values, group) for question, values in found.items()}
 
 
-def _rows(values: Mapping[tuple[str, str], Values]) -> list[Row]:
+def _rows(values: Mapping[tuple[str, str], Values], group: Group | None) -> list[Row]:
     """Make rows; what does not depend on the model, raw signals beside each of several runs, becomes one."""
     rows: dict[str, Row] = {}
     for (model, signal), units in values.items():
@@ -178,13 +260,26 @@ def _rows(values: Mapping[tuple[str, str], Values]) -> list[Row]:
         shared = len(alike) > 1 and all(one == alike[0] for one in alike)
         of_no_model = shared or (model == "none" and signal)
         name = signal if of_no_model else " · ".join(filter(None, [model, signal]))
-        rows.setdefault(name, _row(name, units))
+        rows.setdefault(name, _row(name, units, group))
     return list(rows.values())
 
 
-def _row(name: str, units: Values) -> Row:
+def _row(name: str, units: Values, group: Group | None) -> Row:
     seeds = {(session, seed) for (session, _), values in units.items() for seed in values}
-    return Row(name, {unit: float(np.mean(list(values.values()))) for unit, values in units.items()}, len(seeds))
+    means = {unit: float(np.mean(list(values.values()))) for unit, values in units.items()}
+    if group is not None:
+        sessions = _averaged((session, value) for (session, _), value in means.items())
+        subjects = _averaged((group.of(session), value) for session, value in sessions.items())
+        means = {(subject, ""): value for subject, value in subjects.items()}
+    return Row(name, means, len(seeds), group is not None)
+
+
+def _averaged(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """Return the mean value of every name."""
+    found: dict[str, list[float]] = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return {name: float(np.mean(values)) for name, values in found.items()}
 
 
 def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, Paired]:
@@ -197,7 +292,7 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
         alone = len(row.units) == len(reference.units) == 1
         if row is not reference and shared and (alone or len(shared) > 1):  # one of many folds is no pair: other splits
             values, others = (np.array([one.units[unit] for unit in shared]) for one in (row, reference))
-            found[row.name] = _paired(values, others, metric)
+            found[row.name] = _paired(values, others, metric, row.grouped)
     valid = [test for test in found.values() if test.p == test.p]
     if valid:
         adjusted = false_discovery_control([test.p for test in valid], method="by")
@@ -213,10 +308,10 @@ def merit(values: np.ndarray | float, metric: str) -> np.ndarray:
     return np.asarray(values) * (-1 if metric.endswith(SMALLER_IS_BETTER) else 1)
 
 
-def _paired(values: np.ndarray, reference: np.ndarray, metric: str) -> Paired:
+def _paired(values: np.ndarray, reference: np.ndarray, metric: str, grouped: bool) -> Paired:
     difference = values - reference
     better = float((merit(values, metric) > merit(reference, metric)).mean())
-    low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size)
+    low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size, expanded=grouped)
     tested = difference.size > 1 and difference.any()
     p = float(np.asarray(wilcoxon(difference))[1]) if tested else float("nan")
     return Paired(float(difference.mean()), low, high, better, p, difference.size)
@@ -237,14 +332,21 @@ def _write(path: Path, answers: Mapping[Question, tuple[Sequence[Row], Mapping[s
                 writer.writerow([*cells, *more])
 
 
-def _part(answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]], published: Published | None) -> Part:
+def _part(
+    answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]],
+    published: Published | None,
+    group: Group | None,
+) -> Part:
     sections = []
     for (split, target, metric), (rows, tests) in answers.items():
-        blocks: list[Block] = [_page_table(target, metric, rows, tests, published), _figure(metric, target, rows)]
+        blocks: list[Block] = [
+            _page_table(target, metric, rows, tests, published, group),
+            _figure(metric, target, rows),
+        ]
         sections.append(Section(f"{target}, {metric.replace('_', ' ')}, {split}", blocks))
     return Part(
         title="Models side by side",
-        subtitle="Paired over units",
+        subtitle=f"Paired over {group.name if group else 'units'}",
         summary=[_sentence(*question, rows) for question, (rows, _) in answers.items()],
         sections=sections,
         references=[published.source] if published else [],
@@ -259,7 +361,12 @@ def _sentence(split: str, target: str, metric: str, rows: Sequence[Row]) -> str:
 
 
 def _page_table(
-    target: str, metric: str, rows: Sequence[Row], tests: Mapping[str, Paired], published: Published | None
+    target: str,
+    metric: str,
+    rows: Sequence[Row],
+    tests: Mapping[str, Paired],
+    published: Published | None,
+    group: Group | None,
 ) -> Table:
     reference = next(row.name for row in rows if row.name not in tests)
     figures = published.values.get(target, {}) if published else {}
@@ -277,13 +384,38 @@ def _page_table(
         there = "–" if figure is None else f"{short(figure[0])} ± {short(figure[1])}"
         mean = [short(row.mean), short_interval(*row.interval), str(len(row.units)), str(row.seeds)]
         cells.append([row.name, *mean, *compared, *([there] if published else [])])
-    header = ["Model", "Mean", "95 % interval", "Units", "Runs", f"Minus {reference}", "95 % interval", "Better", "p"]
+    name = group.name if group else "units"
+    header = [
+        "Model",
+        "Mean",
+        "95 % interval",
+        name.capitalize(),
+        "Runs",
+        f"Minus {reference}",
+        "95 % interval",
+        "Better",
+        "p",
+    ]
     caption = (
-        "Mean over units, intervals by bootstrap over them; difference to the reference over shared units, share of units "
-        "better than it, and Wilcoxon's signed-rank test, corrected for the number of rows (Benjamini & Yekutieli)."
+        f"Mean over {name}, intervals by bootstrap over them; difference to the reference over shared {name}, share of "
+        f"{name} better than it, and Wilcoxon's signed-rank test, corrected for the number of rows (Benjamini & Yekutieli)."
     )
     header += ["Published"] if published else []
-    return Table(caption, header, cells, frozenset(range(1, len(header))))
+    return Table(caption, header, cells, frozenset(range(1, len(header))), _notes(rows, tests, group))
+
+
+def _notes(rows: Sequence[Row], tests: Mapping[str, Paired], group: Group | None) -> list[str]:
+    """Say what the numbers of units allow."""
+    notes = []
+    sessions = {session for row in rows for session, _ in row.units}
+    if group is None and len(sessions) > 1:
+        notes.append(
+            f"Folds of {len(sessions)} sessions stand side by side; to speak of sessions in general: --units sessions"
+        )
+    counts = [test.count for test in tests.values() if 1 < test.count < FEW]
+    if group is not None and counts:
+        notes.append(f"With {min(counts)} {group.name}, p cannot be smaller than {2.0 ** (1 - min(counts)):.3g}.")
+    return notes
 
 
 def _figure(metric: str, target: str, rows: Sequence[Row]) -> Block:

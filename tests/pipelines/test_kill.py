@@ -1,20 +1,13 @@
 """Kill -9 at random moments; the same command then finishes with the artefacts of an undisturbed run."""
 
-import hashlib
-import os
 import random
-import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from .killing import command, fingerprint, finish, fresh, kill_after
+
 MOMENTS = 20
-TIMED = {"provenance.json", "log.jsonl", "report.html"}  # they carry times of day
-FOLDERS = {"jobs", "logs", ".snakemake", "checkpoints"}
 
 PIPELINE = """
 description: tiny chain to be killed
@@ -25,45 +18,6 @@ jobs:
   prediction: {command: [infer, "@cst"], options: {gpu: none}}
   contrast: {command: [decode, "@prediction"], options: {target: contrast, shuffles: 20}}
 """
-
-
-def command(*args: object) -> list[str]:
-    return [sys.executable, "-m", "neurodyn", *map(str, args)]
-
-
-def fingerprint(folder: Path) -> dict[str, str]:
-    """Hash every final artefact below a folder; what carries a time of day or is scaffolding stays out."""
-    files = (p for p in folder.rglob("*") if p.is_file() and p.name not in TIMED and not p.name.endswith(".lock"))
-    kept = (p for p in files if not FOLDERS & set(p.relative_to(folder).parts))
-    return {p.relative_to(folder).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in kept}
-
-
-def finish(args: list[str], folder: Path) -> float:
-    start = time.perf_counter()
-    result = subprocess.run(args, cwd=folder, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    return time.perf_counter() - start
-
-
-def kill_after(args: list[str], folder: Path, seconds: float) -> bool:
-    """Start a command in its own process group and kill it all after some time; return whether it was still running."""
-    process = subprocess.Popen(
-        args, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    return False
-
-
-def fresh(folder: Path) -> Path:
-    """Empty a folder."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 from scipy.stats import wilcoxon
 
 from neurodyn.core.errors import ConfigError, DataError
@@ -96,3 +97,48 @@ def test_signals_that_stand_beside_every_model_are_one_row(tmp_path):
             rows.append(replace(row(model, 0, str(fold), TRUTH[fold] + shift), features="latents:last"))
     compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
     assert list(answers(tmp_path / "out")) == ["dff:last", "one · latents:last", "two · latents:last"]
+
+
+SESSIONS = [f"m{animal}_day{day}" for animal in range(4) for day in range(3)]
+SHIFT = {session: 0.3 * RNG.standard_normal() for session in SESSIONS}
+
+
+def group_table(folder, model, gain, pooled):
+    rows = []
+    for session in SESSIONS:
+        values = SHIFT[session] + gain + 0.05 * RNG.standard_normal(8)
+        rows += [row(model, 0, str(k), value, "r2", session) for k, value in enumerate(values)]
+        rows += [row(model, 0, "all", SHIFT[session] + gain, "r2", session)] if pooled else []
+    folder.mkdir(parents=True)
+    return write_scores(folder / "scores.csv", rows).parent
+
+
+def test_a_session_counts_once_by_its_pooled_score(tmp_path):
+    folders = [group_table(tmp_path / name, name, gain, pooled=True) for name, gain in (("one", 0.0), ("two", 0.1))]
+    page = compare(folders, tmp_path / "out", units="sessions")
+    found = answers(tmp_path / "out")
+    values = np.array(list(SHIFT.values()))
+    assert found["one"]["units"] == "12" and float(found["one"]["mean"]) == pytest.approx(values.mean())
+    assert float(found["two"]["difference"]) == pytest.approx(0.1)
+    assert float(found["two"]["p"]) == pytest.approx(wilcoxon(np.full(12, 0.1)).pvalue)
+    width = float(found["one"]["ci_high"]) - float(found["one"]["ci_low"])
+    t_width = 2 * student.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
+    assert width == pytest.approx(t_width, rel=0.2)
+    assert "Mean over sessions" in page.read_text()
+    compare(folders, tmp_path / "folds")
+    of_folds = answers(tmp_path / "folds")["one"]
+    assert of_folds["units"] == "96" and float(of_folds["ci_high"]) - float(of_folds["ci_low"]) < width / 2
+    assert "--units sessions" in (tmp_path / "folds" / "comparison.html").read_text()
+
+
+def test_subjects_are_the_units_where_a_pattern_names_them(tmp_path):
+    folders = [group_table(tmp_path / name, name, gain, pooled=False) for name, gain in (("one", 0.0), ("two", 0.1))]
+    page = compare(folders, tmp_path / "out", subject="^(m[0-9]+)_")
+    found = answers(tmp_path / "out")
+    assert found["one"]["units"] == "4"
+    assert "With 4 subjects, p cannot be smaller than 0.125" in page.read_text()
+    with pytest.raises(ConfigError, match="finds no subject"):
+        compare(folders, tmp_path / "x", subject="^(x[0-9]+)_")
+    with pytest.raises(ConfigError, match="no regular expression"):
+        compare(folders, tmp_path / "x", subject="(")
+    assert not (tmp_path / "x").exists()
