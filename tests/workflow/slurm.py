@@ -31,10 +31,11 @@ def sbatch():
         calls.write(json.dumps(args) + "\\n")
     number = str(100 + len((HOME / "calls.jsonl").read_text().splitlines()))
     first, _, last = value("--array").partition("-")
+    script = args[[arg.startswith("-") for arg in args].index(False) :]
     for task in range(int(first), int(last) + 1):
         told = {{"SLURM_JOB_ID": number, "SLURM_ARRAY_JOB_ID": number, "SLURM_ARRAY_TASK_ID": str(task), "SLURM_NTASKS": "4"}}
         with (HOME / f"{{number}}_{{task}}.out").open("w") as log:
-            code = subprocess.run(["sh", args[-1]], cwd=value("--chdir"), env=os.environ | told, stdout=log, stderr=log).returncode
+            code = subprocess.run(["bash", *script], cwd=value("--chdir"), env=os.environ | told, stdout=log, stderr=log).returncode
         with STATES.open("a") as states:
             states.write(f"{{number}}_{{task}}|{{'FAILED' if code else 'COMPLETED'}}\\n")
     print(number)
