@@ -32,6 +32,7 @@ VERBS = (
     "show",
     "status",
     "doctor",
+    "docs",
 )
 
 

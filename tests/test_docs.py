@@ -1,0 +1,65 @@
+"""The manual is true: generated pages are as generated, and what the pages tell to type works."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from neurodyn.cli.app import VERBS, build
+from neurodyn.cli.docs import command_pages, steps_page
+from neurodyn.preprocess import STEPS
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"(?:`(?P<file>[\w./-]+)`[^\n`]*:\n\n)?```(?P<kind>\w+)\n(?P<text>.*?)```", re.DOTALL)
+
+
+def test_pages_are_those_that_the_program_writes():
+    pages = {f"commands/{name}.md": text for name, text in command_pages(build())} | {"steps.md": steps_page()}
+    kept = {str(path.relative_to(DOCS)): path.read_text(encoding="utf-8") for path in DOCS.glob("commands/*.md")}
+    kept["steps.md"] = (DOCS / "steps.md").read_text(encoding="utf-8")
+    assert kept == pages, "write them again: uv run neurodyn docs -o docs"
+
+
+def test_every_command_and_every_step_has_its_words():
+    pages = dict(command_pages(build()))
+    assert {name.partition("-")[0] for name in pages} == set(VERBS)
+    for name, text in pages.items():
+        rows = [line for line in text.splitlines() if line.startswith("| `")]
+        assert rows and all(re.search(r"[\w.)\]…] \|$", row) for row in rows), name
+    said = steps_page().split("\n## ")[1:]
+    assert [section.split("\n", 1)[0] for section in said] == STEPS.names()
+    assert all(len(section.strip().splitlines()) > 1 for section in said)
+
+
+def test_the_page_on_models_is_followed_to_the_letter(tmp_path):
+    script = ["set -e"]
+    for block in BLOCK.finditer((DOCS / "add-a-model.md").read_text(encoding="utf-8")):
+        if block["file"]:
+            path = tmp_path / block["file"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block["text"], encoding="utf-8")
+        elif block["kind"] == "bash":
+            script.append(block["text"])
+    assert len(script) == 2 and {p.name for p in tmp_path.iterdir()} == {"narrow", "models"}
+    found = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(script)], cwd=tmp_path, env=found, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").exists() and "narrow" in done.stdout
+    contract = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "tests/contract/test_backends.py",
+        "-k",
+        "narrow",
+    ]
+    tested = subprocess.run(
+        contract, cwd=DOCS.parent, env=found | {"PYTHONPATH": str(tmp_path / "plugins")}, capture_output=True, text=True, check=False
+    )  # fmt: skip
+    assert tested.returncode == 0, tested.stdout[-3000:]
