@@ -21,7 +21,10 @@ seconds = 60 / session.rate_hz
 of_trials = ["windows.variable=counts", "windows.align=events", "windows.split=column", "windows.condition=part"]
 of_trials += ["windows.offset=0.0", f"windows.duration={seconds}", "training.warmup=5"]
 runs = []
-for model, own in (("pca", ["model.components=3"]), ("lfads-spikes", ["training.batch=8", "training.epochs=60", "model.warmup=100"])):
+for model, own in (
+    ("pca", ["model.components=3"]),
+    ("lfads-spikes", ["training.batch=8", "training.epochs=60", "model.warmup=100"]),
+):
     config, resolved = load_run_config(model, None, [*of_trials, *own])
     runs.append(fit(config, resolved, [folder / "lorenz.zarr"], folder / model, gpu="none"))
     infer(runs[-1], parts=("train", "test"))

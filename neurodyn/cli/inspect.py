@@ -137,24 +137,26 @@ def next_steps(seen: Survey, source: Path) -> list[str]:
         return [f"neurodyn convert {source} recording.zarr {told}"]
     names = set(recording.variables)
     steps = []
-    if any(recording[name].ndim == 3 for name in names):
+    movie = any(recording[name].ndim == 3 for name in names)
+    if movie and "dff" not in names:
         both = "fluorescence" in names and "reference" in names
-        steps.append(
-            f"neurodyn preprocess {source} --chain widefield -o clean.zarr" if both else f"neurodyn extract {source} -o rois.zarr"
-        )  # fmt: skip
+        chain = "widefield" if both else "widefield-mean"
+        steps += [] if both else [f"neurodyn extract {source} -o rois.zarr"]
+        steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
     elif "dff" not in names and "fluorescence" in names:
         chain = "two-photon" if "neuropil" in names and _on_record(recording.indicator) else (
             "traces-suite2p" if "neuropil" in names else "traces"
         )  # fmt: skip
         steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
-    elif "dff" in names and "spikes" not in names:
+    elif "dff" in names and "spikes" not in names and not movie:
         chain = "spikes" if _on_record(recording.indicator) else "counts"
         steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
     target = _target(recording)
     if source.suffix != ".zarr":
         steps.append(f"neurodyn convert {source} recording.zarr")
     elif names & {"dff", "spikes"}:
-        steps.append(f"neurodyn train {'lfads' if 'spikes' in names else 'cst-traces'} {source} -o runs/model")
+        model = "cst" if movie else "lfads" if "spikes" in names else "cst-traces"
+        steps.append(f"neurodyn train {model} {source} -o runs/model")
         steps += [f"neurodyn decode {source} --target {target}"] if target else []
     return steps
 

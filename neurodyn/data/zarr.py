@@ -23,7 +23,10 @@ class ZarrReader(Reader):
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:
-        """Open a recording lazily; what it says about itself may be repeated in the options, not contradicted."""
+        """Open a recording lazily; what it says about itself may be repeated in the options, not contradicted.
+
+        Only an unknown indicator may be told.
+        """
         refuse_others(options, "recording", {"fs"})
         recording = Recording.open(path)
         if options.fs is not None and abs(options.fs / recording.rate_hz - 1) > RATE_TOLERANCE:
@@ -33,8 +36,10 @@ class ZarrReader(Reader):
         given = {"indicator": options.indicator, "session": options.session}
         given |= {f"units of {name}": unit for name, unit in options.units.items()}
         for key, value in given.items():
-            if value not in (None, "unknown", said[key]):
+            if value not in (None, "unknown", said[key]) and said[key] != "unknown":
                 raise _contradiction(path, key, str(value), said[key])
+        if options.indicator is not None and recording.indicator == "unknown":
+            return recording.with_groups({}, attrs={"indicator": options.indicator})
         return recording
 
 

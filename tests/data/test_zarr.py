@@ -36,6 +36,12 @@ def test_contradicting_options_are_refused(path, options, named):
         read(path, ReadOptions(**options))
 
 
+def test_an_indicator_that_is_not_known_may_be_told(path):
+    untold = Recording.from_arrays({"dff": np.ones((30, 3))}, rate_hz=10.0).save(path.parent / "untold.zarr")
+    assert read(untold, ReadOptions(indicator="GCaMP6f")).indicator == "GCaMP6f"
+    assert read(untold).indicator == "unknown"
+
+
 def test_a_foreign_zarr_group_is_no_recording(tmp_path):
     zarr.open_group(tmp_path / "other.zarr", mode="w").create_array("x", data=np.ones(3))
     with pytest.raises(DataError, match=r"[Nn]ot a neurodyn recording"):
