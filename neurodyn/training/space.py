@@ -29,8 +29,13 @@ class TuneConfig(Params):
     )
     seed: int = Field(0, ge=0, description="seed of the search; that of every training is training.seed")
     startup: int = Field(10, ge=1, description="finished trials before new ones learn from them; drawn at random")
-    prune: bool = Field(True, description="stop a trial whose best validation is behind the others' median epoch")
-    prune_after: int = Field(5, ge=1, description="epochs of a trial that are never stopped; trials before any is")
+    prune: bool = Field(
+        True,
+        description="stop a trial whose best validation so far is above the median of complete trials at that epoch",
+    )
+    prune_after: int = Field(
+        5, ge=1, description="epochs that every trial gets, and trials that end before any is stopped"
+    )
 
 
 @dataclass(frozen=True)

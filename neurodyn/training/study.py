@@ -72,6 +72,9 @@ class Study:
     dies, so a trial that is running and not locked has lost its worker: the next process takes it up, and its training
     goes on from its last epoch. Who chooses or takes up a trial holds the lock of the study. The same kind of lock
     guards the journal: a killed writer blocks nobody, and a line it left half written is cut off by the next one.
+    Processes on several machines need a file system that passes locks between them, as NFS 4 does. A heartbeat is not
+    needed, which Optuna keeps in databases only; nor are its own lock files, which a killed holder leaves behind for
+    half a minute.
 
     Parameters
     ----------
@@ -200,26 +203,32 @@ class Study:
         return self.storage.get_trial_id_from_study_id_trial_number(study, number)
 
     def _orphan(self, held: contextlib.ExitStack) -> FrozenTrial | None:
-        """Take up a trial that has lost its worker; end it if that happened too often at the same epoch."""
+        """Take up a trial that has lost its worker, and tidy up after those that lost it when they had ended."""
         for trial in self.all:
-            if trial.state.is_finished():  # a killed worker may not have tidied up
-                remove(self.path(trial.number))
-                remove(_lock(self.path(trial.number)))
+            path = self.path(trial.number)
+            if trial.state.is_finished() and not (path.exists() or _lock(path).exists()):
                 continue
             with contextlib.ExitStack() as mine:
-                if not _free(self.path(trial.number), mine):
+                if not _free(path, mine):
                     continue
                 now = self.storage.get_trial(self._id(trial.number))
                 if now.state.is_finished():
+                    remove(path)
+                elif self._given_up(now):
                     continue
-                deaths = [*now.user_attrs.get("deaths", []), now.last_step or 0]
-                self.storage.set_trial_user_attr(self._id(trial.number), "deaths", deaths)
-                if deaths.count(deaths[-1]) > DEATHS:
-                    self.end(now, TrialState.FAIL, reason=f"its worker died {DEATHS + 1} times at epoch {deaths[-1]}")
-                    continue
-                held.enter_context(mine.pop_all())
-                return now
+                else:
+                    held.enter_context(mine.pop_all())
+                    return now
         return None
+
+    def _given_up(self, trial: FrozenTrial) -> bool:
+        """Count the worker that a trial has lost; end it if it lost too many at the same epoch."""
+        deaths = [*trial.user_attrs.get("deaths", []), trial.last_step or 0]
+        self.storage.set_trial_user_attr(self._id(trial.number), "deaths", deaths)
+        if deaths.count(deaths[-1]) <= DEATHS:
+            return False
+        self.end(trial, TrialState.FAIL, reason=f"its worker died {DEATHS + 1} times at epoch {deaths[-1]}")
+        return True
 
     def _new(self, held: contextlib.ExitStack) -> FrozenTrial | None:
         trials = self.all
