@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
+from neurodyn.core.search import Choice, Range
 from neurodyn.nn.ensemble import ensemble_crps_gaussian, fair_crps, kernel_crps, statistical_loss
 from neurodyn.nn.fields import Base, Given, TokenField
 from neurodyn.nn.frames import mean_where
@@ -124,6 +125,13 @@ class AtmoRep(Backend):
     """
 
     Config = AtmoRepConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.width": Choice((32, 64, 128)),
+        "model.layers": Range(1, 6),
+        "model.decoder_layers": Range(1, 4),
+        "model.heads": Choice((2, 4, 8)),
+        "model.dropout": Range(0.0, 0.3),
+    }
     capabilities = frozenset({"reconstruct", "forecast", "latents", "channels", "uncertainty"})
     citation = (
         "Lessig C. et al. (2023). AtmoRep: a stochastic model of atmosphere dynamics using large scale representation "

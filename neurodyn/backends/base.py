@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import ClassVar, Literal
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
+from neurodyn.core.search import Choice, Range, Space
 from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import StimulusCode
 
@@ -32,6 +33,11 @@ CAPABILITIES = frozenset(
         "uncertainty",
     }
 )
+
+TRAINING_SEARCH: dict[str, Space] = {
+    "training.lr": Range(1e-4, 2e-2, log=True),
+    "training.weight_decay": Choice((0.0, 1e-4, 1e-3, 1e-2, 1e-1)),
+}
 
 
 @dataclass(frozen=True)
@@ -276,9 +282,16 @@ class Backend(nn.Module, ABC):
         An instance of the class's `Config`.
     layout
         Shapes and rate of the data.
+
+    Attributes
+    ----------
+    SEARCH
+        What tuning searches where nothing else is said: `model.KEY` and `training.KEY`. Only what leaves the validation
+        loss comparable: no weights of its parts, nothing that decides what is hidden or in which unit errors are.
     """
 
     Config: ClassVar[type[Params]]
+    SEARCH: ClassVar[Mapping[str, Space]] = TRAINING_SEARCH
     capabilities: ClassVar[frozenset[str]]
     citation: ClassVar[str] = ""
 

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
 from neurodyn.calcium.kinetics import fit_kinetics
 from neurodyn.core.config import Params
+from neurodyn.core.search import Range
 from neurodyn.nn.cells import Cells, RunningMoments, Spread
 from neurodyn.nn.dropout import Dropout
 from neurodyn.nn.dynamics import Course, Dynamics, Noise, Posterior, linear
@@ -102,6 +103,16 @@ class CaLFADS(Backend):
     """
 
     Config = CaLFADSConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.factors": Range(3, 32, log=True),
+        "model.generator": Range(32, 256, log=True),
+        "model.initial": Range(16, 128, log=True),
+        "model.deep_encoder": Range(32, 256, log=True),
+        "model.encoder": Range(16, 128, log=True),
+        "model.latent": Range(16, 128, log=True),
+        "model.dropout": Range(0.0, 0.5),
+        "model.cell_dropout": Range(0.0, 0.5),
+    }
     capabilities = frozenset({"reconstruct", "latents", "spikes", "inputs", "uncertainty"})
     citation = (
         "Prince L.Y., Bakhtiari S., Gillon C.J., Richards B.A. (2021). Parallel inference of hierarchical latent dynamics "

@@ -13,9 +13,10 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
+from neurodyn.core.search import Choice, Range
 from neurodyn.nn.components import Components
 from neurodyn.nn.frames import Frames, mean_where
 from neurodyn.nn.interpolation import interpolate
@@ -123,6 +124,13 @@ class ClimaNet(Backend):
     """
 
     Config = ClimaNetConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.width": Choice((32, 64, 128)),
+        "model.hidden": Choice((32, 64, 128)),
+        "model.depth": Range(1, 4),
+        "model.heads": Choice((2, 4, 8)),
+        "model.dropout": Range(0.0, 0.3),
+    }
     capabilities = frozenset({"reconstruct", "latents", "uncertainty"})
     citation = "ESMValGroup (2026). ClimaNet: spatio-temporal models for climate data. github.com/ESMValGroup/ClimaNet."
     config: ClimaNetConfig

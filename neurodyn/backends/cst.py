@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
-from neurodyn.backends.settings import HidingConfig, TokenConfig
+from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
+from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
+from neurodyn.core.search import Range
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
 from neurodyn.nn.derivatives import along, derivatives
 from neurodyn.nn.frames import mean_where
@@ -113,6 +114,13 @@ class CST(Backend):
     """
 
     Config = CSTConfig
+    SEARCH = {
+        **TRAINING_SEARCH,
+        **TOKEN_SEARCH,
+        "model.layers": Range(1, 6),
+        "model.noise": Range(0.0, 0.2),
+        "model.band_time": Range(0.5, 10.0, log=True),
+    }
     capabilities = frozenset({"reconstruct", "latents", "continuous_time", "attention"})
     citation = "Fonseca A.H. et al. (2023). Continuous Spatiotemporal Transformers. ICML, PMLR 202:10343-10365."
     config: CSTConfig

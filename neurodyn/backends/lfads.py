@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
+from neurodyn.core.search import Choice, Range
 from neurodyn.nn.cells import Cells, RunningMoments, Spread
 from neurodyn.nn.dynamics import Dynamics, Noise
 from neurodyn.nn.likelihoods import LIKELIHOODS, Likelihood
@@ -86,6 +87,14 @@ class LFADS(Backend):
     """
 
     Config = LFADSConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.factors": Range(3, 32, log=True),
+        "model.generator": Range(32, 256, log=True),
+        "model.initial": Range(16, 128, log=True),
+        "model.encoder": Range(32, 256, log=True),
+        "model.dropout": Range(0.0, 0.5),
+        "model.coordinated_dropout": Choice((0.0, 0.2, 0.3, 0.5)),
+    }
     capabilities = frozenset({"reconstruct", "forecast", "latents", "inputs", "sessions", "uncertainty"})
     citation = (
         "Pandarinath C., O'Shea D.J., Collins J., et al. (2018). Inferring single-trial neural population dynamics using "

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
+from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
@@ -34,6 +35,9 @@ class PCA(Backend):
     """
 
     Config = PCAConfig
+    SEARCH = {
+        "model.components": Range(2, 100, log=True),
+    }
     capabilities = frozenset({"reconstruct", "latents"})
     citation = "Pearson K. (1901). On lines and planes of closest fit to systems of points in space. Phil. Mag. 2:559."
     config: PCAConfig

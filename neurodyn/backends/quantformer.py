@@ -11,8 +11,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodyn.backends.base import Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout, Prediction
 from neurodyn.backends.vocabulary import Traces, VocabularyConfig, VocabularyModel
+from neurodyn.core.search import Choice, Range
 from neurodyn.nn.frames import mean_where
 
 CALCAGNO = (
@@ -48,6 +49,12 @@ class QuantFormer(VocabularyModel):
 
     SECOND = "forecaster"
     Config = QuantFormerConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.width": Choice((32, 64, 128, 256)),
+        "model.heads": Choice((2, 4, 8)),
+        "model.layers": Range(1, 4),
+        "model.dropout": Range(0.0, 0.5),
+    }
     capabilities = frozenset({"forecast", "sessions"})
     citation = CALCAGNO
     config: QuantFormerConfig

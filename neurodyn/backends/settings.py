@@ -7,6 +7,13 @@ from typing import Literal
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from neurodyn.core.config import Params
+from neurodyn.core.search import Choice, Range, Space
+
+TOKEN_SEARCH: dict[str, Space] = {
+    "model.width": Choice((32, 64, 128)),
+    "model.heads": Choice((2, 4, 8)),
+    "model.dropout": Range(0.0, 0.3),
+}
 
 
 class FrameConfig(Params):

@@ -16,6 +16,7 @@ VERBS = (
     "extract",
     "fetch",
     "train",
+    "tune",
     "infer",
     "impute",
     "decode",

@@ -55,7 +55,11 @@ def _model_rows(name: str) -> list[tuple[str, str, str, str]]:
     model = backend.Config.model_validate(config.model)
     for prefix, section in (("model", model), ("windows", config.windows), ("training", config.training)):
         rows += _rows(type(section), section.model_dump(), f"preset {name}", f"{prefix}.")
-    return rows
+    return [(*row[:3], f"{row[3]}{_searched(backend.SEARCH.get(row[0]))}") for row in rows]
+
+
+def _searched(space: Any) -> str:
+    return "" if space is None else f" [tuned: {space}]"
 
 
 def _rows(model: Any, values: dict[str, Any], source: str, prefix: str = "") -> list[tuple[str, str, str, str]]:

@@ -42,7 +42,7 @@ def _in_trials(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
             f"split: {windows.config.split} needs a column.", "Found none.", "--set windows.condition=COLUMN"
         )
     inside = np.flatnonzero(windows.trial >= 0)
-    return inside, windows.take(inside).column(windows.config.condition)
+    return inside, windows.column(windows.config.condition, inside)
 
 
 def _by_condition(windows: Windows) -> np.ndarray:

@@ -140,6 +140,8 @@ class Windows:
         How stimuli are told to models; None where nothing is told.
     rule
         What labels cells as responding; None where nothing does.
+    readable
+        Frames of each recording that may be read, bool, shape (time,); None for all.
     """
 
     recordings: tuple[Recording, ...]
@@ -152,6 +154,7 @@ class Windows:
     places: tuple[int, ...] | None = None
     code: StimulusCode | None = None
     rule: ResponseRule | None = None
+    readable: tuple[np.ndarray, ...] | None = None
 
     @classmethod
     def cut(cls, recordings: Sequence[Recording], config: WindowConfig, ragged: bool = False) -> Self:
@@ -257,8 +260,11 @@ class Windows:
     @cached_property
     def _sources(self) -> list[Any]:
         arrays = [signal(recording, self.config.variable) for recording in self.recordings]
-        small = sum(array.nbytes for array in arrays) <= IN_MEMORY_BYTES
-        return [array.values if small else array for array in arrays]
+        if sum(array.nbytes for array in arrays) > IN_MEMORY_BYTES:
+            return arrays
+        if self.readable is not None:
+            return [_only(array, frames) for array, frames in zip(arrays, self.readable, strict=True)]
+        return [array.values for array in arrays]
 
     def take(self, indices: np.ndarray) -> Self:
         """Return the windows at `indices`."""
@@ -359,7 +365,7 @@ class Windows:
             event[mine] = np.searchsorted(onsets, when[mine] + 1e-9, side="right") - 1
         return event
 
-    def column(self, name: str) -> np.ndarray:
+    def column(self, name: str, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return a stimulus column per window, by its trial, shape (window,).
 
         Raises
@@ -367,17 +373,23 @@ class Windows:
         DataError
             If a recording has no such column, or a window lies in no trial.
         """
-        if (self.trial < 0).any():
+        session, trial = self.session[indices], self.trial[indices]
+        if (trial < 0).any():
             raise DataError(
                 f"'{name}' is not known for every window.",
-                f"Found {(self.trial < 0).sum()} of {len(self)} windows in no trial.",
+                f"Found {(trial < 0).sum()} of {trial.size} windows in no trial.",
                 "Take windows with trial >= 0, or align them to events: --set windows.align=events",
             )
         columns = [stimulus_column(recording, name) for recording in self.recordings]
-        return np.array([columns[s][k] for s, k in zip(self.session, self.trial, strict=True)])
+        return np.array([columns[s][k] for s, k in zip(session, trial, strict=True)])
 
-    def split(self) -> dict[str, Self]:
+    def split(self, without: str | None = None) -> dict[str, Self]:
         """Split into train, valid and test as configured; windows on a border belong to none.
+
+        Parameters
+        ----------
+        without
+            A part to leave out; frames that no other part needs are then never read.
 
         Raises
         ------
@@ -387,9 +399,18 @@ class Windows:
         part = SPLITS[self.config.split](self)
         if self.config.split != "random":
             self._check_apart(part)
-        parts = {name: self.take(np.flatnonzero(part == k)) for k, name in enumerate(PARTS)}
+        left_out = -1 if without is None else PARTS.index(without)
+        whole = self if without is None else self._reading_only(np.flatnonzero((part >= 0) & (part != left_out)))
+        parts = {name: whole.take(np.flatnonzero(part == k)) for k, name in enumerate(PARTS)}
         self._check_filled(parts)
-        return parts
+        return {name: windows for name, windows in parts.items() if name != without}
+
+    def _reading_only(self, indices: np.ndarray) -> Self:
+        """Return these windows, of which only the frames of those at `indices` can be read."""
+        readable = tuple(np.zeros(recording.time.size, dtype=bool) for recording in self.recordings)
+        for session, first in zip(self.session[indices], self.first[indices], strict=True):
+            readable[session][first : first + self.frames] = True
+        return replace(self, readable=readable)
 
     def _check_filled(self, parts: dict[str, Self]) -> None:
         by_column = self.config.split == "column"  # which may well name no test trials
@@ -419,6 +440,15 @@ class Windows:
                 f"Found {shared.sum()} overlapping pairs; a window has {self.frames} frames.",
                 "Use shorter windows, or --set windows.split=blocked",
             )
+
+
+def _only(array: Any, frames: np.ndarray) -> np.ndarray:
+    """Read the frames asked for, bool, shape (time,); NaN in place of the others."""
+    out = np.full(array.shape, np.nan, dtype=np.float32)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]])))
+    for begin, end in edges.reshape(-1, 2):
+        out[begin:end] = array[begin:end].values
+    return out
 
 
 def over_baseline(values: np.ndarray, mask: np.ndarray, source: int, lasting: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 
 from neurodyn.backends import BACKENDS
 from neurodyn.core.config import (
+    Layer,
     Params,
     Resolved,
     find_preset,
@@ -20,6 +22,8 @@ from neurodyn.core.config import (
     validate,
 )
 from neurodyn.data.windows import WindowConfig
+
+TUNE = "tune"
 
 
 class TrainingConfig(Params):
@@ -102,6 +106,8 @@ def load_run_config(
 ) -> tuple[RunConfig, Resolved]:
     """Merge preset, file, environment and `--set` items, and validate everything, the back-end's keys included.
 
+    The section `tune` is tuning's, which may share a file with training.
+
     Parameters
     ----------
     preset
@@ -112,10 +118,31 @@ def load_run_config(
     ConfigError
         Naming file, line and key of what is wrong.
     """
+    path, layers = read_layers(preset, config_file, sets)
+    resolved = resolve(without_section(layer, TUNE) for layer in layers)
+    return run_config(resolved, path.stem), resolved
+
+
+def read_layers(preset: str, config_file: Path | None, sets: Sequence[str]) -> tuple[Path, list[Layer]]:
+    """Return the preset's path and the layers to merge: the preset's own, then file, environment and `--set` items."""
     path = find_preset("model", preset)
     layers = [load_yaml(path), *([load_yaml(config_file)] if config_file else [])]
-    resolved = resolve([*layers, *layer_from_environment(), *layer_from_sets(sets)])
+    return path, [*layers, *layer_from_environment(), *layer_from_sets(sets)]
+
+
+def without_section(layer: Layer, name: str) -> Layer:
+    """Return a layer without one of its sections."""
+    return replace(layer, values={key: value for key, value in layer.values.items() if key != name})
+
+
+def run_config(resolved: Resolved, name: str) -> RunConfig:
+    """Validate merged values; `name` is the preset's.
+
+    Raises
+    ------
+    ConfigError
+        Naming file, line and key of what is wrong.
+    """
     config = validate(RunConfig, resolved)
     model = validate(BACKENDS.get(config.backend).Config, resolved, ("model",))
-    filled = {"name": config.name or path.stem, "model": model.model_dump(mode="json")}
-    return config.model_copy(update=filled), resolved
+    return config.model_copy(update={"name": config.name or name, "model": model.model_dump(mode="json")})

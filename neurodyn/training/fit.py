@@ -88,12 +88,9 @@ def fit(
         If the loss stays not finite, or the model collapsed, more often than the configuration allows.
     """
     devices = choose_devices(gpu)
-    opened = [_opened(recording) for recording in recordings]
-    ragged = "sessions" in _capabilities(config)
-    parts = Windows.cut(
-        opened, config.windows, ragged
-    ).split()  # before the folder is touched: bad input leaves nothing
-    wanted = config.model_dump(mode="json") | {"recordings": _sources(opened)}
+    opened = [open_saved(recording) for recording in recordings]
+    parts = cut_parts(config, opened)  # before the folder is touched: bad input leaves nothing
+    wanted = config.model_dump(mode="json") | {"recordings": sources(opened)}
     folder = RunFolder(Path(out))
     with locked(folder.path, wait=0):
         state = folder.claim(wanted, existing)
@@ -104,11 +101,17 @@ def fit(
         try:
             _start(folder.path, config, resolved, wanted, resume)
             with reproducible(config.training.threads, devices):
-                _train(folder.path, config, _labelled(parts), devices, progress)
+                train_parts(folder.path, config, labelled(parts), devices, progress)
         finally:
             LOGGER.removeHandler(handler)
             handler.close()
     return folder.path
+
+
+def cut_parts(config: RunConfig, recordings: Sequence[Recording], without: str | None = None) -> dict[str, Windows]:
+    """Cut the windows that a model asks for and split them; the part `without` is left out, and never read."""
+    ragged = "sessions" in _capabilities(config)
+    return Windows.cut(recordings, config.windows, ragged).split(without)
 
 
 def _capabilities(config: RunConfig) -> frozenset[str]:
@@ -129,13 +132,14 @@ def _capabilities(config: RunConfig) -> frozenset[str]:
     return able
 
 
-def _labelled(parts: dict[str, Windows]) -> dict[str, Windows]:
+def labelled(parts: dict[str, Windows]) -> dict[str, Windows]:
     """Let the training windows decide, where responses are asked for, what counts as one in all parts."""
     rule = parts["train"].with_rule().rule
     return {name: replace(windows, rule=rule) for name, windows in parts.items()}
 
 
-def _opened(recording: Path | Recording) -> Recording:
+def open_saved(recording: Path | Recording) -> Recording:
+    """Open a recording; refuse one that is only in memory."""
     if not isinstance(recording, Recording):
         return Recording.open(recording)
     if recording.path is None:
@@ -147,7 +151,8 @@ def _opened(recording: Path | Recording) -> Recording:
     return recording
 
 
-def _sources(recordings: Sequence[Recording]) -> list[dict[str, str]]:
+def sources(recordings: Sequence[Recording]) -> list[dict[str, str]]:
+    """Return path and SHA-256 of every recording."""
     paths = [recording.path.resolve() for recording in recordings if recording.path]
     return [{"path": str(path), "sha256": sha256(path)} for path in paths]
 
@@ -163,21 +168,33 @@ def _start(path: Path, config: RunConfig, resolved: Resolved | None, wanted: dic
     write_json(path / "provenance.json", record)
 
 
-def _train(
+def train_parts(
     path: Path, config: RunConfig, parts: dict[str, Windows], devices: Devices, progress: Progress | None
 ) -> None:
+    """Train every stage on the parts `train` and `valid`, from where the folder has it, and write model and status.
+
+    Parameters
+    ----------
+    progress
+        Called after every epoch with its row of metrics and `epochs`; while other stages follow, with `stages_left`.
+    """
     *earlier, _ = _stages(config, parts["train"])
     weights = None
-    for stage in earlier:
+    for number, stage in enumerate(earlier):
         folder = path / "stages" / stage
         make_folder(folder / "checkpoints")
-        kept, _, journal = _stage(folder, config, stage, parts, devices, progress, weights)
+        told = _with_stages_left(progress, len(earlier) - number)
+        kept, _, journal = _stage(folder, config, stage, parts, devices, told, weights)
         write_metrics(folder, [*journal.rows, *kept["rows"]])
         weights = kept["best"]["weights"]
     kept, backend, journal = _stage(path, config, None, parts, devices, progress, weights)
     write_metrics(path, [*journal.rows, *kept["rows"]])
     save_model(path, config, backend, _calibrated(backend, config, parts, kept["best"]["weights"]))
     _finish(path, config, kept, journal)
+
+
+def _with_stages_left(progress: Progress | None, count: int) -> Progress | None:
+    return None if progress is None else lambda row: progress(row | {"stages_left": count})
 
 
 def _calibrated(

@@ -85,7 +85,7 @@ class RunFolder:
         if found != wanted:
             raise ConfigError(
                 f"{self.path} holds a run with another configuration or other data.",
-                f"Different: {', '.join(sorted(_differences(found, wanted)))}.",
+                f"Different: {', '.join(sorted(differences(found, wanted)))}.",
                 "Choose another folder with -o DIR, or replace it: --existing overwrite",
             )
         return "same"
@@ -113,12 +113,13 @@ class RunFolder:
         return "new"
 
 
-def _differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> set[str]:
+def differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "") -> set[str]:
+    """Return the dotted keys in which two configurations differ."""
     names: set[str] = set()
     for key in found.keys() | wanted.keys():
         a, b = found.get(key), wanted.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
-            names |= _differences(a, b, f"{prefix}{key}.")
+            names |= differences(a, b, f"{prefix}{key}.")
         elif a != b:
             names.add(f"{prefix}{key}")
     return names

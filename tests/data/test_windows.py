@@ -253,6 +253,43 @@ def test_windows_on_disk_are_read_when_asked_for(tmp_path, monkeypatch):
     assert not opened["dff"].variable._in_memory
 
 
+class Guarded:
+    """An array on disk of which some frames must not be read."""
+
+    def __init__(self, values, forbidden):
+        self.array, self.forbidden = values, forbidden
+        self.shape, self.ndim, self.nbytes = values.shape, values.ndim, values.nbytes
+
+    def __getitem__(self, frames):
+        assert not self.forbidden[frames].any(), "a test frame was read"
+        return self.array[frames]
+
+    @property
+    def values(self):
+        return self[:].values
+
+
+@pytest.mark.parametrize("in_memory", [2**31, 0])
+@pytest.mark.parametrize(
+    "split",
+    [{"blocks": 2}, {"split": "trial"}, {"split": "condition", "condition": "level", "fractions": (0.34, 0.33, 0.33)}],
+)
+def test_frames_that_only_the_part_left_out_needs_are_never_read(monkeypatch, split, in_memory):
+    monkeypatch.setattr("neurodyn.data.windows.IN_MEMORY_BYTES", in_memory)
+    one, config = recording(), {"duration": 1.0, "align": "events" if "split" in split else "stream"}
+    whole = cut(one, **config, **split).split()
+    needed = {frame for name in ("train", "valid") for _, frame in frames_of(whole[name])}
+    guarded = Guarded(one["dff"].variable, np.array([frame not in needed for frame in range(700)]))
+    monkeypatch.setattr("neurodyn.data.windows.signal", lambda recording, name: guarded)
+    with pytest.raises(AssertionError, match="a test frame was read"):
+        cut(one, **config, **split).split()["test"].values()
+    parts = cut(one, **config, **split).split(without="test")
+    assert set(parts) == {"train", "valid"}
+    for name, windows in parts.items():
+        for found, expected in zip(windows.values(), whole[name].values(), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
+from neurodyn.core.errors import ConfigError
+from neurodyn.core.search import Choice, Range
 
 
 class ToyConfig(Params):
@@ -103,3 +105,44 @@ class Sessions(Backend):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         error = (self(batch).mean - batch.x) ** 2
         return {"error": error.where(batch.valid, 0.0).sum() / batch.valid.sum()}
+
+
+class TunableConfig(Params):
+    """Where it stands: `level` is best at 0.3, `shape` is [2, 2] or not, and a `bad` one cannot be built."""
+
+    level: float = 0.9
+    shape: tuple[int, int] = (1, 1)
+    size: int | None = None
+    bad: bool = False
+
+
+class Tunable(Backend):
+    """x̂ = m + b, m the mean of the training windows; the error falls to (level − 0.3)² + [shape is not (2, 2)]."""
+
+    Config = TunableConfig
+    SEARCH: ClassVar = {
+        "model.level": Range(0.0, 1.0),
+        "model.shape": Choice(((1, 1), (2, 2))),
+        "training.lr": Range(1e-3, 1e-1, log=True),
+    }
+    capabilities = frozenset({"reconstruct"})
+    config: TunableConfig
+    mean: Tensor
+
+    def __init__(self, config: TunableConfig, layout: Layout) -> None:
+        super().__init__(config, layout)
+        if config.bad:
+            raise ConfigError("Toy is bad.", "Found bad.", "Be good.")
+        self.number = nn.Parameter(torch.ones(()))
+        self.register_buffer("mean", torch.zeros(()))
+
+    def prepare(self, frames: Iterable[np.ndarray]) -> None:
+        self.mean.fill_(float(np.nanmean(np.concatenate([chunk.ravel() for chunk in frames]))))
+
+    def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
+        return Prediction(mean=(self.mean + self.number).expand_as(batch.x))
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        error = ((self(batch).mean - batch.x) ** 2).where(batch.valid, 0.0).mean()
+        away = (self.config.level - 0.3) ** 2 + float(self.config.shape != (2, 2))
+        return {"hidden": error + away}

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Layout
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
 from neurodyn.backends.settings import ConvolutionConfig, MapConfig
+from neurodyn.core.search import Choice
 from neurodyn.nn.convolutional import ConvGRUCell, empty_map, pooled
 
 State = list[Tensor]
@@ -33,6 +34,11 @@ class ConvGRU(NextFrame):
     """
 
     Config = ConvGRUConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.encoder": Choice(((8, 16), (16, 32))),
+        "model.decoder": Choice(((16, 16), (32, 32))),
+        "model.kernel": Choice((3, 5)),
+    }
     citation = (
         "Ballas N., Yao L., Pal C., Courville A. (2016). Delving deeper into convolutional networks for learning video "
         "representations. ICLR."

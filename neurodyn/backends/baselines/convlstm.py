@@ -7,9 +7,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Layout
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
 from neurodyn.backends.settings import ConvolutionConfig, HidingConfig, MapConfig
+from neurodyn.core.search import Choice, Range
 from neurodyn.nn.convolutional import ConvLSTMCell, empty_map, pooled
 
 State = tuple[Tensor, Tensor]
@@ -35,6 +36,11 @@ class ConvLSTM(WholeWindow):
     """
 
     Config = ConvLSTMConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.hidden": Range(8, 64, log=True),
+        "model.kernel": Choice((3, 5)),
+        "model.noise": Range(0.0, 0.2),
+    }
     citation = (
         "Shi X. et al. (2015). Convolutional LSTM network: a machine learning approach for precipitation nowcasting. "
         "NeurIPS 28."

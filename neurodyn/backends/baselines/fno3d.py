@@ -8,9 +8,10 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Layout
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
 from neurodyn.backends.settings import HidingConfig, MapConfig
+from neurodyn.core.search import Range
 from neurodyn.nn.convolutional import pooled
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.spectral import FourierLayers, coordinates
@@ -39,6 +40,11 @@ class FNO3D(ContinuousWindow):
     """
 
     Config = FNO3DConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.width": Range(8, 32, log=True),
+        "model.layers": Range(1, 5),
+        "model.decoder": Range(16, 128, log=True),
+    }
     citation = (
         "Li Z. et al. (2021). Fourier neural operator for parametric partial differential equations. ICLR. "
         "arXiv:2010.08895."

@@ -30,6 +30,7 @@ class Interpolator(Backend):
     """
 
     Config = InterpolatorConfig
+    SEARCH = {}
     capabilities = frozenset({"reconstruct", "continuous_time"})
     config: InterpolatorConfig
 

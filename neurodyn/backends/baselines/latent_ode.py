@@ -12,10 +12,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Layout
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
 from neurodyn.backends.settings import HidingConfig
 from neurodyn.core.errors import ConfigError
+from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components
 
 Solver = Callable[..., Tensor]
@@ -50,6 +51,13 @@ class LatentODE(ContinuousWindow):
     """
 
     Config = LatentODEConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.latent": Range(2, 16, log=True),
+        "model.dynamics": Range(16, 128, log=True),
+        "model.encoder": Range(16, 128, log=True),
+        "model.decoder": Range(16, 128, log=True),
+        "model.observation_noise": Range(0.01, 1.0, log=True),
+    }
     IMAGE = False
     citation = (
         "Rubanova Y., Chen R.T.Q., Duvenaud D. (2019). Latent ODEs for irregularly-sampled time series. NeurIPS 32."

@@ -6,8 +6,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Layout
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
+from neurodyn.core.search import Range
 
 State = tuple[Tensor, Tensor]
 
@@ -27,6 +28,7 @@ class LSTM(NextFrame):
     """
 
     Config = LSTMConfig
+    SEARCH = TRAINING_SEARCH | {"model.hidden": Range(16, 256, log=True)}
     IMAGE = False
     citation = "Hochreiter S., Schmidhuber J. (1997). Long short-term memory. Neural Comput. 9:1735."
     config: LSTMConfig

@@ -12,6 +12,7 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from neurodyn.backends.baselines.interpolator import Interpolator, InterpolatorConfig
+from neurodyn.core.search import Choice
 
 
 class SplineConfig(InterpolatorConfig):
@@ -33,6 +34,7 @@ class Spline(Interpolator):
     """
 
     Config = SplineConfig
+    SEARCH = {"model.boundary": Choice(("not-a-knot", "natural"))}
     citation = "de Boor C. (1978). A Practical Guide to Splines. Springer."
     config: SplineConfig
 

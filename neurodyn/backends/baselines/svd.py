@@ -12,6 +12,7 @@ from torch import Tensor
 
 from neurodyn.backends.base import Batch, Layout, Prediction
 from neurodyn.backends.baselines.interpolator import Interpolator, InterpolatorConfig
+from neurodyn.core.search import Choice, Range
 from neurodyn.nn.components import Components
 
 
@@ -32,6 +33,10 @@ class SVD(Interpolator):
     """
 
     Config = SVDConfig
+    SEARCH = {
+        "model.components": Range(2, 200, log=True),
+        "model.shrink": Choice((False, True)),
+    }
     capabilities = frozenset({"reconstruct", "latents", "uncertainty"})
     citation = (
         "Troyanskaya O. et al. (2001). Missing value estimation methods for DNA microarrays. Bioinformatics 17:520."

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
-from neurodyn.backends.settings import FrameConfig, TokenConfig
+from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
+from neurodyn.backends.settings import TOKEN_SEARCH, FrameConfig, TokenConfig
+from neurodyn.core.search import Range
 from neurodyn.nn.attention import isolating_mask
 from neurodyn.nn.frames import Frames, mean_where
 from neurodyn.nn.patches import Patches
@@ -47,6 +48,12 @@ class Transformer(Backend):
     """
 
     Config = TransformerConfig
+    SEARCH = {
+        **TRAINING_SEARCH,
+        **TOKEN_SEARCH,
+        "model.layers": Range(1, 6),
+        "model.noise": Range(0.0, 0.2),
+    }
     capabilities = frozenset({"reconstruct", "latents", "continuous_time", "attention"})
     citation = (
         "Devlin J. et al. (2019). BERT: pre-training of deep bidirectional transformers for language understanding. "

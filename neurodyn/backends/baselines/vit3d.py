@@ -7,9 +7,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Layout
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
-from neurodyn.backends.settings import HidingConfig, TokenConfig
+from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
+from neurodyn.core.search import Range
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
 
@@ -32,6 +33,12 @@ class ViT3D(WholeWindow):
     """
 
     Config = ViT3DConfig
+    SEARCH = {
+        **TRAINING_SEARCH,
+        **TOKEN_SEARCH,
+        "model.layers": Range(1, 6),
+        "model.noise": Range(0.0, 0.2),
+    }
     citation = "Arnab A. et al. (2021). ViViT: a video vision transformer. ICCV, 6836-6846."
     config: ViT3DConfig
 

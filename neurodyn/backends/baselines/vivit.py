@@ -7,9 +7,10 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Layout
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
-from neurodyn.backends.settings import HidingConfig, TokenConfig
+from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
+from neurodyn.core.search import Range
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.positions import FourierFeatures
 from neurodyn.nn.transformer import TransformerBlock
@@ -36,6 +37,13 @@ class ViViT(WholeWindow):
     """
 
     Config = ViViTConfig
+    SEARCH = {
+        **TRAINING_SEARCH,
+        **TOKEN_SEARCH,
+        "model.spatial_layers": Range(1, 4),
+        "model.temporal_layers": Range(1, 4),
+        "model.noise": Range(0.0, 0.2),
+    }
     citation = "Arnab A. et al. (2021). ViViT: a video vision transformer. ICCV, 6836-6846."
     config: ViViTConfig
 

@@ -32,6 +32,7 @@ class CrossformerClassifier(Classifier):
     """
 
     Config = CrossformerClassifierConfig
+    SEARCH = Crossformer.SEARCH
     citation = Crossformer.citation
     config: CrossformerClassifierConfig
 
@@ -52,6 +53,7 @@ class InformerClassifier(Classifier):
     """
 
     Config = InformerClassifierConfig
+    SEARCH = Informer.SEARCH
     citation = Informer.citation
     config: InformerClassifierConfig
 
@@ -80,6 +82,7 @@ class AutoformerClassifier(Classifier):
     """
 
     Config = AutoformerClassifierConfig
+    SEARCH = Autoformer.SEARCH
     citation = Autoformer.citation
     config: AutoformerClassifierConfig
 

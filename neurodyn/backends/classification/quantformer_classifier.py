@@ -7,10 +7,11 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout, Prediction
 from neurodyn.backends.classification.classifier import cross_entropy, require_rule
 from neurodyn.backends.quantformer import CALCAGNO
 from neurodyn.backends.vocabulary import VocabularyConfig, VocabularyModel
+from neurodyn.core.search import Choice, Range
 
 
 class QuantFormerClassifierConfig(VocabularyConfig):
@@ -31,6 +32,14 @@ class QuantFormerClassifier(VocabularyModel):
 
     SECOND = "classifier"
     Config = QuantFormerClassifierConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.width": Choice((32, 64, 128, 256)),
+        "model.heads": Choice((2, 4, 8)),
+        "model.layers": Range(1, 4),
+        "model.dropout": Range(0.0, 0.5),
+        "model.codes": Range(8, 128, log=True),
+        "model.mask": Range(0.0, 0.5),
+    }
     capabilities = frozenset({"classify", "sessions"})
     citation = CALCAGNO
     config: QuantFormerClassifierConfig

@@ -22,6 +22,7 @@ class ResponseRate(Classifier):
     Laplace 1814, Essai philosophique sur les probabilités (the rule of succession).
     """
 
+    SEARCH = {}
     citation = "Laplace P.-S. (1814). Essai philosophique sur les probabilités."
     rates: Tensor
 

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.core.search import Range
 
 
 class ARLSTMConfig(ForecasterConfig):
@@ -28,6 +29,10 @@ class ARLSTM(Forecaster):
     """
 
     Config = ARLSTMConfig
+    SEARCH = TRAINING_SEARCH | {
+        "model.hidden": Range(32, 256, log=True),
+        "model.layers": Range(1, 3),
+    }
     citation = "Hochreiter S., Schmidhuber J. (1997). Long short-term memory. Neural Comput. 9:1735."
     config: ARLSTMConfig
 

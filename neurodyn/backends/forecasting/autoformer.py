@@ -9,8 +9,14 @@ from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch, Layout
-from neurodyn.backends.forecasting.transformer import EncoderDecoder, TransformerConfig, hold_at_zero, load_transformers
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
+from neurodyn.backends.forecasting.transformer import (
+    TRANSFORMER_SEARCH,
+    EncoderDecoder,
+    TransformerConfig,
+    hold_at_zero,
+    load_transformers,
+)
 
 
 class AutoformerConfig(TransformerConfig):
@@ -45,6 +51,7 @@ class Autoformer(EncoderDecoder):
     """
 
     Config = AutoformerConfig
+    SEARCH = TRAINING_SEARCH | TRANSFORMER_SEARCH
     citation = (
         "Wu H., Xu J., Wang J., Long M. (2021). Autoformer: Decomposition transformers with auto-correlation for "
         "long-term series forecasting. NeurIPS 34."

@@ -7,9 +7,10 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster
-from neurodyn.backends.forecasting.transformer import AttentionConfig
+from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, AttentionConfig
+from neurodyn.core.search import Range
 from neurodyn.nn.frames import mean_where
 from neurodyn.nn.positions import FourierFeatures
 from neurodyn.nn.quantizer import patched
@@ -39,6 +40,7 @@ class BrainLM(Forecaster):
     """
 
     Config = BrainLMConfig
+    SEARCH = TRAINING_SEARCH | ATTENTION_SEARCH | {"model.mask": Range(0.0, 0.5)}
     citation = "Caro J.O., et al. (2024). BrainLM: a foundation model for brain activity recordings. ICLR."
     config: BrainLMConfig
     lies: Tensor

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster
-from neurodyn.backends.forecasting.transformer import AttentionConfig, hold_in_front
+from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, AttentionConfig, hold_in_front
 from neurodyn.nn.normalisation import LayerNorm
 from neurodyn.nn.transformer import TransformerBlock
 
@@ -37,6 +37,7 @@ class Crossformer(Forecaster):
     """
 
     Config = CrossformerConfig
+    SEARCH = TRAINING_SEARCH | ATTENTION_SEARCH
     citation = (
         "Zhang Y., Yan J. (2023). Crossformer: Transformer utilizing cross-dimension dependency for multivariate time "
         "series forecasting. ICLR."

@@ -10,8 +10,14 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch, Layout
-from neurodyn.backends.forecasting.transformer import AttentionConfig, EncoderDecoder, hold_at_zero, load_transformers
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
+from neurodyn.backends.forecasting.transformer import (
+    ATTENTION_SEARCH,
+    AttentionConfig,
+    EncoderDecoder,
+    hold_at_zero,
+    load_transformers,
+)
 
 
 class InformerConfig(AttentionConfig):
@@ -39,6 +45,7 @@ class Informer(EncoderDecoder):
     """
 
     Config = InformerConfig
+    SEARCH = TRAINING_SEARCH | ATTENTION_SEARCH
     citation = (
         "Zhou H., Zhang S., Peng J., Zhang S., Li J., Xiong H., Zhang W. (2021). Informer: Beyond efficient transformer "
         "for long sequence time-series forecasting. AAAI."

@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.core.search import Choice
 
 ZENG = "Zeng A., Chen M., Zhang L., Xu Q. (2023). Are transformers effective for time series forecasting? AAAI."
 
@@ -42,6 +43,7 @@ class NLinear(Forecaster):
     """
 
     Config = LinearMapConfig
+    SEARCH = TRAINING_SEARCH | {"model.individual": Choice((False, True))}
     citation = ZENG
     config: LinearMapConfig
 
@@ -72,6 +74,7 @@ class DLinear(Forecaster):
     """
 
     Config = DLinearConfig
+    SEARCH = TRAINING_SEARCH | {"model.individual": Choice((False, True))}
     citation = ZENG
     config: DLinearConfig
 

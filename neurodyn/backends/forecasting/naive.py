@@ -15,6 +15,8 @@ from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfi
 class Untrained(Forecaster):
     """A forecaster that `prepare` and `prepare_batches` fit entirely."""
 
+    SEARCH = {}
+
     def stages(self) -> tuple[str, ...]:
         """Nothing is trained."""
         return ()

@@ -9,9 +9,15 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster
-from neurodyn.backends.forecasting.transformer import AttentionConfig, hold_at_zero, hold_in_front, load_transformers
+from neurodyn.backends.forecasting.transformer import (
+    ATTENTION_SEARCH,
+    AttentionConfig,
+    hold_at_zero,
+    hold_in_front,
+    load_transformers,
+)
 
 
 class PatchTSTConfig(AttentionConfig):
@@ -35,6 +41,7 @@ class PatchTST(Forecaster):
     """
 
     Config = PatchTSTConfig
+    SEARCH = TRAINING_SEARCH | ATTENTION_SEARCH
     citation = (
         "Nie Y., Nguyen N.H., Sinthong P., Kalagnanam J. (2023). A time series is worth 64 words: Long-term forecasting "
         "with transformers. ICLR."

@@ -12,6 +12,7 @@ from torch import Tensor
 from neurodyn.backends.base import Batch, Layout
 from neurodyn.backends.forecasting.forecaster import ForecasterConfig
 from neurodyn.backends.forecasting.naive import Untrained
+from neurodyn.core.search import Choice, Range
 
 
 class RidgeARConfig(ForecasterConfig):
@@ -29,6 +30,10 @@ class RidgeAR(Untrained):
     """
 
     Config = RidgeARConfig
+    SEARCH = {
+        "model.penalty": Range(0.1, 1e4, log=True),
+        "model.stimulus": Choice((False, True)),
+    }
     citation = "Hoerl A.E., Kennard R.W. (1970). Ridge regression. Technometrics 12:55."
     config: RidgeARConfig
     weight: Tensor

@@ -13,6 +13,15 @@ from torch import Tensor, nn
 from neurodyn.backends.base import Batch
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
 from neurodyn.core.errors import ConfigError
+from neurodyn.core.search import Choice, Range, Space
+
+TRANSFORMER_SEARCH: dict[str, Space] = {
+    "model.width": Choice((32, 64, 128, 256)),
+    "model.layers": Range(1, 4),
+    "model.feedforward": Range(64, 1024, log=True),
+    "model.dropout": Range(0.0, 0.5),
+}
+ATTENTION_SEARCH = TRANSFORMER_SEARCH | {"model.heads": Choice((2, 4, 8))}
 
 
 class TransformerConfig(ForecasterConfig):
