@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from typing import ClassVar, Literal, NamedTuple
@@ -17,9 +18,9 @@ from neurodyn.backends.base import Backend, Batch, Layout
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.cells import Cells
-from neurodyn.nn.frames import mean_where
 from neurodyn.nn.interpolation import hold
 from neurodyn.nn.moments import moments
+from neurodyn.nn.parts import mean_where, windows_of
 from neurodyn.nn.quantizer import Codebook, PatchQuantizer, PatchTransformer, patched
 from neurodyn.nn.transformer import TransformerBlock
 
@@ -189,7 +190,8 @@ class VocabularyModel(Backend):
     def _quantizer_loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         traces = self._traces(batch, batch.valid, targets=True)
         rows = traces.there.any(-1).any(-1).nonzero()[:, 0]
-        order = torch.randperm(len(rows), generator=generator)[: self.config.traces]
+        many = math.ceil(self.config.traces * len(batch.x) / windows_of(len(batch.x)))
+        order = torch.randperm(len(rows), generator=generator)[:many]
         values, there = (part[rows[order.to(rows.device)]] for part in traces)
         rank = torch.rand(values.shape[:2], generator=generator).argsort(1).argsort(1).to(values.device)
         hidden = (rank < round(self.config.mask * self.patches))[..., None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -111,21 +111,66 @@ def session_chunks(windows: Windows) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What is computed at once of a batch.
+
+    Parameters
+    ----------
+    batch
+        Its windows.
+    rows
+        Their places in the whole batch, shape (window,).
+    whole
+        Windows of the whole batch.
+    """
+
+    batch: Batch
+    rows: torch.Tensor
+    whole: int
+
+    def to(self, device: torch.device) -> Piece:
+        """Return the piece on another device; its places stay on the CPU."""
+        return replace(self, batch=self.batch.to(device))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of the pieces that a process computes of a batch, one after another, before it moves the weights.
+
+    Parameters
+    ----------
+    piece
+        The piece of this turn.
+    ahead
+        Where there are several: all of them, in the first turn; () in the others.
+    """
+
+    piece: Piece
+    ahead: tuple[Piece, ...] = ()
+
+    def to(self, device: torch.device) -> Turn:
+        """Return the turn on another device."""
+        return Turn(self.piece.to(device), tuple(piece.to(device) for piece in self.ahead))
+
+
+@dataclass(frozen=True)
 class TrainingBatches:
-    """The batches of one epoch.
+    """The turns of one epoch.
 
     Parameters
     ----------
     windows
         Training windows.
     batch
-        Windows per step, over all ranks.
+        Windows per step, over all ranks and turns.
     steps
         Steps per epoch; None for one pass over the windows.
     seed, epoch
         Decide the order.
     rank, ranks
         This process and their number; every rank takes its share of each batch.
+    turns
+        Into how many pieces a rank cuts its share.
     """
 
     windows: Windows
@@ -135,21 +180,66 @@ class TrainingBatches:
     epoch: int
     rank: int = 0
     ranks: int = 1
+    turns: int = 1
 
-    def __len__(self) -> int:
+    @property
+    def steps_here(self) -> int:
+        """Steps of this epoch; a rest that is too small to give every piece a window is left out."""
         if self.steps:
             return self.steps
         full, rest = divmod(len(self.windows), self.batch)
-        return full + (rest >= self.ranks)
+        return full + (rest >= self.ranks * self.turns)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __len__(self) -> int:
+        return self.steps_here * self.turns
+
+    def __iter__(self) -> Iterator[Turn]:
         rng = np.random.default_rng(derive_seed(self.seed, "order", self.epoch))
         order = rng.permutation(len(self.windows))
         while self.steps and order.size < self.steps * self.batch:
             order = np.concatenate([order, rng.permutation(len(self.windows))])
-        for step in range(len(self)):
+        for step in range(self.steps_here):
             chosen = order[step * self.batch : (step + 1) * self.batch]
-            yield read_batch(self.windows, chosen[self.rank :: self.ranks])
+            pieces = tuple(self._piece(chosen, turn) for turn in range(self.turns))
+            for turn, piece in enumerate(pieces):
+                yield Turn(piece, pieces if self.turns > 1 and not turn else ())
+
+    def _piece(self, chosen: np.ndarray, turn: int) -> Piece:
+        return _piece(self.windows, chosen, turn * self.ranks + self.rank, self.ranks * self.turns)
+
+
+def _piece(windows: Windows, chosen: np.ndarray, number: int, pieces: int) -> Piece:
+    rows = np.arange(number, len(chosen), pieces)
+    return Piece(read_batch(windows, chosen[rows]), torch.from_numpy(rows), len(chosen))
+
+
+@dataclass(frozen=True)
+class ValidationBatches:
+    """Every window once, in order; every rank takes its share of each batch, or all of one too small to be shared.
+
+    Parameters
+    ----------
+    windows
+        Validation windows.
+    batch
+        Windows at a time, over all ranks.
+    rank, ranks
+        This process and their number.
+    """
+
+    windows: Windows
+    batch: int
+    rank: int = 0
+    ranks: int = 1
+
+    def __len__(self) -> int:
+        return -(-len(self.windows) // self.batch)
+
+    def __iter__(self) -> Iterator[Piece]:
+        for start in range(0, len(self.windows), self.batch):
+            chosen = np.arange(start, min(start + self.batch, len(self.windows)))
+            shared = len(chosen) >= self.ranks
+            yield _piece(self.windows, chosen, self.rank if shared else 0, self.ranks if shared else 1)
 
 
 @dataclass(frozen=True)
