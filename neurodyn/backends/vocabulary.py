@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Iterable
+from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -165,11 +166,8 @@ class VocabularyModel(Backend):
 
     def prepare_sessions(self, frames: Iterable[tuple[int, np.ndarray]]) -> None:
         """Fit mean and standard deviation of every session's cells."""
-        grouped: dict[int, list[np.ndarray]] = {}
-        for session, chunk in frames:
-            grouped.setdefault(session, []).append(chunk)
-        for session, chunks in grouped.items():
-            _, mean, variance = moments(chunks)
+        for session, chunks in groupby(frames, key=lambda item: item[0]):
+            _, mean, variance = moments(chunk for _, chunk in chunks)
             inside = self.cells.brain.cpu().numpy().reshape(self.cells.space)
             if len(self.layout.cells) > 1:  # its own cells alone, not padded
                 inside = np.ones(mean.shape, dtype=bool)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 
 from neurodyn.backends.base import Backend, Batch, Channel, Layout, Signal
+from neurodyn.data.streaming import ahead
 from neurodyn.data.windows import Windows
 
 PREPARE_WINDOWS = 64
@@ -198,19 +200,68 @@ class TrainingBatches:
         order = rng.permutation(len(self.windows))
         while self.steps and order.size < self.steps * self.batch:
             order = np.concatenate([order, rng.permutation(len(self.windows))])
+        asked = []
         for step in range(self.steps_here):
             chosen = order[step * self.batch : (step + 1) * self.batch]
-            pieces = tuple(self._piece(chosen, turn) for turn in range(self.turns))
-            for turn, piece in enumerate(pieces):
-                yield Turn(piece, pieces if self.turns > 1 and not turn else ())
+            for turn in range(self.turns):
+                asked.append(Asked.share(chosen, turn * self.ranks + self.rank, self.ranks * self.turns))
+        pieces = read_pieces(self.windows, asked)
+        for _ in range(self.steps_here):
+            first = tuple(islice(pieces, self.turns))
+            for turn, piece in enumerate(first):
+                yield Turn(piece, first if self.turns > 1 and not turn else ())
 
-    def _piece(self, chosen: np.ndarray, turn: int) -> Piece:
-        return _piece(self.windows, chosen, turn * self.ranks + self.rank, self.ranks * self.turns)
+
+@dataclass(frozen=True)
+class Asked:
+    """A piece to be read.
+
+    Parameters
+    ----------
+    windows
+        Which windows, shape (window,).
+    rows, whole
+        As in `Piece`.
+    """
+
+    windows: np.ndarray
+    rows: np.ndarray
+    whole: int
+
+    @classmethod
+    def share(cls, chosen: np.ndarray, number: int, pieces: int) -> Asked:
+        """Ask for one of several pieces of a batch."""
+        rows = np.arange(number, len(chosen), pieces)
+        return cls(chosen[rows], rows, len(chosen))
 
 
-def _piece(windows: Windows, chosen: np.ndarray, number: int, pieces: int) -> Piece:
-    rows = np.arange(number, len(chosen), pieces)
-    return Piece(read_batch(windows, chosen[rows]), torch.from_numpy(rows), len(chosen))
+def read_pieces(windows: Windows, asked: Sequence[Asked]) -> Iterator[Piece]:
+    """Read pieces one after another, from memory; from disk many together, as they lie there, and before they are due."""
+    if not windows.streamed:
+        for each in asked:
+            yield Piece(read_batch(windows, each.windows), torch.from_numpy(each.rows), each.whole)
+        return
+    blocks = list(_blocks(asked, windows.at_once // 2))  # one in use, one being read
+    read = ahead(read_batch(windows, np.concatenate([each.windows for each in block])) for block in blocks)
+    for block, batch in zip(blocks, read, strict=True):
+        start = 0
+        for each in block:
+            stop = start + len(each.windows)
+            yield Piece(batch.rows(slice(start, stop)), torch.from_numpy(each.rows), each.whole)
+            start = stop
+
+
+def _blocks(asked: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
+    """Group pieces until a group has `most` windows; the first are small, so that training need not wait for long."""
+    block, size, allowed = [], 0, 1
+    for each in asked:
+        if block and size + len(each.windows) > min(most, allowed):
+            yield block
+            block, size, allowed = [], 0, 2 * allowed
+        block.append(each)
+        size += len(each.windows)
+    if block:
+        yield block
 
 
 @dataclass(frozen=True)
@@ -236,10 +287,11 @@ class ValidationBatches:
         return -(-len(self.windows) // self.batch)
 
     def __iter__(self) -> Iterator[Piece]:
+        asked = []
         for start in range(0, len(self.windows), self.batch):
             chosen = np.arange(start, min(start + self.batch, len(self.windows)))
-            shared = len(chosen) >= self.ranks
-            yield _piece(self.windows, chosen, self.rank if shared else 0, self.ranks if shared else 1)
+            asked.append(Asked.share(chosen, *((self.rank, self.ranks) if len(chosen) >= self.ranks else (0, 1))))
+        yield from read_pieces(self.windows, asked)
 
 
 @dataclass(frozen=True)

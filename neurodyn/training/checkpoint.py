@@ -18,7 +18,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic
 from neurodyn.core.log import LOGGER, log_to
 from neurodyn.training.module import TrainingModule
-from neurodyn.training.ranks import join_in
+from neurodyn.training.ranks import hush, join_in
 from neurodyn.training.stability import Journal, Progress, Row
 
 
@@ -38,6 +38,11 @@ class Keeper(pl.Callback):
         self.rows: list[Row] = []
         self.best: dict[str, Any] = {"epoch": -1, "value": math.inf, "weights": {}, "warm": False}
         self.finished = False
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin in a process of its own, before the trainer there says anything."""
+        vars(self).update(state)
+        hush()
 
     @property
     def state_key(self) -> str:

@@ -38,7 +38,7 @@ from neurodyn.training.config import RunConfig, TrainingConfig
 from neurodyn.training.devices import Devices, choose_devices, reproducible
 from neurodyn.training.folder import Existing, RunFolder, save_model
 from neurodyn.training.module import TrainingModule
-from neurodyn.training.ranks import ended, heard, own_ranks, together
+from neurodyn.training.ranks import CHATTY, ended, heard, hush, own_ranks, together
 from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal, Row, UnstableError
 
@@ -343,16 +343,13 @@ def _trainer(
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Lightning, and give Ctrl-C and the like back to the caller as the KeyboardInterrupt that it was."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
+    loggers = [logging.getLogger(name) for name in CHATTY]
     levels = [logger.level for logger in loggers]
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=UserWarning)
-            warnings.filterwarnings("ignore", category=FutureWarning)
+            hush()
             yield
     except SystemExit as error:  # Lightning turns an interrupt into exit 1
         if isinstance(error.__context__, KeyboardInterrupt):

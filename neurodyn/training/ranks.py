@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import re
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
@@ -23,7 +25,9 @@ from neurodyn.core import errors
 from neurodyn.core.errors import NeurodynError, WorkError
 from neurodyn.training.stability import Progress
 
+CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
 LAUNCHERS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT")
+LIBRARY_LOG = "TORCH_CPP_LOG_LEVEL"
 OURS = re.compile(r"neurodyn\.core\.errors\.(\w+): (.*)\n(.*)\n(.*)\s*\Z")
 
 
@@ -34,15 +38,27 @@ def own_ranks() -> Iterator[LightningEnvironment]:
     Schedulers and launchers (SLURM, torchrun) tell processes their ranks in the environment, and Lightning would take a
     training within a job of 4 tasks for one of 4. Here a training is one process, or starts its own.
     """
-    before = {name: os.environ.pop(name) for name in LAUNCHERS if name in os.environ}
+    before = {name: os.environ.get(name) for name in (*LAUNCHERS, LIBRARY_LOG)}
+    for name in LAUNCHERS:
+        os.environ.pop(name, None)
+    os.environ.setdefault(LIBRARY_LOG, "ERROR")  # read by the processes to come
     environment = LightningEnvironment()
     environment.set_global_rank(0)
     try:
         yield environment
     finally:
-        for name in LAUNCHERS:
+        for name, value in before.items():
             os.environ.pop(name, None)
-        os.environ.update(before)
+            if value is not None:
+                os.environ[name] = value
+
+
+def hush() -> None:
+    """Have the trainer say nothing in this process; its errors are told by the one that started it."""
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=UserWarning)
+    warnings.filterwarnings("ignore", category=FutureWarning)
 
 
 def together(ranks: int) -> DDPStrategy | str:
