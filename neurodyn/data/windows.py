@@ -260,7 +260,7 @@ class Windows:
     def _sources(self) -> list[np.ndarray] | ChunkStore:
         arrays = [signal(recording, self.config.variable) for recording in self.recordings]
         small = sum(array.nbytes for array in arrays) <= IN_MEMORY_BYTES
-        return [array.values for array in arrays] if small else ChunkStore(arrays, IN_MEMORY_BYTES // 4)
+        return [array.values for array in arrays] if small else ChunkStore(arrays, IN_MEMORY_BYTES // 8)
 
     @property
     def streamed(self) -> bool:

@@ -241,7 +241,7 @@ def read_pieces(windows: Windows, asked: Sequence[Asked]) -> Iterator[Piece]:
         for each in asked:
             yield Piece(read_batch(windows, each.windows), torch.from_numpy(each.rows), each.whole)
         return
-    blocks = list(_blocks(asked, windows.at_once // 2))  # one in use, one being read
+    blocks = list(_blocks(asked, windows.at_once))  # one in use, one read, one being read
     read = ahead(read_batch(windows, np.concatenate([each.windows for each in block])) for block in blocks)
     for block, batch in zip(blocks, read, strict=True):
         start = 0
