@@ -143,6 +143,22 @@ def test_a_run_in_turns_killed_in_the_middle_of_a_step_ends_with_the_same_bytes(
     assert_same(run(config, traces, tmp_path / "run"), whole)
 
 
+def test_half_precision_keeps_its_losses_whole(alone, movie, tmp_path, monkeypatch):
+    kinds, numbers = set(), TrainingModule._numbers
+
+    def noted(self, parts, part):
+        kinds.update(value.dtype for value in parts.values())
+        return numbers(self, parts, part)
+
+    monkeypatch.setattr(TrainingModule, "_numbers", noted)
+    out = run(small("training.precision=bfloat16"), movie, tmp_path / "run")
+    assert kinds == {torch.float32}
+    assert {value.dtype for value in weights(out).values() if value.is_floating_point()} == {torch.float32}
+    found, expected = (curve(folder)["train_loss"] for folder in (out, alone))
+    assert found == pytest.approx(expected, rel=0.02)
+    assert found != expected
+
+
 @pytest.fixture(scope="module")
 def windows(movie) -> Windows:
     return Windows.cut([Recording.open(movie)], small().windows)
