@@ -18,7 +18,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic
 from neurodyn.core.log import LOGGER, log_to
 from neurodyn.training.module import TrainingModule
-from neurodyn.training.ranks import hush, join_in
+from neurodyn.training.ranks import arrive, join_in
 from neurodyn.training.stability import Journal, Progress, Row
 
 
@@ -42,7 +42,7 @@ class Keeper(pl.Callback):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Begin in a process of its own, before the trainer there says anything."""
         vars(self).update(state)
-        hush()
+        arrive()
 
     @property
     def state_key(self) -> str:

@@ -300,7 +300,7 @@ def _optimised(
     try:
         with _quiet(), own_ranks() as environment, heard(progress, devices.ranks) as said:
             trainer = _trainer(path, training, devices, Keeper(journal, said), environment)
-            with ended(trainer):
+            with ended():
                 trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
     except (UnstableError, NeurodynError):  # the latter, where a process said that it was the former
         after = Journal.read(path)

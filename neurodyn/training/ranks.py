@@ -13,11 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 
-import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.strategies import DDPStrategy
-from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from threadpoolctl import threadpool_limits
 from torch.multiprocessing.spawn import ProcessException
 
@@ -27,6 +25,7 @@ from neurodyn.training.stability import Progress
 
 CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
 LAUNCHERS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT")
+PATIENCE = 2.0  # s
 LIBRARY_LOG = "TORCH_CPP_LOG_LEVEL"
 OURS = re.compile(r"neurodyn\.core\.errors\.(\w+): (.*)\n(.*)\n(.*)\s*\Z")
 
@@ -67,8 +66,8 @@ def together(ranks: int) -> DDPStrategy | str:
 
 
 @contextmanager
-def ended(trainer: pl.Trainer) -> Iterator[None]:
-    """Let no process of a training live on.
+def ended() -> Iterator[None]:
+    """Let no process that is started meanwhile live on.
 
     Raises
     ------
@@ -77,15 +76,15 @@ def ended(trainer: pl.Trainer) -> Iterator[None]:
     WorkError
         If one of them failed otherwise, or died.
     """
+    before = multiprocessing.active_children()
     try:
         yield
     except ProcessException as error:
         raise told(error) from error
-    finally:
-        launcher = trainer.strategy.launcher
-        if isinstance(launcher, _MultiProcessingLauncher):
-            launcher.kill(signal.SIGKILL)
-            for process in launcher.procs:
+    finally:  # the launcher knows its processes only once all have started
+        for process in multiprocessing.active_children():
+            if process not in before:
+                process.kill()
                 process.join()
 
 
@@ -102,11 +101,13 @@ def heard(progress: Progress | None, ranks: int) -> Iterator[Progress | None]:
     failed: list[BaseException] = []
     listener = threading.Thread(target=_listen, args=(mine, progress, failed), daemon=True)
     listener.start()
+    patience = PATIENCE
     try:
         yield theirs.send
+        patience = None
     finally:
         theirs.close()
-        listener.join()
+        listener.join(patience)  # not for ever: a process stopped while it starts holds the other end until it reads
     if failed:
         raise failed[0]
 
@@ -136,12 +137,17 @@ def told(error: ProcessException) -> NeurodynError:
     )
 
 
+def arrive() -> None:
+    """Begin in a process that was started to train with others: say nothing, and end with the one that started it."""
+    hush()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
 def join_in(threads: int) -> None:
-    """Prepare a process for training with others: its threads, and its end, at once, with that of its parent."""
+    """Prepare a process for training with others: its threads, and its end when it is told to."""
     torch.set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning would tell the others, who may be gone
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:

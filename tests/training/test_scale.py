@@ -379,10 +379,11 @@ def test_no_process_survives_the_one_that_was_told_to_end(movie, tmp_path, numbe
     ]
     process = subprocess.Popen([sys.executable, "-m", "neurodyn", *asked], stderr=subprocess.PIPE, text=True)
     metrics = tmp_path / "run" / "metrics.csv"
-    for _ in range(3000):
+    for _ in range(9000):
         if metrics.exists() or process.poll() is not None:
             break
         time.sleep(0.1)
+    assert metrics.exists()
     ranks = ranks_of(process.pid)
     assert len(ranks) == 2
     process.send_signal(number)
