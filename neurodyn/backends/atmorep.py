@@ -18,8 +18,8 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.ensemble import ensemble_crps_gaussian, fair_crps, kernel_crps, statistical_loss
 from neurodyn.nn.fields import Base, Given, TokenField
-from neurodyn.nn.frames import mean_where
 from neurodyn.nn.multiformer import Multiformer
+from neurodyn.nn.parts import mean_where
 from neurodyn.nn.token_masks import Masked, Masking, choose_mode, disturbed
 
 Mode = Literal["bert", "forecast", "hindcast", "interpolate", "channel", "blocks", "frames"]

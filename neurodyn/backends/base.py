@@ -166,6 +166,10 @@ class Signal:
         """Return the signal on another device."""
         return Signal(self.x.to(device), self.visible.to(device), self.valid.to(device))
 
+    def rows(self, rows: slice) -> Signal:
+        """Return some of the windows, without a copy."""
+        return Signal(self.x[rows], self.visible[rows], self.valid[rows])
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -213,6 +217,13 @@ class Batch:
         moved = {name: value.to(device) for name, value in held.items() if isinstance(value, Tensor)}
         others = None if self.others is None else tuple(signal.to(device) for signal in self.others)
         return replace(self, **moved, others=others)
+
+    def rows(self, rows: slice) -> Batch:
+        """Return some of the windows, without a copy."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken = {name: value[rows] for name, value in held.items() if isinstance(value, Tensor)}
+        others = None if self.others is None else tuple(signal.rows(rows) for signal in self.others)
+        return replace(self, **taken, others=others)
 
     @property
     def target(self) -> Tensor:

@@ -23,6 +23,7 @@ from neurodyn.nn.dynamics import Course, Dynamics, Noise, Posterior, linear
 from neurodyn.nn.ladder import Rung, RungOutput
 from neurodyn.nn.likelihoods import LOG_LIMIT, bounded
 from neurodyn.nn.moments import moments
+from neurodyn.nn.parts import normal
 from neurodyn.nn.priors import NormalPrior
 from neurodyn.nn.recurrent import Bidirectional
 
@@ -274,8 +275,9 @@ class CaLFADS(Backend):
 
         def noise(*shape: int) -> Tensor:
             """Draw on the CPU, whatever the device, with one row for all windows where it is shared."""
-            values = torch.randn(*shape[:-2], 1 if shared else count, shape[-1], generator=source)
-            return values.expand(shape).to(device)
+            if shared:
+                return torch.randn(*shape[:-2], 1, shape[-1], generator=source).expand(shape).to(device)
+            return normal(*shape, generator=source, along=len(shape) - 2).to(device)
 
         deep_noise = Noise(noise(count, config.initial), noise(frames, count, config.inputs))
         deep = self.dynamics.run(encoded.posterior, deep_noise, frames)

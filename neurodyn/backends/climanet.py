@@ -18,9 +18,10 @@ from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.components import Components
-from neurodyn.nn.frames import Frames, mean_where
+from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import hide_blocks, without_inner_frames
+from neurodyn.nn.parts import mean_where, uniform
 from neurodyn.nn.positions import paired_sinusoids
 from neurodyn.nn.transformer import TransformerBlock
 from neurodyn.nn.video import AttentionPooling, OverlappingDecoder, VideoEncoder
@@ -223,10 +224,10 @@ class ClimaNet(Backend):
         """Hide blocks, and in some windows whole frames."""
         config, (batch, *shape) = self.config, given.seen.shape
         least, most = config.hide
-        share = least + (most - least) * torch.rand(batch, generator=generator)
+        share = least + (most - least) * uniform(batch, generator=generator)
         hidden = hide_blocks(tuple(shape), _clipped(config.block, tuple(shape)), share, generator)
         rest = without_inner_frames(~hidden, config.hide_frames, generator)
-        some = torch.rand(batch, 1, 1, 1, generator=generator) < config.frame_windows
+        some = uniform(batch, 1, 1, 1, generator=generator) < config.frame_windows
         return given.without(torch.where(some, ~rest, hidden).to(given.seen.device))
 
     def _asked(

@@ -17,10 +17,10 @@ from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
 from neurodyn.nn.derivatives import along, derivatives
-from neurodyn.nn.frames import mean_where
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import times_between, without_inner_frames
 from neurodyn.nn.moments import levels
+from neurodyn.nn.parts import mean_where, normal, uniform
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
 from neurodyn.nn.transformer import Mask
@@ -197,12 +197,12 @@ class CST(Backend):
         values, seen, t = self._observe(batch)
         seen = without_inner_frames(seen, self.config.hide, generator)
         if self.training and self.config.noise:
-            values = values + self.config.noise * torch.randn(values.shape, generator=generator).to(values)
+            values = values + self.config.noise * normal(*values.shape, generator=generator).to(values)
         asked = t[:, :0]
         if any(self.config.sobolev) and self.config.dummies:
             asked = times_between(t, self.config.dummies, generator)
         if self.config.dummies_in_space and asked.shape[1]:
-            where = torch.rand(*asked.shape, 2, generator=generator).to(t)
+            where = uniform(*asked.shape, 2, generator=generator).to(t)
             slopes = self._slopes_in_space(values, seen, t, torch.cat([asked[..., None], where], dim=-1))
             tokens = self._with_queries(values, seen, t, t[:, :0])
             output = self._decode(self._encode(tokens), tokens)

@@ -20,6 +20,7 @@ from neurodyn.nn.cells import Cells, RunningMoments, Spread
 from neurodyn.nn.dynamics import Dynamics, Noise
 from neurodyn.nn.likelihoods import LIKELIHOODS, Likelihood
 from neurodyn.nn.moments import moments
+from neurodyn.nn.parts import normal, uniform
 from neurodyn.nn.sessions import SessionLinear, shared_components
 
 SAMPLE_SEED = 0
@@ -264,15 +265,15 @@ class LFADS(Backend):
         rate, passing = self.config.coordinated_dropout, self.config.pass_rate
         if not self.training or not rate:
             return x, 1.0
-        kept, passed = torch.rand(2, *x.shape, generator=generator).to(x.device)
+        kept, passed = uniform(2, *x.shape, generator=generator, along=2).to(x.device)
         kept = (kept >= rate).to(x)
         weight = torch.maximum(1 - kept, (passed < passing).to(x)) / (rate + (1 - rate) * passing)
         later = weight.new_ones(frames - len(x), *x.shape[1:])  # what the encoders never see trains as it is
         return x * kept / (1 - rate), torch.cat([weight, later])
 
     def _noise(self, count: int, generator: torch.Generator, like: Tensor) -> Noise:
-        initial = torch.randn(count, self.config.initial, generator=generator)
-        inputs = torch.randn(self.encoded, count, self.config.inputs, generator=generator)
+        initial = normal(count, self.config.initial, generator=generator)
+        inputs = normal(self.encoded, count, self.config.inputs, generator=generator, along=1)
         return Noise(initial.to(like.device), inputs.to(like.device))
 
     def _shared_noise(self, batch: Batch) -> Iterator[tuple[int, Noise]]:

@@ -16,6 +16,7 @@ from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
+from neurodyn.nn.parts import mean_where
 
 
 class PCAConfig(Params):
@@ -78,8 +79,8 @@ class PCA(Backend):
         error = (self._frames(self._scores(batch, seen)) - batch.target) ** 2
         hidden = batch.valid & ~seen
         return {
-            "hidden": error.where(hidden, 0.0).sum() / hidden.sum().clamp(min=1),
-            "visible": error.where(seen, 0.0).sum() / seen.sum().clamp(min=1),
+            "hidden": mean_where(error, hidden),
+            "visible": mean_where(error, seen),
         }
 
     def _scores(self, batch: Batch, seen: Bool[Tensor, "batch time *space"]) -> Float[Tensor, "batch time component"]:

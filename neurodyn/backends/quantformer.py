@@ -14,7 +14,7 @@ from torch.nn import functional
 from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout, Prediction
 from neurodyn.backends.vocabulary import Traces, VocabularyConfig, VocabularyModel
 from neurodyn.core.search import Choice, Range
-from neurodyn.nn.frames import mean_where
+from neurodyn.nn.parts import mean_where
 
 CALCAGNO = (
     "Calcagno S., et al. (2024). QuantFormer: learning to quantize for neural activity forecasting in mouse visual cortex. "

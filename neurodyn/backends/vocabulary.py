@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Iterable
+from itertools import groupby
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -17,9 +19,9 @@ from neurodyn.backends.base import Backend, Batch, Layout
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.cells import Cells
-from neurodyn.nn.frames import mean_where
 from neurodyn.nn.interpolation import hold
 from neurodyn.nn.moments import moments
+from neurodyn.nn.parts import mean_where, windows_of
 from neurodyn.nn.quantizer import Codebook, PatchQuantizer, PatchTransformer, patched
 from neurodyn.nn.transformer import TransformerBlock
 
@@ -164,11 +166,8 @@ class VocabularyModel(Backend):
 
     def prepare_sessions(self, frames: Iterable[tuple[int, np.ndarray]]) -> None:
         """Fit mean and standard deviation of every session's cells."""
-        grouped: dict[int, list[np.ndarray]] = {}
-        for session, chunk in frames:
-            grouped.setdefault(session, []).append(chunk)
-        for session, chunks in grouped.items():
-            _, mean, variance = moments(chunks)
+        for session, chunks in groupby(frames, key=lambda item: item[0]):
+            _, mean, variance = moments(chunk for _, chunk in chunks)
             inside = self.cells.brain.cpu().numpy().reshape(self.cells.space)
             if len(self.layout.cells) > 1:  # its own cells alone, not padded
                 inside = np.ones(mean.shape, dtype=bool)
@@ -189,7 +188,8 @@ class VocabularyModel(Backend):
     def _quantizer_loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         traces = self._traces(batch, batch.valid, targets=True)
         rows = traces.there.any(-1).any(-1).nonzero()[:, 0]
-        order = torch.randperm(len(rows), generator=generator)[: self.config.traces]
+        many = math.ceil(self.config.traces * len(batch.x) / windows_of(len(batch.x)))
+        order = torch.randperm(len(rows), generator=generator)[:many]
         values, there = (part[rows[order.to(rows.device)]] for part in traces)
         rank = torch.rand(values.shape[:2], generator=generator).argsort(1).argsort(1).to(values.device)
         hidden = (rank < round(self.config.mask * self.patches))[..., None]

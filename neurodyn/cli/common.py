@@ -25,7 +25,7 @@ ExistingOption = Annotated[
     Existing,
     typer.Option("--existing", help="What to do where something else stands: refuse it, keep it, or replace it."),
 ]
-Gpu = Annotated[str, typer.Option("--gpu", help="GPU number(s) as 0 or 0,1; auto; or none.")]
+Gpu = Annotated[str, typer.Option("--gpu", help="GPU number(s) as 0 or 0,1; all; auto; or none.")]
 Out = Annotated[Path | None, typer.Option("--output", "-o", help="Where to write.", show_default=False)]
 Fs = Annotated[float | None, typer.Option("--fs", help="Frames per second and channel, Hz.", show_default=False)]
 Channels = Annotated[

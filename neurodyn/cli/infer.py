@@ -54,6 +54,10 @@ def infer(
             show_default=False,
         ),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option("--threads", min=1, help="CPU threads (default: those of training).", show_default=False),
+    ] = None,
     at: Annotated[
         str | None,
         typer.Option(
@@ -71,10 +75,10 @@ def infer(
         common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
         return
     if stream is not None:
-        _stream(common, run, stream, gpu)
+        _stream(common, run, stream, gpu, threads)
         return
     maps = attention.split(",") if attention else ()
-    asked = {"maps": maps, "at": _times(at), "few": few, "horizon": horizon}
+    asked = {"maps": maps, "at": _times(at), "few": few, "horizon": horizon, "threads": threads}
     common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, **asked))
 
 
@@ -89,9 +93,9 @@ def _times(text: str | None) -> list[float] | Literal["truth"] | None:
         ) from error
 
 
-def _stream(common: Common, run: Path, source: str, gpu: str) -> None:
+def _stream(common: Common, run: Path, source: str, gpu: str, threads: int | None) -> None:
     from neurodyn.training.stream import Streamer, frames_of_lines, growing_frames, stream_forecasts
 
-    streamer = Streamer.open(run, gpu)
+    streamer = Streamer.open(run, gpu, threads)
     frames = frames_of_lines(sys.stdin, streamer) if source == "-" else growing_frames(Path(source), streamer)
     common.say(stream_forecasts(streamer, frames, sys.stdout).said)

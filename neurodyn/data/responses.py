@@ -134,7 +134,9 @@ def _overall(windows: Windows) -> float:
 
 def _percentiles(config: ResponseConfig, windows: Windows, session: int) -> np.ndarray:
     mine = np.flatnonzero(windows.session == session)
+    chunks = [mine[start : start + CHUNK] for start in range(0, mine.size, CHUNK)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=RuntimeWarning)
-        spread = np.nanstd(_judged(config, windows, mine, events=False), axis=1)
+        judged = (_judged(config, windows, chunk, events=False) for chunk in chunks)
+        spread = np.concatenate([np.nanstd(frames, axis=1) for frames in judged])
         return np.nan_to_num(np.nanpercentile(spread, 95, axis=0), nan=np.inf).ravel()

@@ -18,8 +18,10 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.responses import ResponseConfig, ResponseRule
 from neurodyn.data.splits import PARTS, SPLITS
 from neurodyn.data.stimulus_code import StimulusCode, stimulus_column, with_stimulus_alone
+from neurodyn.data.streaming import ChunkStore
 
 IN_MEMORY_BYTES = 2 * 2**30
+BYTES_PER_VALUE = 6  # a float32, and whether it is visible and valid
 GAP_FACTOR = 1.5
 NOISE_OF_STEPS = 1.4826 / np.sqrt(2)
 
@@ -258,13 +260,30 @@ class Windows:
         return 0 if wanted is None else min(max(1, round(wanted * self.rate_hz)), self.frames - 1)
 
     @cached_property
-    def _sources(self) -> list[Any]:
+    def _sources(self) -> list[np.ndarray] | ChunkStore:
         arrays = [signal(recording, self.config.variable) for recording in self.recordings]
         if sum(array.nbytes for array in arrays) > IN_MEMORY_BYTES:
-            return arrays
+            return ChunkStore(arrays, IN_MEMORY_BYTES // 8)
         if self.readable is not None:
             return [_only(array, frames) for array, frames in zip(arrays, self.readable, strict=True)]
         return [array.values for array in arrays]
+
+    @property
+    def streamed(self) -> bool:
+        """Whether a signal is too large for memory, and so read from disk again and again."""
+        return any(isinstance(windows._sources, ChunkStore) for windows in (self.targets, *self.signals))
+
+    @property
+    def at_once(self) -> int:
+        """Windows whose signals fit into a quarter of the memory that data may take."""
+        signals = [*self.signals, self.targets] if self.config.target is not None else self.signals
+        values = self.frames * sum(int(np.prod(windows.space)) for windows in signals)
+        return max(1, IN_MEMORY_BYTES // 4 // (BYTES_PER_VALUE * values))
+
+    def _read(self, session: int, first: int) -> np.ndarray:
+        if isinstance(self._sources, ChunkStore):
+            return self._sources.read(session, first, self.frames)
+        return self._sources[session][first : first + self.frames]
 
     def take(self, indices: np.ndarray) -> Self:
         """Return the windows at `indices`."""
@@ -323,8 +342,8 @@ class Windows:
         """
         session, first = self.session[indices], self.first[indices]
         out = np.full((first.size, self.frames, *self.space), np.nan, dtype=np.float32)
-        for row, (s, f) in enumerate(zip(session, first, strict=True)):
-            found = self._sources[s][f : f + self.frames]
+        for row in np.lexsort((first, session)):  # as they lie on disk
+            found = self._read(int(session[row]), int(first[row]))
             out[(row, slice(None), *map(slice, found.shape[1:]))] = found
         mask = np.isfinite(out) & self.brain
         if self.config.baseline is not None:

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from neurodyn.nn.parts import summed, windows_of
+
 
 class Cells(nn.Module):
     """Picks the entries of a frame that are data, and standardises each.
@@ -124,9 +126,9 @@ class Spread:
     def add(self, factors: Float[Tensor, "time batch factor"]) -> None:
         """Take in a batch."""
         values = factors.double()
-        self.windows += values.shape[1]
-        self.total = self.total.to(values.device) + values.sum(dim=1)
-        self.square = self.square.to(values.device) + values.square().sum(dim=1)
+        self.windows += windows_of(values.shape[1])
+        self.total = self.total.to(values.device) + summed(values.sum(dim=1))
+        self.square = self.square.to(values.device) + summed(values.square().sum(dim=1))
 
     @property
     def share(self) -> float:

@@ -115,8 +115,3 @@ class Standardised:
         mean, scale = (values[0].cpu().numpy() for values in (self.frames.cells.mean, self.frames.cells.scale))
         for chunk in self.raw:
             yield (chunk.reshape(-1, inside.size)[:, inside] - mean) / scale
-
-
-def mean_where(values: Float[Tensor, "*shape"], where: Bool[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """Average over chosen entries; 0 where none is chosen."""
-    return values.where(where, 0.0).sum() / where.sum().clamp(min=1)

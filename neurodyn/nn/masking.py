@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from neurodyn.nn.parts import integers, uniform
+
 
 def hide_inner_frames(batch: int, frames: int, most: int, generator: torch.Generator) -> Bool[Tensor, "batch frames"]:
     """Choose 1 to `most` inner frames per sample, uniformly in number and place; both ends stay. None where `most` is 0 or there is no inner frame.
@@ -25,8 +27,8 @@ def hide_inner_frames(batch: int, frames: int, most: int, generator: torch.Gener
     inner = frames - 2
     if min(most, inner) < 1:
         return torch.zeros(batch, frames, dtype=torch.bool)
-    count = torch.randint(1, min(most, inner) + 1, (batch, 1), generator=generator)
-    rank = torch.rand(batch, inner, generator=generator).argsort(1).argsort(1)
+    count = integers(1, min(most, inner) + 1, batch, 1, generator=generator)
+    rank = uniform(batch, inner, generator=generator).argsort(1).argsort(1)
     return torch.nn.functional.pad(rank < count, (1, 1))
 
 
@@ -60,7 +62,7 @@ def hide_blocks(
         True where an entry is hidden, on the CPU.
     """
     grid = [(length + side - 2) // side + 1 for length, side in zip(shape, size, strict=True)]
-    offsets = [torch.randint(side, (len(share), 1), generator=generator) for side in size]
+    offsets = [integers(0, side, len(share), 1, generator=generator) for side in size]
     places = [  # the block of every index along each axis, (batch, length)
         (torch.arange(length) + offset) // side for length, side, offset in zip(shape, size, offsets, strict=True)
     ]
@@ -68,7 +70,7 @@ def hide_blocks(
     for axis, (place, many) in enumerate(zip(places, grid, strict=True), start=1):
         reached = torch.arange(many) <= place[:, -1:]
         there &= reached.reshape(len(share), *[1] * (axis - 1), many, *[1] * (len(grid) - axis))
-    drawn = torch.rand(len(share), there[0].numel(), generator=generator).masked_fill(~there.flatten(1), torch.inf)
+    drawn = uniform(len(share), there[0].numel(), generator=generator).masked_fill(~there.flatten(1), torch.inf)
     count = (share * there.flatten(1).sum(1)).ceil()
     hidden = (drawn.argsort(1).argsort(1) < count[:, None]).unflatten(1, grid)
     for axis, place in enumerate(places, start=1):
@@ -94,8 +96,8 @@ def times_between(
     """
     intervals = t.shape[1] - 1
     slots = -(-count // intervals)
-    chosen = torch.rand(t.shape[0], intervals * slots, generator=generator).argsort(1)[:, :count]
-    place = (chosen % slots + 0.1 + 0.8 * torch.rand(t.shape[0], count, generator=generator)) / slots
+    chosen = uniform(t.shape[0], intervals * slots, generator=generator).argsort(1)[:, :count]
+    place = (chosen % slots + 0.1 + 0.8 * uniform(t.shape[0], count, generator=generator)) / slots
     chosen, place = chosen.to(t.device), place.to(t.device)
     start, stop = t.gather(1, chosen // slots), t.gather(1, chosen // slots + 1)
     return start + place * (stop - start)

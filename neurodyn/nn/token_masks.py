@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from neurodyn.nn.masking import hide_blocks, hide_inner_frames
+from neurodyn.nn.parts import integers, normal, uniform
 
 NOISE = 0.1
 M = TypeVar("M", bound=str)
@@ -131,7 +132,7 @@ class Masking:
         if mode == "channel":
             hidden = _one_field(grids, batch, generator)
         elif mode == "blocks":
-            hidden = [grid.blocks(self.ratio * torch.rand(batch, generator=generator), generator) for grid in grids]
+            hidden = [grid.blocks(self.ratio * uniform(batch, generator=generator), generator) for grid in grids]
         elif mode == "frames":
             inner = hide_inner_frames(batch, grids[0].frames, self.hide, generator)[..., None, None]
             hidden = [inner.expand(-1, -1, len(grid.kept), 1) for grid in grids]
@@ -150,10 +151,10 @@ class Masking:
         return tuple(masks)
 
     def _random_tokens(self, grid: TokenGrid, batch: int, generator: torch.Generator) -> Masked:
-        share = 1 - torch.rand(batch, 1, generator=generator)  # in (0, 1]
-        rank = torch.rand(batch, grid.tokens, generator=generator).argsort(1).argsort(1)
+        share = 1 - uniform(batch, 1, generator=generator)  # in (0, 1]
+        rank = uniform(batch, grid.tokens, generator=generator).argsort(1).argsort(1)
         chosen = rank < (self.ratio * share * grid.tokens).ceil()
-        fates = torch.rand(3, batch, grid.tokens, generator=generator)
+        fates = uniform(3, batch, grid.tokens, generator=generator, along=1)
         gone, noisy, coarse = (
             chosen & (fate < chance) for fate, chance in zip(fates, (self.zero, self.noise, self.coarse), strict=True)
         )
@@ -170,7 +171,7 @@ class Masking:
         if mode == "forecast":
             first = first + grid.steps - count
         if mode == "interpolate":
-            first = torch.randint(inner, grid.steps - inner - count + 1, (batch,), generator=generator)
+            first = integers(inner, grid.steps - inner - count + 1, batch, generator=generator)
         return first * grid.depth, (first + count) * grid.depth
 
 
@@ -178,8 +179,8 @@ def _one_field(
     grids: Sequence[TokenGrid], batch: int, generator: torch.Generator
 ) -> list[Bool[Tensor, "batch time site 1"]]:
     """Hide one field for a random stretch; an only field not as a whole, if it has more than one token along time."""
-    which = torch.randint(len(grids), (batch,), generator=generator)
-    length, place = torch.rand(2, batch, generator=generator)
+    which = integers(0, len(grids), batch, generator=generator)
+    length, place = uniform(2, batch, generator=generator, along=1)
     hidden = []
     for index, grid in enumerate(grids):
         most = grid.steps if len(grids) > 1 else max(1, grid.steps - 1)
@@ -214,8 +215,8 @@ def disturbed(
     if masked.coarse.any():
         values = torch.where(coarse, coarsened(values, seen, grid.patch), values)
     if masked.noisy.any():
-        kept = torch.rand(len(values), grid.steps, len(grid.kept), generator=generator)
-        noise = NOISE * torch.randn(values.shape, generator=generator)
+        kept = uniform(len(values), grid.steps, len(grid.kept), generator=generator)
+        noise = NOISE * normal(*values.shape, generator=generator)
         values = torch.where(noisy, grid.framed(kept).to(values) * values + noise.to(values), values)
     return values.where(seen, 0.0), seen
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 
 from neurodyn.backends.base import Backend, Batch, Channel, Layout, Signal
+from neurodyn.data.streaming import ahead
 from neurodyn.data.windows import Windows
 
 PREPARE_WINDOWS = 64
@@ -111,21 +113,66 @@ def session_chunks(windows: Windows) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What is computed at once of a batch.
+
+    Parameters
+    ----------
+    batch
+        Its windows.
+    rows
+        Their places in the whole batch, shape (window,).
+    whole
+        Windows of the whole batch.
+    """
+
+    batch: Batch
+    rows: torch.Tensor
+    whole: int
+
+    def to(self, device: torch.device) -> Piece:
+        """Return the piece on another device; its places stay on the CPU."""
+        return replace(self, batch=self.batch.to(device))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One of the pieces that a process computes of a batch, one after another, before it moves the weights.
+
+    Parameters
+    ----------
+    piece
+        The piece of this turn.
+    ahead
+        Where there are several: all of them, in the first turn; () in the others.
+    """
+
+    piece: Piece
+    ahead: tuple[Piece, ...] = ()
+
+    def to(self, device: torch.device) -> Turn:
+        """Return the turn on another device."""
+        return Turn(self.piece.to(device), tuple(piece.to(device) for piece in self.ahead))
+
+
+@dataclass(frozen=True)
 class TrainingBatches:
-    """The batches of one epoch.
+    """The turns of one epoch.
 
     Parameters
     ----------
     windows
         Training windows.
     batch
-        Windows per step, over all ranks.
+        Windows per step, over all ranks and turns.
     steps
         Steps per epoch; None for one pass over the windows.
     seed, epoch
         Decide the order.
     rank, ranks
         This process and their number; every rank takes its share of each batch.
+    turns
+        Into how many pieces a rank cuts its share.
     """
 
     windows: Windows
@@ -135,21 +182,116 @@ class TrainingBatches:
     epoch: int
     rank: int = 0
     ranks: int = 1
+    turns: int = 1
 
-    def __len__(self) -> int:
+    @property
+    def steps_here(self) -> int:
+        """Steps of this epoch; a rest that is too small to give every piece a window is left out."""
         if self.steps:
             return self.steps
         full, rest = divmod(len(self.windows), self.batch)
-        return full + (rest >= self.ranks)
+        return full + (rest >= self.ranks * self.turns)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __len__(self) -> int:
+        return self.steps_here * self.turns
+
+    def __iter__(self) -> Iterator[Turn]:
         rng = np.random.default_rng(derive_seed(self.seed, "order", self.epoch))
         order = rng.permutation(len(self.windows))
         while self.steps and order.size < self.steps * self.batch:
             order = np.concatenate([order, rng.permutation(len(self.windows))])
-        for step in range(len(self)):
+        asked = []
+        for step in range(self.steps_here):
             chosen = order[step * self.batch : (step + 1) * self.batch]
-            yield read_batch(self.windows, chosen[self.rank :: self.ranks])
+            for turn in range(self.turns):
+                asked.append(Asked.share(chosen, turn * self.ranks + self.rank, self.ranks * self.turns))
+        pieces = read_pieces(self.windows, asked)
+        for _ in range(self.steps_here):
+            first = tuple(islice(pieces, self.turns))
+            for turn, piece in enumerate(first):
+                yield Turn(piece, first if self.turns > 1 and not turn else ())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A piece to be read.
+
+    Parameters
+    ----------
+    windows
+        Which windows, shape (window,).
+    rows, whole
+        As in `Piece`.
+    """
+
+    windows: np.ndarray
+    rows: np.ndarray
+    whole: int
+
+    @classmethod
+    def share(cls, chosen: np.ndarray, number: int, pieces: int) -> Asked:
+        """Ask for one of several pieces of a batch."""
+        rows = np.arange(number, len(chosen), pieces)
+        return cls(chosen[rows], rows, len(chosen))
+
+
+def read_pieces(windows: Windows, asked: Sequence[Asked]) -> Iterator[Piece]:
+    """Read pieces one after another, from memory; from disk many together, as they lie there, and before they are due."""
+    if not windows.streamed:
+        for each in asked:
+            yield Piece(read_batch(windows, each.windows), torch.from_numpy(each.rows), each.whole)
+        return
+    blocks = list(_blocks(asked, windows.at_once))  # one in use, one read, one being read
+    read = ahead(read_batch(windows, np.concatenate([each.windows for each in block])) for block in blocks)
+    for block, batch in zip(blocks, read, strict=True):
+        start = 0
+        for each in block:
+            stop = start + len(each.windows)
+            yield Piece(batch.rows(slice(start, stop)), torch.from_numpy(each.rows), each.whole)
+            start = stop
+
+
+def _blocks(asked: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
+    """Group pieces until a group has `most` windows; the first are small, so that training need not wait for long."""
+    block, size, allowed = [], 0, 1
+    for each in asked:
+        if block and size + len(each.windows) > min(most, allowed):
+            yield block
+            block, size, allowed = [], 0, 2 * allowed
+        block.append(each)
+        size += len(each.windows)
+    if block:
+        yield block
+
+
+@dataclass(frozen=True)
+class ValidationBatches:
+    """Every window once, in order; every rank takes its share of each batch, or all of one too small to be shared.
+
+    Parameters
+    ----------
+    windows
+        Validation windows.
+    batch
+        Windows at a time, over all ranks.
+    rank, ranks
+        This process and their number.
+    """
+
+    windows: Windows
+    batch: int
+    rank: int = 0
+    ranks: int = 1
+
+    def __len__(self) -> int:
+        return -(-len(self.windows) // self.batch)
+
+    def __iter__(self) -> Iterator[Piece]:
+        asked = []
+        for start in range(0, len(self.windows), self.batch):
+            chosen = np.arange(start, min(start + self.batch, len(self.windows)))
+            asked.append(Asked.share(chosen, *((self.rank, self.ranks) if len(chosen) >= self.ranks else (0, 1))))
+        yield from read_pieces(self.windows, asked)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import csv
 import logging
 import math
 import pickle
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,9 +18,8 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic
 from neurodyn.core.log import LOGGER, log_to
 from neurodyn.training.module import TrainingModule
-from neurodyn.training.stability import Journal, Row
-
-Progress = Callable[[Row], None]
+from neurodyn.training.ranks import arrive, join_in
+from neurodyn.training.stability import Journal, Progress, Row
 
 
 class Keeper(pl.Callback):
@@ -40,6 +39,11 @@ class Keeper(pl.Callback):
         self.best: dict[str, Any] = {"epoch": -1, "value": math.inf, "weights": {}, "warm": False}
         self.finished = False
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin in a process of its own, before the trainer there says anything."""
+        vars(self).update(state)
+        arrive()
+
     @property
     def state_key(self) -> str:
         """Name of the state in a checkpoint."""
@@ -54,24 +58,25 @@ class Keeper(pl.Callback):
         self.rows, self.best, self.finished = state_dict["rows"], state_dict["best"], state_dict["finished"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open the log again in a spawned process, which did not inherit it."""
-        if trainer.world_size > 1 and trainer.is_global_zero and not LOGGER.handlers:
-            LOGGER.setLevel(logging.INFO)
-            log_to(self.journal.folder / "log.jsonl")
+        """Begin as one of several processes."""
+        if trainer.world_size > 1:
+            join_in(_module(pl_module).settings.threads)
+            if trainer.is_global_zero:
+                LOGGER.setLevel(logging.INFO)
+                log_to(self.journal.folder / "log.jsonl")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch."""
-        if not isinstance(pl_module, TrainingModule):
-            raise TypeError(type(pl_module).__name__)
-        row = _row(trainer, pl_module)
+        module = _module(pl_module)
+        row = _row(trainer, module)
         self.rows.append(row)
-        patience, epochs = pl_module.settings.patience, pl_module.settings.epochs
+        patience, epochs = module.settings.patience, module.settings.epochs
         if trainer.is_global_zero:
             LOGGER.info("epoch %d/%d", row["epoch"], epochs, extra={"fields": dict(row)})
             if self.progress:
                 self.progress(row | {"epochs": epochs})
-        self._judge(row, pl_module)
-        pl_module.plateau.add(_mean_over_ranks(trainer, pl_module), pl_module.settings)
+        self._judge(row, module)
+        module.plateau.add(module.means("train")["loss"], module.settings)
         stale = patience is not None and row["epoch"] - self.best["epoch"] >= patience
         self.finished = stale or row["epoch"] >= epochs
         trainer.should_stop = trainer.should_stop or stale
@@ -89,7 +94,8 @@ class Keeper(pl.Callback):
         parts = {name: mean for name, mean in module.means("valid").items() if name != "loss"}
         reason = module.result.health(parts, int(row["step"])) if parts else None
         if reason is not None:
-            self.journal.restart(int(row["epoch"]), int(row["step"]), reason, self.rows)
+            epoch, step = int(row["epoch"]), int(row["step"])
+            module.leave(partial(self.journal.restart, epoch, step, reason, self.rows), reason)
         warm = row["step"] < module.backend.warm_steps
         if value < self.best["value"] or self.best["warm"]:
             weights = {name: tensor.detach().cpu().clone() for name, tensor in module.result.state_dict().items()}
@@ -113,9 +119,10 @@ def _row(trainer: pl.Trainer, module: TrainingModule) -> Row:
     return row
 
 
-def _mean_over_ranks(trainer: pl.Trainer, module: TrainingModule) -> float:
-    loss = torch.tensor(module.means("train")["loss"], dtype=torch.float64, device=module.device)
-    return float(trainer.strategy.reduce(loss, reduce_op="mean"))
+def _module(module: pl.LightningModule) -> TrainingModule:
+    if not isinstance(module, TrainingModule):
+        raise TypeError(type(module).__name__)
+    return module
 
 
 def checkpoint_path(folder: Path) -> Path:

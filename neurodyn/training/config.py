@@ -33,7 +33,13 @@ class TrainingConfig(Params):
     steps_per_epoch: int | None = Field(
         None, gt=0, description="optimiser steps per epoch (default: one pass over the training windows)"
     )
-    batch: int = Field(16, gt=0, description="windows per step")
+    batch: int = Field(16, gt=0, description="windows computed at once, over all GPUs or processes")
+    accumulate: int = Field(
+        1,
+        gt=0,
+        description="batches per optimiser step, one after another in the memory of one; their gradient is that of one "
+        "batch as large as all, at the price of one more forward pass",
+    )
     lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
     betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's memory of gradients and of their squares")
@@ -57,6 +63,10 @@ class TrainingConfig(Params):
     precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the matrix products")
     seed: int = Field(0, ge=0, description="seed of weights, order, masks and noise")
     threads: int = Field(1, gt=0, description="CPU threads; part of the configuration because it changes round-off")
+
+    processes: int = Field(
+        1, gt=0, description="processes that share every batch on the CPU, each with `threads`; GPUs have one each"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -95,6 +105,10 @@ class RunConfig(Params):
     def training_of(self, stage: str) -> TrainingConfig:
         """Return how a stage is trained."""
         return TrainingConfig.model_validate(self.training.model_dump() | self.stages.get(stage, {}))
+
+    def every_training(self) -> list[TrainingConfig]:
+        """Return how the stages are trained, those that say nothing of it first."""
+        return [self.training, *map(self.training_of, self.stages)]
 
     def backend_config(self) -> Params:
         """Return `model` as the back-end's own configuration."""

@@ -23,9 +23,17 @@ class Devices:
     ----------
     gpus
         Indices among the visible GPUs; () means the CPU.
+    processes
+        Processes on the CPU.
     """
 
     gpus: tuple[int, ...]
+    processes: int = 1
+
+    @property
+    def ranks(self) -> int:
+        """Processes that train together: one per GPU, or those on the CPU."""
+        return len(self.gpus) or self.processes
 
     @property
     def first(self) -> torch.device:
@@ -39,13 +47,15 @@ def describe_gpus() -> str:
     return ", ".join(names) or "none"
 
 
-def choose_devices(gpu: str) -> Devices:
+def choose_devices(gpu: str, processes: int = 1) -> Devices:
     """Read `--gpu`.
 
     Parameters
     ----------
     gpu
-        "none", "auto" (the first GPU if there is one), or indices of visible GPUs: "0", "0,1".
+        "none", "auto" (the first GPU if there is one), "all", or indices of visible GPUs: "0", "0,1".
+    processes
+        Processes, where the CPU computes.
 
     Raises
     ------
@@ -53,25 +63,25 @@ def choose_devices(gpu: str) -> Devices:
         If it cannot be read, or names a GPU that is not there.
     """
     if gpu == "none":
-        return Devices(())
+        return Devices((), processes)
     found = torch.cuda.device_count()
     if gpu == "auto":
         if not found:
             LOGGER.info("No GPU found: using the CPU.")
-        return Devices((0,) if found else ())
+        return Devices((0,) if found else (), processes)
     try:
-        wanted = tuple(int(part) for part in gpu.split(","))
+        wanted = tuple(range(found)) if gpu == "all" else tuple(int(part) for part in gpu.split(","))
     except ValueError:
         raise ConfigError(
-            f"--gpu {gpu} cannot be read.", "Expected 0, 0,1, auto or none.", "Example: --gpu auto"
+            f"--gpu {gpu} cannot be read.", "Expected 0, 0,1, all, auto or none.", "Example: --gpu auto"
         ) from None
-    if len(set(wanted)) < len(wanted) or any(not 0 <= index < found for index in wanted):
+    if not wanted or len(set(wanted)) < len(wanted) or any(not 0 <= index < found for index in wanted):
         raise ConfigError(
             f"--gpu {gpu} is not available.",
             f"Found {found} visible GPU{'' if found == 1 else 's'}{f', numbered 0 to {found - 1}' if found else ''}.",
             "Use --gpu auto, or --gpu none for the CPU.",
         )
-    return Devices(wanted)
+    return Devices(wanted, processes)
 
 
 @contextlib.contextmanager

@@ -15,12 +15,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from torch.multiprocessing.spawn import ProcessRaisedException
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
 from neurodyn.core.config import Resolved
-from neurodyn.core.errors import ConfigError, WorkError
+from neurodyn.core.errors import ConfigError, NeurodynError, WorkError
 from neurodyn.core.files import locked, make_folder, sha256, write_json
 from neurodyn.core.log import LOGGER, log_to
 from neurodyn.core.provenance import provenance
@@ -39,6 +38,7 @@ from neurodyn.training.config import RunConfig, TrainingConfig
 from neurodyn.training.devices import Devices, choose_devices, reproducible
 from neurodyn.training.folder import Existing, RunFolder, save_model
 from neurodyn.training.module import TrainingModule
+from neurodyn.training.ranks import CHATTY, ended, heard, hush, own_ranks, together
 from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal, Row, UnstableError
 
@@ -70,13 +70,13 @@ def fit(
     out
         Run folder.
     gpu
-        "auto", "none", or indices of visible GPUs.
+        "auto", "none", "all", or indices of visible GPUs; several of them share every batch.
     resume
         Say in the log when there was nothing to resume.
     existing
         What to do with another run in the folder.
     progress
-        Called after every epoch with its row of metrics and `epochs`; not with several GPUs.
+        Called after every epoch with its row of metrics and `epochs`.
 
     Raises
     ------
@@ -87,10 +87,11 @@ def fit(
     WorkError
         If the loss stays not finite, or the model collapsed, more often than the configuration allows.
     """
-    devices = choose_devices(gpu)
+    devices = choose_devices(gpu, config.training.processes)
     opened = [open_saved(recording) for recording in recordings]
     parts = cut_parts(config, opened)  # before the folder is touched: bad input leaves nothing
     wanted = config.model_dump(mode="json") | {"recordings": sources(opened)}
+    _require_a_window_each(config, parts["train"], devices)
     folder = RunFolder(Path(out))
     with locked(folder.path, wait=0):
         state = folder.claim(wanted, existing)
@@ -112,6 +113,24 @@ def cut_parts(config: RunConfig, recordings: Sequence[Recording], without: str |
     """Cut the windows that a model asks for and split them; the part `without` is left out, and never read."""
     ragged = "sessions" in _capabilities(config)
     return Windows.cut(recordings, config.windows, ragged).split(without)
+
+
+def _require_a_window_each(config: RunConfig, windows: Windows, devices: Devices) -> None:
+    """Refuse batches that leave a process without a window.
+
+    Raises
+    ------
+    ConfigError
+        If there are more processes than windows in a batch, or at all.
+    """
+    for stage in config.every_training():
+        pieces = devices.ranks * stage.accumulate
+        if stage.batch < devices.ranks or (len(windows) < pieces and not stage.steps_per_epoch):
+            raise ConfigError(
+                f"{len(windows)} training windows in batches of {stage.batch} cannot be shared.",
+                f"Found {devices.ranks} GPUs or processes and {stage.accumulate} batches per step; each needs a window.",
+                f"Use larger batches, or fewer GPUs: --set training.batch={max(stage.batch, devices.ranks)}",
+            )
 
 
 def _capabilities(config: RunConfig) -> frozenset[str]:
@@ -295,12 +314,12 @@ def _optimised(
 ) -> dict[str, Any] | None:
     """Train to the end and return what the checkpoint holds; None if training must step back or start anew."""
     path, module = journal.folder, TrainingModule(backend, training, parts["train"], parts["valid"], journal)
-    keeper = Keeper(journal, progress if len(devices.gpus) < 2 else None)  # spawned processes have no console
     try:
-        with _quiet():
-            trainer = _trainer(path, training, devices, keeper)
-            trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
-    except (UnstableError, ProcessRaisedException):  # the latter is whatever a spawned process raised
+        with _quiet(), own_ranks() as environment, heard(progress, devices.ranks) as said:
+            trainer = _trainer(path, training, devices, Keeper(journal, said), environment)
+            with ended():
+                trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
+    except (UnstableError, NeurodynError):  # the latter, where a process said that it was the former
         after = Journal.read(path)
         if after == journal:
             raise
@@ -314,22 +333,26 @@ def _optimised(
     return kept
 
 
-def _trainer(path: Path, training: TrainingConfig, devices: Devices, keeper: Keeper) -> pl.Trainer:
+def _trainer(
+    path: Path, training: TrainingConfig, devices: Devices, keeper: Keeper, environment: LightningEnvironment
+) -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if devices.gpus else "cpu",
-        devices=list(devices.gpus) or 1,
-        strategy="ddp_spawn" if len(devices.gpus) > 1 else "auto",
+        devices=list(devices.gpus) or devices.processes,
+        strategy=together(devices.ranks),
         precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
         max_epochs=training.epochs,
+        accumulate_grad_batches=training.accumulate,
         gradient_clip_val=training.clip,
         callbacks=[keeper],
-        plugins=[LightningEnvironment()],  # no reading of SLURM variables: a job may run several trainings
+        plugins=[environment],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
         reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
         default_root_dir=path / "checkpoints",
     )
 
@@ -337,16 +360,13 @@ def _trainer(path: Path, training: TrainingConfig, devices: Devices, keeper: Kee
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence Lightning, and give Ctrl-C and the like back to the caller as the KeyboardInterrupt that it was."""
-    loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")]
+    loggers = [logging.getLogger(name) for name in CHATTY]
     levels = [logger.level for logger in loggers]
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=UserWarning)
-            warnings.filterwarnings("ignore", category=FutureWarning)
+            hush()
             yield
     except SystemExit as error:  # Lightning turns an interrupt into exit 1
         if isinstance(error.__context__, KeyboardInterrupt):

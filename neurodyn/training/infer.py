@@ -52,6 +52,7 @@ def infer(
     few: int | None = None,
     horizon: float | None = None,
     seed: int = 0,
+    threads: int | None = None,
 ) -> Path:
     """Write `prediction.zarr` and `reconstruction.csv` into a run folder.
 
@@ -92,6 +93,8 @@ def infer(
         one horizon knows no other.
     seed
         Decides which frames are hidden.
+    threads
+        CPU threads; None for those of training. They change no more than round-off, and so repeat nothing.
 
     Returns
     -------
@@ -114,7 +117,7 @@ def infer(
             LOGGER.info("%s is up to date.", target)
             return target
         clear_partials(target)
-        with reproducible(run.config.training.threads, devices), atomic(target, folder=True) as folder:
+        with reproducible(threads or run.config.training.threads, devices), atomic(target, folder=True) as folder:
             worker = _Worker(run, devices.first, attention, maps, times, few, batch, seed)
             scores = _write(folder, worker, windows, parts if recordings is None else ("all",), settings)
             write_scores(run.path / "reconstruction.csv", scores)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Self
@@ -13,6 +14,7 @@ from neurodyn.training.batches import derive_seed
 from neurodyn.training.config import TrainingConfig
 
 Row = dict[str, float | int]
+Progress = Callable[[Row], None]
 Event = dict[str, Any]
 
 

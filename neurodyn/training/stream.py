@@ -55,6 +55,8 @@ class Streamer:
         A finished run whose windows have a horizon.
     devices
         Where it computes.
+    threads
+        CPU threads; None for those of training.
 
     Raises
     ------
@@ -62,7 +64,7 @@ class Streamer:
         If the model was not trained to forecast, or for several sessions.
     """
 
-    def __init__(self, run: Run, devices: Devices) -> None:
+    def __init__(self, run: Run, devices: Devices, threads: int | None = None) -> None:
         layout, config = run.backend.layout, run.config.windows
         if not layout.horizon or len(layout.sessions) > 1:
             raise ConfigError(
@@ -71,7 +73,8 @@ class Streamer:
                 "Train on one recording with --set windows.horizon=SECONDS",
             )
         self.run, self.devices, self.backend = run, devices, run.backend.to(devices.first)
-        self.forecast = self.backend.streamed(run.config.training.threads)
+        self.threads = threads or run.config.training.threads
+        self.forecast = self.backend.streamed(self.threads)
         self.source = layout.frames - layout.horizon
         self.lasting = None if config.baseline is None else max(2, round(config.baseline * layout.rate_hz))
         self._frames = np.full((0, *layout.space), np.nan, dtype=np.float32)
@@ -79,9 +82,9 @@ class Streamer:
         self._clock = torch.arange(layout.frames, dtype=torch.float32)[None] / layout.rate_hz + start
 
     @classmethod
-    def open(cls, path: Path, gpu: str = "auto") -> Self:
+    def open(cls, path: Path, gpu: str = "auto", threads: int | None = None) -> Self:
         """Open a run folder."""
-        return cls(load_run(path), choose_devices(gpu))
+        return cls(load_run(path), choose_devices(gpu), threads)
 
     def push(self, frame: np.ndarray, stimulus: Mapping[str, Any] | None = None) -> np.ndarray | None:
         """Take in a frame and forecast what follows it.
@@ -149,7 +152,7 @@ class Streamer:
 def stream_forecasts(streamer: Streamer, frames: Iterable[Arrived], out: TextIO) -> Latency:
     """Write one JSON object per forecast: `frame` (its number from 0), `forecast` (horizon, *space), `latency_ms`."""
     latencies = []
-    with reproducible(streamer.run.config.training.threads, streamer.devices):
+    with reproducible(streamer.threads, streamer.devices):
         for number, arrived in enumerate(frames):
             forecast = streamer.push(arrived.values, arrived.stimulus)
             if forecast is None:

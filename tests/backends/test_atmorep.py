@@ -11,7 +11,7 @@ from neurodyn.backends.base import Batch, Channel, Layout, Signal
 from neurodyn.backends.cst import CST
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.ensemble import kernel_crps, statistical_loss
-from neurodyn.nn.frames import mean_where
+from neurodyn.nn.parts import mean_where
 from neurodyn.nn.token_masks import Masked
 
 FRAMES, COUNT = 10, 4

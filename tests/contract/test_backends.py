@@ -1,6 +1,7 @@
 """Every back-end keeps the contract."""
 
 from dataclasses import fields, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import CAPABILITIES, Backend, Batch, Layout
 from neurodyn.data.responses import ResponseConfig, ResponseRule
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
+from neurodyn.nn.parts import computing, counts, knowing
 
 FRAMES = 10
 SPACES = {"traces": (6,), "movie": (11, 9)}
@@ -65,6 +67,13 @@ HARDER = {
     "lstm_response": (300, 2e-2),
     "logistic_response": (600, 5e-2),
 }  # steps and learning rate
+ACROSS_WINDOWS = {  # stages whose loss mixes the windows of a batch, so that parts of it cannot add up to the whole
+    ("transformer", "main"): "tokens are swapped with those of other windows",
+    ("autoformer", "main"): "lags are chosen by the correlation over all windows of a batch",
+    ("autoformer_classifier", "main"): "lags are chosen by the correlation over all windows of a batch",
+    ("quantformer", "quantizer"): "a codebook is fitted to the traces that are drawn",
+    ("quantformer_classifier", "quantizer"): "a codebook is fitted to the traces that are drawn",
+}
 HORIZON = 4
 RULE = ResponseRule(config=ResponseConfig.model_validate({}))
 CODE = StimulusCode(
@@ -324,3 +333,56 @@ def test_sessions_with_fewer_cells_keep_what_is_theirs(case):
     answers = [backend(one) for one in (swapped, batch)]
     said = [one.mean if one.logits is None else one.logits for one in answers]
     assert not torch.allclose(said[0][..., both], said[1][..., both])
+
+
+def without_dropout(backend: Backend) -> Backend:
+    for module in backend.modules():
+        for name in ("p", "rate", "dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return backend
+
+
+def taken(batch: Batch, rows: torch.Tensor) -> Batch:
+    names = [f.name for f in fields(Batch) if getattr(batch, f.name) is not None]
+    return Batch(**{name: getattr(batch, name)[rows] for name in names})
+
+
+def gradients(backend: Backend) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in backend.named_parameters() if p.grad is not None}
+
+
+def backwards(backend: Backend, batch: Batch, share: float = 1.0) -> dict[str, float]:
+    parts = backend.loss(batch, generator())
+    (share * torch.stack(list(parts.values())).sum()).backward()
+    return {name: share * value.item() for name, value in parts.items()}
+
+
+def in_parts(backend: Backend, batch: Batch, *places: list[int]) -> dict[str, float]:
+    """Compute parts of a batch one after another; return the sums of their losses."""
+    pieces = [(rows := torch.tensor(place), taken(batch, rows)) for place in places]
+    asked = [counts(rows, 8, partial(backend.loss, piece, generator())) for rows, piece in pieces]
+    totals, found = [sum(each) for each in zip(*asked, strict=True)], []
+    for rows, piece in pieces:
+        with computing(part := knowing(rows, 8, totals)):
+            found.append(backwards(backend, piece, part.share))
+    return {name: sum(parts[name] for parts in found) for name in found[0]}
+
+
+def test_unequal_parts_of_a_batch_add_up_to_its_loss_and_gradient(case):
+    """What several processes or several turns compute is what one would have, masks and noise included."""
+    name, space = case
+    for stage in build(name, space).stages():
+        if (name, stage) in ACROSS_WINDOWS:
+            continue
+        backend, batch = without_dropout(trained(name, space)).train(), make_batch(space)
+        backend.begin(stage, [batch])
+        backend.zero_grad()
+        whole, expected = backwards(backend, batch), gradients(backend)
+        backend.zero_grad()
+        parts, found = in_parts(backend, batch, [0, 3, 6], [1, 2, 4, 5, 7]), gradients(backend)
+        assert parts == pytest.approx(whole, rel=1e-5, abs=1e-7)
+        assert found.keys() == expected.keys()
+        largest = float(max(gradient.abs().max() for gradient in expected.values()))
+        for key, gradient in expected.items():
+            torch.testing.assert_close(found[key], gradient, rtol=1e-4, atol=1e-5 * largest, msg=key)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import norm
 
 from neurodyn.nn.ensemble import crps_gaussian, ensemble_crps_gaussian, fair_crps, kernel_crps, spread, statistical_loss
-from neurodyn.nn.frames import mean_where
+from neurodyn.nn.parts import mean_where
 
 
 def seeded(seed: int = 0) -> torch.Generator:

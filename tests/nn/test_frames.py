@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.nn.frames import Frames, mean_where
+from neurodyn.nn.frames import Frames
+from neurodyn.nn.parts import mean_where
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:

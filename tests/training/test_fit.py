@@ -228,7 +228,7 @@ def test_batches_of_an_epoch_cover_the_windows_once_and_ranks_share_them(config,
 
     windows = Windows.cut([Recording.open(movie)], config.windows)
     batches = [list(TrainingBatches(windows, 8, None, 0, 0, rank, 2)) for rank in (0, 1)]
-    x = torch.cat([batch.x for part in batches for batch in part])
+    x = torch.cat([turn.piece.batch.x for part in batches for turn in part])
     assert len(x) == len(windows)
     np.testing.assert_allclose(
         np.sort(x.sum((1, 2, 3))), np.sort(windows.values()[0].sum((1, 2, 3))), rtol=1e-4, atol=1e-4

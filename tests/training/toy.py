@@ -1,15 +1,18 @@
 """A model of one number that can be told to fail: at a planted step, or for unlucky seeds."""
 
+import os
+import signal
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
-from neurodyn.core.errors import ConfigError
+from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.search import Choice, Range
 
 
@@ -18,7 +21,9 @@ class ToyConfig(Params):
 
     At step `planted` the loss or its gradient is NaN, if the number has by then been pulled above `ceiling`; a model
     whose seed gave it less `luck` than `unlucky` collapses after `healthy` steps. The part `prior` reaches its full
-    weight after `ramp` steps; with `rising`, the validation loss rises by one learning rate a step.
+    weight after `ramp` steps; with `rising`, the validation loss rises by one learning rate a step. Of several processes
+    only the last fails at `planted`, and at step `ends` it ends as `end` says: it raises a DataError or another error, or
+    kills itself; once, where the file `once` is there, which it removes.
     """
 
     planted: int | None = None
@@ -28,6 +33,9 @@ class ToyConfig(Params):
     healthy: int = 0
     ramp: int = 0
     rising: bool = False
+    ends: int | None = None
+    end: str = "data"
+    once: str | None = None
 
 
 class Toy(Backend):
@@ -67,10 +75,26 @@ class Toy(Backend):
         parts = {"pull": -self.number * (1 + 0.01 * noise.abs()), "prior": self.weight * (self.luck + batch.x.mean())}
         if self.config.rising and not self.training:
             parts["pull"] = -parts["pull"]
-        if self.step is not None and self.step == self.config.planted and self.number > self.config.ceiling:
+        alone = not distributed.is_initialized()
+        last = alone or distributed.get_rank() == distributed.get_world_size() - 1
+        if self.training and last and self.step == self.config.ends:
+            self.come_to_an_end()
+        if last and self.step is not None and self.step == self.config.planted and self.number > self.config.ceiling:
             nothing = (self.number - self.number.detach()).abs()
             parts["pull"] = parts["pull"] + (torch.nan if self.config.where == "loss" else nothing.sqrt())
         return parts
+
+    def come_to_an_end(self) -> None:
+        once = None if self.config.once is None else Path(self.config.once)
+        if once is not None and not once.exists():
+            return
+        if once is not None:
+            once.unlink()
+        if self.config.end == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.config.end == "data":
+            raise DataError("The data are damaged.", "Found nothing.", "Fetch them again.")
+        raise RuntimeError("the toy broke")
 
 
 class SessionsConfig(Params):

@@ -18,6 +18,7 @@ from neurodyn.backends.settings import HidingConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components
+from neurodyn.nn.parts import normal
 
 Solver = Callable[..., Tensor]
 
@@ -93,7 +94,7 @@ class LatentODE(ContinuousWindow):
         mean, log_sd = self._initial(given).chunk(2, dim=-1)
         start = mean
         if generator is not None:
-            start = mean + log_sd.exp() * torch.randn(mean.shape, generator=generator).to(mean)
+            start = mean + log_sd.exp() * normal(*mean.shape, generator=generator).to(mean)
         path = self.course(start, given.asked)
         frames = (self.decode(path) * self.spread) @ self.axes
         latents = torch.cat([mean[:, None].expand(-1, path.shape[1], -1), path], dim=-1)

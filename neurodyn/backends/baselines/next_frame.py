@@ -14,7 +14,8 @@ from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
-from neurodyn.nn.frames import Frames, mean_where
+from neurodyn.nn.frames import Frames
+from neurodyn.nn.parts import mean_where
 
 
 class NextFrameConfig(FrameConfig):

@@ -15,7 +15,8 @@ from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Pred
 from neurodyn.backends.settings import TOKEN_SEARCH, FrameConfig, TokenConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.attention import isolating_mask
-from neurodyn.nn.frames import Frames, mean_where
+from neurodyn.nn.frames import Frames
+from neurodyn.nn.parts import mean_where, normal, shuffled, uniform
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
 
@@ -114,11 +115,11 @@ class Transformer(Backend):
         chosen, masked, swapped = (
             some[..., None].to(values.device) for some in choose_tokens(values.shape[:3], self.config, generator)
         )
-        others = torch.randperm(values[..., 0].numel(), generator=generator).to(values.device)
+        others = shuffled(len(values), values[0, ..., 0].numel(), generator=generator).to(values.device)
         other = values.flatten(0, 2)[others].view(values.shape)
         shown = torch.where(masked, self._unknown(), torch.where(swapped, other, values))
         if self.training and self.config.noise:
-            shown = shown + self.config.noise * torch.randn(shown.shape, generator=generator).to(shown)
+            shown = shown + self.config.noise * normal(*shown.shape, generator=generator).to(shown)
         hidden = self._hidden(shown, known & ~masked[..., 0], self.layout.unit_time(batch.t, batch.t))
         target = self.patches.split(self.frames.standardised(batch.target, batch.valid))
         error = (self.network.head(hidden) - target) ** 2
@@ -177,8 +178,8 @@ def choose_tokens(
     """
     samples, tokens = shape[0], int(np.prod(shape[1:]))
     count = max(1, round(config.chosen * tokens))
-    chosen = torch.rand(samples, tokens, generator=generator).argsort(1).argsort(1) < count
-    fate = torch.rand(samples, tokens, generator=generator)
+    chosen = uniform(samples, tokens, generator=generator).argsort(1).argsort(1) < count
+    fate = uniform(samples, tokens, generator=generator)
     masked = chosen & (fate < config.masked)
     swapped = chosen & ~masked & (fate < config.masked + config.swapped)
     return chosen.view(shape), masked.view(shape), swapped.view(shape)

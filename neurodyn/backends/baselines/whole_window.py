@@ -14,9 +14,10 @@ from torch import Tensor
 
 from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.backends.settings import HidingConfig
-from neurodyn.nn.frames import Frames, mean_where
+from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
+from neurodyn.nn.parts import mean_where, normal
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class WholeWindow(Backend):
         seen = without_inner_frames(batch.visible & batch.valid, self.config.hide, generator)
         given = self._given(batch, seen, batch.t)
         if self.training and self.config.noise:
-            noise = torch.randn(given.values.shape, generator=generator).to(given.values)
+            noise = normal(*given.values.shape, generator=generator).to(given.values)
             given = replace(given, values=given.values + self.config.noise * noise)
         estimate = self._estimate(given, generator)
         valid = self.frames.mask(batch.valid)

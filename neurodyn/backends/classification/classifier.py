@@ -14,6 +14,7 @@ from neurodyn.backends.base import Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.backends.source import FromSource
 from neurodyn.core.errors import ConfigError
+from neurodyn.nn.parts import counted, mean_where
 
 
 class ClassifierConfig(FrameConfig):
@@ -88,6 +89,7 @@ def cross_entropy(
     answer = responses.nan_to_num()
     error = functional.binary_cross_entropy_with_logits(odds, answer, reduction="none")
     if not balance:
-        return error.where(known, 0.0).sum() / known.sum().clamp(min=1)
-    means = [error[known & (answer == side)].mean() for side in (0, 1) if (known & (answer == side)).any()]
-    return torch.stack(means).mean() if means else odds.sum() * 0.0
+        return mean_where(error, known)
+    sides = [known & (answer == side) for side in (0, 1)]
+    there = sum(counted(side).clamp(max=1) for side in sides)
+    return torch.stack([mean_where(error, side) for side in sides]).sum() / torch.as_tensor(there).clamp(min=1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
 from neurodyn.core.search import Range
+from neurodyn.nn.parts import mean_where
 
 
 class ARLSTMConfig(ForecasterConfig):
@@ -62,7 +63,7 @@ class ARLSTM(Forecaster):
         states, _ = self.lstm(frames[:, :-1])
         error = (self._read(states, batch) - frames[:, 1:]) ** 2
         known = torch.cat([self.frames.mask(batch.valid[:, 1 : self.source]), there], dim=1)
-        return {"forecast": error.where(known, 0.0).sum() / known.sum().clamp(min=1)}
+        return {"forecast": mean_where(error, known)}
 
     def _read(self, states: Float[Tensor, "batch time hidden"], batch: Batch) -> Float[Tensor, "batch time entry"]:
         if self.stimulus is None or batch.stimulus is None:

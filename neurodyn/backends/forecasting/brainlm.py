@@ -11,7 +11,7 @@ from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster
 from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, AttentionConfig
 from neurodyn.core.search import Range
-from neurodyn.nn.frames import mean_where
+from neurodyn.nn.parts import mean_where, uniform
 from neurodyn.nn.positions import FourierFeatures
 from neurodyn.nn.quantizer import patched
 from neurodyn.nn.transformer import TransformerBlock
@@ -76,7 +76,7 @@ class BrainLM(Forecaster):
         """Return `forecast` and, in training, `masked`, in z-scored units."""
         patches = self._patches(self._source(batch))
         share = self.config.mask if self.training else 0.0
-        seen = torch.rand(patches.shape[:3], generator=generator).to(patches.device) >= share
+        seen = uniform(*patches.shape[:3], generator=generator).to(patches.device) >= share
         found = self._reconstructed(patches, seen, batch)
         parts = {"forecast": mean_where((self._horizon(found) - self._wanted(batch)) ** 2, self._there(batch))}
         if share:

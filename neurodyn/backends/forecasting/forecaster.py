@@ -11,7 +11,7 @@ from torch import Tensor
 from neurodyn.backends.base import Batch, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.backends.source import FromSource
-from neurodyn.nn.frames import mean_where
+from neurodyn.nn.parts import mean_where
 
 
 class ForecasterConfig(FrameConfig):
