@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurodyn.core.errors import NeurodynError, TerminatedError
+from neurodyn.core.errors import NeurodynError, TerminatedError, out_of_memory
 from neurodyn.core.log import LOGGER, log_to
 
 INTERRUPTED, TERMINATED = 130, 143
@@ -193,9 +193,21 @@ def show_error(error: BaseException) -> int:
         said, code = ("Terminated (SIGTERM).", TERMINATED) if terminated else ("Interrupted.", INTERRUPTED)
         sys.stderr.write(f"{said}\nWhat was finished is saved.\nType the same command again to go on.\n")
         return code
-    lines = _three_lines(error)
+    lines, code = _three_lines(error), getattr(error, "exit_code", 1)
+    lacking = out_of_memory(error)
+    if lacking is not None:
+        lines, code = _of_memory(lacking), 1
     sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return getattr(error, "exit_code", 1)
+    return code
+
+
+def _of_memory(error: BaseException) -> tuple[str, str, str]:
+    said = next((line for line in str(error).splitlines() if line.strip()), "The system refused more.")
+    return (
+        "Error: not enough memory.",
+        " ".join(said.split())[:300],
+        "Use shorter windows, smaller batches (--set training.batch=4), fewer jobs (-j 1), or a machine with more memory.",
+    )
 
 
 def _three_lines(error: BaseException) -> tuple[str, str, str]:
@@ -207,12 +219,6 @@ def _three_lines(error: BaseException) -> tuple[str, str, str]:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "neurodyn"
         return f"Error: {' '.join(usage().split())}", f"Expected what '{where}' takes.", f"See: {where} --help"
-    if isinstance(error, MemoryError):
-        return (
-            "Error: not enough memory.",
-            "The system refused more.",
-            "Use shorter windows, smaller batches or fewer jobs: -j 1",
-        )
     if isinstance(error, OSError):
         return (
             f"Error: {error.strerror or error}.",

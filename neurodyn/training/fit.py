@@ -153,6 +153,7 @@ def _sources(recordings: Sequence[Recording]) -> list[dict[str, str]]:
 
 
 def _start(path: Path, config: RunConfig, resolved: Resolved | None, wanted: dict[str, Any], resume: bool) -> None:
+    make_folder(path / "checkpoints")
     if checkpoint_path(path).exists():
         LOGGER.info("Resuming from %s.", checkpoint_path(path))
     elif resume:
