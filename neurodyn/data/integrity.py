@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,9 @@ def check_whole(folder: Path) -> None:
 
 def _lost_chunks(folder: Path, name: str) -> Iterator[tuple[str, str]]:
     array = zarr.open_array(folder / name, mode="r")
-    lost = array.nchunks - array.nchunks_initialized
+    place = folder / name / "c"
+    there = sum(not file.startswith(".") for _, _, files in os.walk(place) for file in files)
+    lost = array.nchunks - (there or place.is_file())
     if lost > 0:
         first = next(file for file in _chunk_files(folder / name, array) if not file.is_file())
         yield name, f"{name} lacks {lost} of its {array.nchunks} chunks; the first is {first}."
@@ -73,7 +75,8 @@ def _chunk_files(place: Path, array: zarr.Array) -> Iterator[Path]:
 
 
 def _corners(array: zarr.Array) -> Iterator[tuple[int, ...]]:
-    return itertools.product(*(range(count) for count in array.cdata_shape))
+    for number in range(array.nchunks):  # a damaged shape can have more chunks than memory holds
+        yield tuple(int(place) for place in np.unravel_index(number, array.cdata_shape))
 
 
 def open_whole(folder: Path) -> xr.Dataset:
