@@ -15,8 +15,42 @@ SESSION = '<script>alert("session")</script> $\\frac{ & "quoted" {{ 7 * 7 }} {% 
 COLUMN = "<img src=x onerror=alert('column')>"
 VALUES = ["<svg onload=alert(1)>", "</style><script>alert(2)</script>", "'\" onmouseover=alert(3) x='"]
 FILE = "<iframe srcdoc=x onload=alert(4)> & $x_{.zarr"
-OURS = {"html", "head", "meta", "title", "style", "body", "main", "header", "nav", "a", "article", "section", "p", "h1", "h2", "h3"}
-OURS |= {"ul", "ol", "li", "figure", "img", "figcaption", "table", "caption", "thead", "tbody", "tr", "th", "td", "footer", "div", "span"}
+OURS = {
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "header",
+    "nav",
+    "a",
+    "article",
+    "section",
+    "p",
+    "h1",
+    "h2",
+    "h3",
+}
+OURS |= {
+    "ul",
+    "ol",
+    "li",
+    "figure",
+    "img",
+    "figcaption",
+    "table",
+    "caption",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "footer",
+    "div",
+    "span",
+}
 OURS |= {"details", "summary", "strong", "em", "code", "br", "small"}
 
 
@@ -82,7 +116,9 @@ def test_a_run_and_its_scores(hostile, neurodyn, tmp_path):
     assert SESSION in text and COLUMN in text
 
 
-@pytest.mark.parametrize("name", ["scores.csv", "reconstruction.csv", "status.json", "model.json", "provenance.json", "config.yaml"])
+@pytest.mark.parametrize(
+    "name", ["scores.csv", "reconstruction.csv", "status.json", "model.json", "provenance.json", "config.yaml"]
+)
 def test_files_of_a_run_that_someone_changed(name, run, neurodyn, tmp_path):
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     neurodyn("decode", copy, "--target", "contrast", "--shuffles", "2")

@@ -6,12 +6,22 @@ import numpy as np
 import pytest
 import yaml
 
-HOSTILE = ("a; touch MARK", "$(touch MARK)", "`touch MARK`", "a' && touch MARK '", "{x} {params.line}", "a\nb", "ä & 実 *?[0]")
+HOSTILE = (
+    "a; touch MARK",
+    "$(touch MARK)",
+    "`touch MARK`",
+    "a' && touch MARK '",
+    "{x} {params.line}",
+    "a\nb",
+    "ä & 実 *?[0]",
+)
 
 
 def pipeline(folder: Path, **jobs: object) -> Path:
     """Write a pipeline."""
-    (folder / "p.yaml").write_text(yaml.safe_dump({"description": "d", "jobs": jobs}), encoding="utf-8")
+    (folder / "p.yaml").write_text(
+        yaml.safe_dump({"description": "d", "jobs": jobs}, sort_keys=False), encoding="utf-8"
+    )
     return folder / "p.yaml"
 
 
