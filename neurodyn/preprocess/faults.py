@@ -130,7 +130,7 @@ def _values(recording: Recording, name: str) -> Iterator[Fault]:
         scanner.add(start, values)
         still &= ((values == first) | ~np.isfinite(values)).all(axis=0)
         joined = values if last is None else np.concatenate([last[None], values])
-        repeated += int((joined[1:] == joined[:-1]).reshape(len(joined) - 1, -1).all(axis=1).sum())
+        repeated += int((joined[1:] == joined[:-1]).all(axis=tuple(range(1, joined.ndim))).sum())
         last = values[-1]
     found = scanner.done()
     if found.broken.any():

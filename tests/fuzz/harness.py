@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.fuzz.mutations import damage
 
-SECONDS = 20.0
+SECONDS = 60.0
 FINE = ("ok", "said")
 OPTIONS: dict[str, dict[str, Any]] = {
     name: {"fs": 20.0} for name in ("tiff", "hdf5", "numpy", "suite2p", "matlab", "zarr", "wfield", "wfield-results")
