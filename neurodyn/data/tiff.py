@@ -188,6 +188,16 @@ class Pages:
             return self._open[path].asarray(key=pages.tolist()).reshape(len(pages), *self.shape[1:])
         except DAMAGED as error:
             raise _unreadable(path, error) from error
+        except MemoryError as error:
+            if _inside(self._open[path], pages.tolist(), path.stat().st_size):
+                raise
+            raise _unreadable(path, ValueError("a frame reaches beyond the file")) from error
+
+
+def _inside(tif: tifffile.TiffFile, pages: list[int], size: int) -> bool:
+    """Say whether pages lie inside a file of that size."""
+    found = (tif.pages[page] for page in pages)
+    return all(a + b <= size for page in found for a, b in zip(page.dataoffsets, page.databytecounts, strict=True))
 
 
 def _close(files: dict[Path, tifffile.TiffFile]) -> None:

@@ -57,7 +57,7 @@ def attempt(case: tuple[str, str], whole: Any, worker: Worker, random: Random, f
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_a_few_damaged_files(case, whole, worker, tmp_path):
-    @settings(max_examples=4, **FIXED)
+    @settings(max_examples=2, **FIXED)
     @given(seed=st.integers(0, 2**32))
     def damaged(seed):
         attempt(case, whole, worker, Random(seed), tmp_path / "damaged")

@@ -48,6 +48,7 @@ def work(name: str, recording: Path, run: Path, folder: Path) -> Work:
 
 
 NAMES = ("zarr", "nwb", "csv", "simulate", "preprocess", "train", "infer", "report", "decode")
+MOUNTED = [pytest.param(name, marks=() if name in ("zarr", "nwb", "train") else pytest.mark.slow) for name in NAMES]
 
 
 def strays(folder: Path) -> list[str]:
@@ -69,7 +70,7 @@ def test_a_file_may_not_grow_as_under_a_quota_and_the_same_command_completes(nam
     assert product.exists()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MOUNTED)
 def test_the_disk_is_full_and_the_same_command_completes_once_there_is_room(name, neurodyn, recording, run, disk):
     command, product = work(name, recording, run, disk.path)
     disk.fill(free=8192)
@@ -83,7 +84,7 @@ def test_the_disk_is_full_and_the_same_command_completes_once_there_is_room(name
     assert product.exists()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MOUNTED)
 def test_the_disk_may_not_be_written_to(name, neurodyn, recording, run, disk):
     command, product = work(name, recording, run, disk.path)
     disk.writable(False)

@@ -69,11 +69,16 @@ def test_tags_in_a_run_folder(neurodyn, run, mark, tmp_path):
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("text", [LAUGHS, MERGES, "a: &a {b: *a}", "a: " + "[" * 1200], ids=str.__len__)
+@pytest.mark.parametrize("text", [LAUGHS, MERGES, "a: &a {b: *a}"], ids=str.__len__)
 def test_aliases_without_end(text, neurodyn, files):
     (files / "a.yaml").write_text(f"description: x\n{text}\n")
     for command in commands(files / "a.yaml", files):
         refused(neurodyn(*command))
+
+
+def test_lists_in_lists_without_end(neurodyn, files):
+    (files / "a.yaml").write_text(f"a: {'[' * 1200}\n")
+    refused(neurodyn(*commands(files / "a.yaml", files)[0]), "nested too deeply")
 
 
 @pytest.mark.parametrize("value", ["2020-99-99", "1" * 5000, "0x_", "!!binary 'a'"])
