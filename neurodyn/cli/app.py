@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from neurodyn.cli.console import show_error, stop_in_order
+from neurodyn.cli.console import show_error, speak_utf8, stop_in_order
 from neurodyn.core.processor import keep_freed_memory, use_wide_vectors
 
 VERBS = (
@@ -56,6 +56,7 @@ def main() -> None:
     use_wide_vectors()
     keep_freed_memory()
     stop_in_order()
+    speak_utf8()
     try:
         code = build()(prog_name="neurodyn", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import json as jsonlib
 import logging
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -19,10 +21,11 @@ from typing import Annotated, Any
 
 import typer
 
-from neurodyn.core.errors import NeurodynError, TerminatedError
+from neurodyn.core.errors import NeurodynError, TerminatedError, WorkError, out_of_memory
 from neurodyn.core.log import LOGGER, log_to
 
 INTERRUPTED, TERMINATED = 130, 143
+LAST_LINES = 200
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="YAML file with configuration.", show_default=False)
@@ -40,7 +43,14 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Details on stder
 LogFile = Annotated[
     Path | None, typer.Option("--log-file", help="Also log to this file, as JSON lines.", show_default=False)
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks. [env: NEURODYN_DEBUG]", show_default=False)]
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug",
+        help="Show tracebacks, and write neurodyn-debug-TIME.zip here for a bug report: no data in it. [env: NEURODYN_DEBUG]",
+        show_default=False,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,14 @@ class _Console:
     """What the last error needs to know; set once per process by the command that runs."""
 
     debug: bool = field(default_factory=lambda: bool(os.environ.get("NEURODYN_DEBUG")))
+    lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
+
+
+class _LastLines(logging.Handler):
+    """Keeps the last messages for a bug report."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        CONSOLE.lines.append(f"{record.levelname} {record.name}: {record.getMessage()}")
 
 
 CONSOLE = _Console()
@@ -134,8 +152,10 @@ def _logging(common: Common) -> Iterator[None]:
     level = logging.ERROR if common.quiet else logging.DEBUG if common.verbose else logging.INFO
     handler = RichHandler(level, Console(stderr=True), show_path=False, show_time=False, markup=False)
     LOGGER.setLevel(logging.DEBUG)
-    handlers: list[logging.Handler] = [handler]
-    LOGGER.addHandler(handler)
+    CONSOLE.lines.clear()
+    handlers: list[logging.Handler] = [handler, _LastLines()]
+    for each in handlers:
+        LOGGER.addHandler(each)
     if common.log_file is not None:
         handlers.append(log_to(common.log_file))
     try:
@@ -173,6 +193,13 @@ def _line_reporter(common: Common) -> Callable[[str, float], None]:
     return report
 
 
+def speak_utf8() -> None:
+    """Print names of files as they are, in whatever locale and whatever their bytes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="surrogateescape")
+
+
 def stop_in_order() -> None:
     """Have SIGTERM raise where the process is, so that locks and temporary files go, and the exit code is 143."""
 
@@ -193,9 +220,33 @@ def show_error(error: BaseException) -> int:
         said, code = ("Terminated (SIGTERM).", TERMINATED) if terminated else ("Interrupted.", INTERRUPTED)
         sys.stderr.write(f"{said}\nWhat was finished is saved.\nType the same command again to go on.\n")
         return code
-    lines = _three_lines(error)
+    lines, code = _three_lines(error), getattr(error, "exit_code", 1)
+    lacking = out_of_memory(error)
+    if lacking is not None:
+        lines, code = _of_memory(lacking), 1
+    if CONSOLE.debug:
+        _leave_bundle(error)
     sys.stderr.write("".join(f"{line}\n" for line in lines))
-    return getattr(error, "exit_code", 1)
+    return code
+
+
+def _leave_bundle(error: BaseException) -> None:
+    from neurodyn.cli.bundle import write_bundle
+
+    try:
+        path = write_bundle(error, CONSOLE.lines, Path.cwd())
+        sys.stderr.write(f"For a bug report: {path}\nIt holds no data; look through it before you send it.\n")
+    except WorkError as refused:
+        sys.stderr.write(f"No file for a bug report: {refused.what} {refused.found}\n")
+
+
+def _of_memory(error: BaseException) -> tuple[str, str, str]:
+    said = next((line for line in str(error).splitlines() if line.strip()), "The system refused more.")
+    return (
+        "Error: not enough memory.",
+        " ".join(said.split())[:300],
+        "Use shorter windows, smaller batches (--set training.batch=4), fewer jobs (-j 1), or a machine with more memory.",
+    )
 
 
 def _three_lines(error: BaseException) -> tuple[str, str, str]:
@@ -207,12 +258,6 @@ def _three_lines(error: BaseException) -> tuple[str, str, str]:
         context = getattr(error, "ctx", None)
         where = context.command_path if context is not None else "neurodyn"
         return f"Error: {' '.join(usage().split())}", f"Expected what '{where}' takes.", f"See: {where} --help"
-    if isinstance(error, MemoryError):
-        return (
-            "Error: not enough memory.",
-            "The system refused more.",
-            "Use shorter windows, smaller batches or fewer jobs: -j 1",
-        )
     if isinstance(error, OSError):
         return (
             f"Error: {error.strerror or error}.",
@@ -223,5 +268,5 @@ def _three_lines(error: BaseException) -> tuple[str, str, str]:
     return (
         f"Error: {type(error).__name__}: {text}",
         "This is a fault in neurodyn, not in your data.",
-        "Type it again with --debug and report what it prints.",
+        "Type it again with --debug and report the file that it leaves.",
     )

@@ -18,6 +18,8 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
 
 Path_ = tuple[str, ...]
+MALFORMED = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: dates and numbers that are none
+LARGEST = 100_000  # values in one file
 PRESET_FOLDERS = {
     "model": "models",
     "pipeline": "pipelines",
@@ -69,6 +71,32 @@ def _walk(node: yaml.Node, prefix: Path_, lines: dict[Path_, int]) -> None:
             _walk(value, path, lines)
 
 
+def _read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
+    """Return YAML as nodes, which know their lines, and as plain values; nothing in it can name code.
+
+    Aliases are counted before they are followed: a page of them can stand for more than fits into memory.
+    """
+    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    if node is not None and (count := _count(node, {})) > LARGEST:
+        raise ValueError(f"its aliases stand for {count:,} values; at most {LARGEST:,} are read")
+    return node, yaml.safe_load(text)
+
+
+def _count(node: yaml.Node, known: dict[int, int]) -> int:
+    """Count the values in a node, aliases followed."""
+    if id(node) not in known:
+        known[id(node)] = LARGEST + 1  # of one that holds itself
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        inside = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in pairs for part in pair]
+        known[id(node)] = 1 + sum(_count(part, known) for part in inside)
+    return known[id(node)]
+
+
+def _problem(error: Exception) -> str:
+    said = getattr(error, "problem", None) or str(error).splitlines()[0]
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(said).rstrip(".")
+
+
 def load_yaml(path: Path) -> Layer:
     """Read a YAML mapping with the line number of every key; list items count as keys "0", "1", ….
 
@@ -85,13 +113,13 @@ def load_yaml(path: Path) -> Layer:
         raise DataError(f"Cannot read {path}.", str(error), "Check the path and its permissions.") from error
     lines: dict[Path_, int] = {}
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        node, values = _read_yaml(text)
+    except MALFORMED as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"{path}{line} is not valid YAML.", f"{problem}.", "Check indentation and quotes.") from error
+        raise ConfigError(
+            f"{path}{line} is not valid YAML.", f"{_problem(error)}.", "Check indentation and quotes."
+        ) from error
     if not isinstance(values, dict) or node is None:
         raise ConfigError(f"{path} is not a mapping.", f"Found {type(values).__name__}.", "Write it as 'key: value'.")
     _walk(node, (), lines)
@@ -119,9 +147,9 @@ def layer_from_sets(items: Iterable[str]) -> list[Layer]:
 
 def _parsed(value: str, origin: str) -> Any:
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{origin} cannot be read.", str(error).splitlines()[0], "Quote the value.") from error
+        return _read_yaml(value)[1]
+    except MALFORMED as error:
+        raise ConfigError(f"{origin} cannot be read.", f"{_problem(error)}.", "Quote the value.") from error
 
 
 def layer_from_environment(environ: Mapping[str, str] | None = None) -> list[Layer]:

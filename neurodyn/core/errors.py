@@ -44,5 +44,19 @@ class DataError(NeurodynError):
     exit_code = 3
 
 
+NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "bad_alloc", "can't start new thread", "Cannot allocate memory")
+
+
+def out_of_memory(error: BaseException | None) -> BaseException | None:
+    """Return what says that memory ran out, an error or what caused it: numpy, torch and the system each say it differently."""
+    while error is not None:
+        if isinstance(error, MemoryError):
+            return error
+        if isinstance(error, RuntimeError | OSError) and any(sign in str(error) for sign in NO_MEMORY):
+            return error
+        error = error.__cause__
+    return None
+
+
 class TerminatedError(KeyboardInterrupt):
     """SIGTERM came, as from a scheduler that wants the node back; it passes as Ctrl-C does (exit 143)."""

@@ -28,12 +28,28 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _unwritable(target: Path, error: OSError) -> WorkError:
+def unwritable(target: Path, error: OSError) -> WorkError:
+    """Return what to tell the user where the system refuses to write."""
     return WorkError(
         f"Cannot write {target}.",
         f"The system says: {error.strerror or error}.",
         "Choose a folder you may write to, with space left: -o DIR",
     )
+
+
+@contextlib.contextmanager
+def writing(target: Path) -> Iterator[None]:
+    """Tell what the system refuses while `target` is written.
+
+    Raises
+    ------
+    WorkError
+        If it does.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def make_folder(path: Path) -> Path:
@@ -44,10 +60,8 @@ def make_folder(path: Path) -> Path:
     WorkError
         If the system does not allow it.
     """
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(path, error) from error
     return path
 
 
@@ -75,10 +89,8 @@ def locked(target: Path, *, wait: float = math.inf) -> Iterator[int]:
     make_folder(target.parent)
     lock = _lock(target)
     while True:
-        try:
+        with writing(target):
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
-        except OSError as error:
-            raise _unwritable(target, error) from error
         if not _taken(handle, wait):
             os.close(handle)
             raise ConfigError(
@@ -158,10 +170,8 @@ def atomic(target: Path, *, folder: bool = False) -> Iterator[Path]:
     """
     make_folder(target.parent)
     prefix = f".{target.name}.partial-"
-    try:
+    with writing(target):
         temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-    except OSError as error:
-        raise _unwritable(target, error) from error
     product = temporary / target.name
     try:
         if folder:
@@ -171,9 +181,18 @@ def atomic(target: Path, *, folder: bool = False) -> Iterator[Path]:
     except OSError as error:
         if error.filename is not None and not str(error.filename).startswith(str(temporary)):
             raise
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _vanish(temporary)
+
+
+def _vanish(folder: Path) -> None:
+    """Remove a folder into which threads may still be writing, which did not hear of another one's failure."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.02)
 
 
 def replace(product: Path, target: Path) -> None:

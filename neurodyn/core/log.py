@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
+
+from neurodyn.core.files import unwritable, writing
 
 LOGGER = logging.getLogger("neurodyn")
 
@@ -26,9 +30,32 @@ class JsonLines(logging.Formatter):
         return json.dumps(line | getattr(record, "fields", {}), default=str)
 
 
+class LogFile(logging.FileHandler):
+    """A log on disk; a full disk is an error as it is for every product, not a traceback among the messages."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Raise what kept the record from the disk."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise unwritable(Path(self.baseFilename), error) from error
+        super().handleError(record)
+
+    def close(self) -> None:
+        """Close; what could not be written has been told."""
+        with contextlib.suppress(OSError):
+            super().close()
+
+
 def log_to(path: Path) -> logging.Handler:
-    """Append neurodyn's log to a file as JSON lines; return the handler so that the caller can remove it."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Append neurodyn's log to a file as JSON lines; return the handler so that the caller can remove it.
+
+    Raises
+    ------
+    WorkError
+        If the system refuses to write it; also later, when a record is logged.
+    """
+    with writing(path):
+        handler = LogFile(path, encoding="utf-8")
     handler.setFormatter(JsonLines())
     LOGGER.addHandler(handler)
     return handler

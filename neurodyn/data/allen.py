@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.arrays import BROKEN, broken
+from neurodyn.data.damage import DAMAGED, broken
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -50,7 +50,7 @@ class AllenReader(Reader):
                 return recording_of("allen", read_session(path), path, options)
             with h5py.File(path, "r") as file:
                 return read_nwb2_session(file, path, options)
-        except BROKEN as error:
+        except DAMAGED as error:
             raise broken(path, error) from error
 
 
@@ -64,7 +64,7 @@ def is_nwb2_session(source: Path | h5py.File) -> bool:
     try:
         with h5py.File(source, "r") as file:
             return is_nwb2_session(file)
-    except (OSError, RuntimeError):
+    except DAMAGED:
         return False
 
 
@@ -100,7 +100,7 @@ def nwb1_version(path: Path) -> str | None:
         with h5py.File(path, "r") as file:
             stated = file.get("nwb_version")
             text = stated[()] if isinstance(stated, h5py.Dataset) and stated.shape == () else b""
-    except (OSError, RuntimeError):
+    except DAMAGED:
         return None
     version = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     return version if version.upper().startswith(("NWB-1", "NWB-0", "1.", "0.")) else None
@@ -127,7 +127,7 @@ def check_session(path: Path, experiment: int | None = None) -> None:
         )
     try:
         found = read_session(path).metadata.get("experiment_id")
-    except BROKEN as error:
+    except DAMAGED as error:
         raise broken(path, error) from error
     if experiment is not None and found != experiment:
         raise DataError(

@@ -13,6 +13,7 @@ import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.cut import Unfolded
+from neurodyn.data.damage import DAMAGED, broken, check_packed
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import (
@@ -35,7 +36,6 @@ OPTIONS = frozenset(
     {"fs", "channels", "variables", "axes", "key", "times", "brain", "split", "frame"}
     | {"trial_onset", "trial_stop", "trial_gap", "trial_columns"}
 )
-BROKEN = (OSError, ValueError, RuntimeError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 class Hdf5Array:
@@ -47,6 +47,8 @@ class Hdf5Array:
     def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
         self.path, self.name = path, str(dataset.name)
         self.shape, self.dtype = dataset.shape, dataset.dtype
+        if not (dataset.is_virtual or dataset.external):
+            check_packed(path, dataset.shape, dataset.dtype, dataset.id.get_storage_size())
         self._streamed = dataset if dataset.file.driver == "fileobj" else None
 
     def __getitem__(self, key: Any) -> np.ndarray:
@@ -55,13 +57,16 @@ class Hdf5Array:
         try:
             with h5py.File(self.path, "r") as file:
                 return np.asarray(_dataset(file, self.name)[key])
-        except BROKEN as error:
+        except DAMAGED as error:
             raise broken(self.path, error) from error
 
     def text(self) -> np.ndarray:
         """Return a dataset of strings."""
-        with h5py.File(self.path, "r") as file:
-            return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
+        try:
+            with h5py.File(self.path, "r") as file:
+                return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
+        except DAMAGED as error:
+            raise broken(self.path, error) from error
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -78,6 +83,7 @@ class NpzArray:
             version = np.lib.format.read_magic(member)
             header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
             self.shape, _, self.dtype = header(member)
+            check_packed(path, self.shape, self.dtype, archive.getinfo(f"{name}.npy").compress_size)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         return self._values[key]
@@ -87,7 +93,7 @@ class NpzArray:
         try:
             with np.load(self.path, allow_pickle=False) as archive:
                 return archive[self.name]
-        except BROKEN as error:
+        except DAMAGED as error:
             raise broken(self.path, error) from error
 
 
@@ -154,7 +160,7 @@ def hdf5_arrays(path: Path) -> dict[str, Any]:
     try:
         with h5py.File(path, "r") as file:
             file.visititems(visit)
-    except BROKEN as error:
+    except DAMAGED as error:
         raise broken(path, error) from error
     return found
 
@@ -173,7 +179,7 @@ def numpy_arrays(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         return {name: NpzArray(path, name) for name in names}
-    except BROKEN as error:
+    except DAMAGED as error:
         raise broken(path, error) from error
 
 
@@ -283,11 +289,3 @@ def _check_trial_options(options: ReadOptions, view: View) -> None:
         raise ConfigError(
             "times: trials have no common frame times.", "The array has a trial axis.", "Give --fs and trial_gap."
         )
-
-
-def broken(path: Path, error: Exception) -> DataError:
-    """Return what to tell the user of a damaged file."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(
-        f"{path} cannot be read.", f"{reason}.", "Check that the file is whole and holds plain numeric arrays."
-    )

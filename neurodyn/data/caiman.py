@@ -11,7 +11,8 @@ import xarray as xr
 from scipy import sparse
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.arrays import BROKEN, Hdf5Array, broken
+from neurodyn.data.arrays import Hdf5Array
+from neurodyn.data.damage import DAMAGED, broken
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
@@ -50,7 +51,7 @@ class CaimanReader(Reader):
                 arrays = _traces(path, estimates)
                 rois = _rois(estimates, file, kept)
                 said = _scalar(file, "params/data/fr")
-        except BROKEN as error:
+        except DAMAGED as error:
             raise broken(path, error) from error
         count, frames = arrays["denoised"].shape
         odd = {name: array.shape for name, array in arrays.items() if array.shape != (count, frames)}
@@ -71,7 +72,7 @@ def is_caiman(path: Path) -> bool:
     try:
         with h5py.File(path, "r") as file:
             return "estimates/C" in file and "estimates/A" in file
-    except (OSError, RuntimeError):
+    except DAMAGED:
         return False
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,9 @@ import xarray as xr
 from scipy.io import loadmat, whosmat
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.damage import reason
+from neurodyn.data.matlab import UNREADABLE
+from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
 from neurodyn.data.sources import build, refuse_others
@@ -23,7 +25,6 @@ VARIABLE = "CAttached"
 FIELDS = ("fluo_time", "fluo_mean", "events_AP")
 TICKS_PER_SECOND = 1e4
 DATASET = re.compile(r"^(?:X-)?DS\d+-([A-Za-z]+\d+[A-Za-z]*)")
-BROKEN = (OSError, ValueError, TypeError, KeyError, IndexError, NotImplementedError, EOFError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ class CascadeReader(Reader):
         if path.suffix.lower() != ".mat" or not path.is_file():
             return False
         try:
+            check_structure(path)
             return any(name == VARIABLE for name, _, _ in whosmat(str(path)))
-        except BROKEN:
+        except UNREADABLE:
             return False
 
     @classmethod
@@ -92,13 +94,13 @@ class CascadeReader(Reader):
 
 def _stretches(path: Path) -> list[Stretch]:
     try:
+        check_structure(path)
         cells = loadmat(str(path), variable_names=[VARIABLE])[VARIABLE]
         found = [stretch for item in cells.ravel() for stretch in _unpack(item)]
-    except BROKEN as error:
-        text = str(error).splitlines()[0] if str(error) else "no reason given"
+    except UNREADABLE as error:
         raise DataError(
             f"{path} cannot be read as Cascade ground truth.",
-            f"{type(error).__name__}: {text}; expected a cell array '{VARIABLE}' of structs with {', '.join(FIELDS)}.",
+            f"{type(error).__name__}: {reason(error)}; expected a cell array '{VARIABLE}' of structs with {', '.join(FIELDS)}.",
             "Copy the file again, or name another reader: --reader NAME",
         ) from error
     if not found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +11,9 @@ import h5py
 import numpy as np
 import scipy.io
 
-from neurodyn.core.errors import DataError
-from neurodyn.data.arrays import OPTIONS, Hdf5Array, broken, read_arrays
+from neurodyn.data.arrays import OPTIONS, Hdf5Array, read_arrays
+from neurodyn.data.damage import DAMAGED, broken
+from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -21,8 +21,7 @@ from neurodyn.data.sources import refuse_others
 DTYPES = {"double": "f8", "single": "f4", "logical": "?"} | {
     f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
-DAMAGED = (OSError, ValueError, TypeError, KeyError, EOFError, zlib.error, NotImplementedError, MemoryError)
-HEADER = 128
+UNREADABLE = (*DAMAGED, scipy.io.matlab.MatReadError)
 
 
 class MatlabReader(Reader):
@@ -72,9 +71,9 @@ def mat_arrays(path: Path, expand: bool = False) -> dict[str, Any]:
     try:
         if h5py.is_hdf5(path):
             return _version_73(path)
-        _check_whole(path)
+        check_structure(path)
         found = scipy.io.whosmat(path)
-    except DAMAGED as error:
+    except UNREADABLE as error:
         raise broken(path, error) from error
     arrays: dict[str, Any] = {
         name: MatArray(path, name, shape, DTYPES[kind]) for name, shape, kind in found if kind in DTYPES
@@ -113,7 +112,7 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _load(path: Path, name: str) -> Any:
     try:
         return scipy.io.loadmat(path, variable_names=[name])[name]
-    except DAMAGED as error:
+    except UNREADABLE as error:
         raise broken(path, error) from error
 
 
@@ -138,30 +137,6 @@ def _cells(name: str, cells: np.ndarray) -> dict[str, np.ndarray]:
         for key, value in values.items()
         if value.dtype.kind in "buif"
     }
-
-
-def _check_whole(path: Path) -> None:
-    """Follow the data elements of a version 5 file to its end.
-
-    Raises
-    ------
-    DataError
-        If the last one reaches beyond it.
-    """
-    size, position = path.stat().st_size, HEADER
-    with path.open("rb") as file:
-        head = file.read(HEADER)
-        order = {b"IM": "little", b"MI": "big"}.get(head[126:128])
-        if order is None:
-            raise ValueError("it has no MATLAB header")
-        while position < size:
-            file.seek(position + 4)
-            length = file.read(4)
-            position += 8 + int.from_bytes(length, "little" if order == "little" else "big")
-            if len(length) < 4 or position > size:
-                raise DataError(
-                    f"{path} is truncated.", f"A variable reaches to byte {position} of {size}.", "Copy the file again."
-                )
 
 
 class Reversed:

@@ -104,13 +104,13 @@ def streaming(file: h5py.File, path: Path, options: ReadOptions) -> Iterator[Rec
             "Fetch it without --stream.",
         )
     from neurodyn.data.allen import ALLEN_OPTIONS, is_nwb2_session, read_nwb2_session
-    from neurodyn.data.arrays import BROKEN, broken
+    from neurodyn.data.damage import DAMAGED, broken
 
     if is_nwb2_session(file):
         refuse_others(options, "allen", ALLEN_OPTIONS)
         try:
             recording = read_nwb2_session(file, path, options)
-        except BROKEN as error:
+        except DAMAGED as error:
             raise broken(path, error) from error
         yield recording
         return

@@ -36,6 +36,7 @@ from pynwb.ophys import (
 
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.data.hdf5_disk import new_file
 from neurodyn.data.nwb import NwbFacts
 from neurodyn.data.nwb import Subject as SubjectFacts
 from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, Part, contents, parts, scratch_name, timing
@@ -74,7 +75,7 @@ def write(recording: Recording, path: Path, facts: NwbFacts) -> Path:
         nwbfile = to_nwb(recording, facts)
         with locked(path):
             clear_partials(path)
-            with atomic(path) as temporary, NWBHDF5IO(path=temporary, mode="w") as io:
+            with atomic(path) as temporary, new_file(temporary) as file, NWBHDF5IO(file=file, mode="w") as io:
                 io.write(nwbfile)
     for warning in caught:
         LOGGER.debug("pynwb: %s", warning.message)

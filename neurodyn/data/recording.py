@@ -15,6 +15,8 @@ import xarray as xr
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
+from neurodyn.data.damage import DAMAGED, reason
+from neurodyn.data.integrity import check_whole, checked
 
 SCHEMA_VERSION = 1
 GROUPS = ("neural", "stimulus", "behavior", "rois", "components", "qc", "truth")
@@ -137,14 +139,13 @@ class Recording:
             If there is no Recording, or it breaks the contract.
         """
         path = Path(path)
+        check_whole(path)
         tree = open_tree(path)
         try:
-            recording = cls(tree, path)
+            return cls(tree, path)
         except DataError as error:
-            raise DataError(f"{path}: {error.what}", error.found, error.fix) from error
-        for error in lost_chunks(path):
-            raise error
-        return recording
+            what = error.what if str(path) in error.what else f"{path}: {error.what}"
+            raise DataError(what, error.found, error.fix) from error
 
     def save(self, path: Path | str) -> Path:
         """Write the Recording to a Zarr folder, streaming and atomically; return the path."""
@@ -265,11 +266,11 @@ def open_tree(path: Path) -> xr.DataTree:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
             tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
-        return _with_time_indexes(tree)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return _with_time_indexes(tree, path)
+    except DAMAGED as error:
         raise DataError(
             f"{path} is not a neurodyn recording.",
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no Zarr group there'}",
+            f"{type(error).__name__}: {reason(error)}.",
             f"Convert it first: neurodyn convert {path} recording.zarr",
         ) from error
 
@@ -328,18 +329,6 @@ def _dataset(variables: Mapping[str, xr.Variable], coords: Mapping[str, Any]) ->
         ) from error
 
 
-def lost_chunks(path: Path) -> Iterator[DataError]:
-    """Find neural variables of a recording's folder that are not whole."""
-    from neurodyn.data.store import missing_chunks
-
-    for name, count in missing_chunks(path).items():
-        yield DataError(
-            f"{path} is not whole.",
-            f"neural/{name} lacks {count} of its chunks.",
-            "Copy the folder again, or make the recording again.",
-        )
-
-
 def _stimulus_table(columns: Mapping[str, Any]) -> xr.Dataset:
     arrays = {name: np.asarray(column) for name, column in columns.items()}
     if len({array.shape for array in arrays.values()}) > 1 or any(array.ndim != 1 for array in arrays.values()):
@@ -350,10 +339,10 @@ def _stimulus_table(columns: Mapping[str, Any]) -> xr.Dataset:
     return xr.Dataset({name: ("event", array) for name, array in arrays.items()})
 
 
-def _with_time_indexes(tree: xr.DataTree) -> xr.DataTree:
+def _with_time_indexes(tree: xr.DataTree, path: Path) -> xr.DataTree:
     groups = {}
     for name in sorted(tree.children):  # the file system lists in any order
-        dataset = tree.children[name].to_dataset(inherit=False)
+        dataset = checked(tree.children[name].to_dataset(inherit=False), path, name)
         variables = {key: dataset.variables[key] for key in sorted(dataset.data_vars, key=str)}
         groups[name] = xr.Dataset(variables, dataset.coords, dataset.attrs)
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=tree.attrs)} | groups)

@@ -12,6 +12,7 @@ import xarray as xr
 from scipy import ndimage
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.damage import DAMAGED, broken, reason
 from neurodyn.data.demux import demultiplex, whole_stream
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
@@ -66,9 +67,9 @@ def reshaped(path: Path, options: ReadOptions, reader: type[Reader]) -> Recordin
     """
     plain = options.model_copy(update={"bin": 1, "brain": None if options.brain == "auto" else options.brain})
     if options.demux == "order":
-        recording = reader.read(path, plain)
+        recording = _read(reader, path, plain)
     else:
-        stream = reader.read(path, whole_stream(plain))
+        stream = _read(reader, path, whole_stream(plain))
         table = None if options.frame_channel is None else _table(path, options, reader)
         recording = demultiplex(stream, plain, path, table)
     if options.bin > 1:
@@ -80,6 +81,14 @@ def reshaped(path: Path, options: ReadOptions, reader: type[Reader]) -> Recordin
         params = first["params"] | options.model_dump(mode="json", exclude_defaults=True)
         recording.tree.attrs["history"] = json.dumps([entry(first["step"], params), *rest], ensure_ascii=False)
     return recording
+
+
+def _read(reader: type[Reader], path: Path, options: ReadOptions) -> Recording:
+    """Read a source; what its damage makes a library raise, in whatever place, is told as damage."""
+    try:
+        return reader.read(path, options)
+    except DAMAGED as error:
+        raise broken(path, error) from error
 
 
 def binned(recording: Recording, factor: int) -> Recording:
@@ -170,9 +179,9 @@ def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray
 
         with h5py.File(path, "r") as source:
             return np.asarray(source[name])
-    except (OSError, ValueError, KeyError) as error:
+    except DAMAGED as error:
         raise DataError(
             f"{path}: there is no table of channels '{name}'.",
-            f"{type(error).__name__}: {str(error).splitlines()[0]}.",
+            f"{type(error).__name__}: {reason(error)}.",
             "Give a .npy or .csv file with one channel number per frame, or a dataset of the HDF5 source.",
         ) from error

@@ -10,7 +10,9 @@ import scipy.io
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.cut import Part
-from neurodyn.data.matlab import DAMAGED
+from neurodyn.data.damage import reason
+from neurodyn.data.matlab import UNREADABLE
+from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -66,12 +68,13 @@ class Inverted:
 def _info(path: Path) -> dict[str, Any]:
     """Return the fields of Scanbox's `info` struct, scalars as numbers."""
     try:
+        check_structure(path)
         loaded = scipy.io.loadmat(path, variable_names=["info"], squeeze_me=True, struct_as_record=True)["info"]
         return {name: loaded[name].item() for name in loaded.dtype.names}
-    except (*DAMAGED, AttributeError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"{path} does not describe a Scanbox movie.",
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'damaged'}.",
+            f"{type(error).__name__}: {reason(error)}.",
             "Copy Scanbox's .mat file, of the movie's name, beside the .sbx file.",
         ) from error
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.cut import side_by_side
+from neurodyn.data.damage import check_packed
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Channel, ReadOptions
 from neurodyn.data.recording import Recording, entry
@@ -165,6 +166,7 @@ def regular_times(path: Path, frames: int, fs: float | None) -> np.ndarray:
             "Expected frames per second and channel, in Hz.",
             "Give it: --fs 30",
         )
+    check_packed(path, (frames,), np.uint8)
     return np.arange(frames) / fs
 
 
@@ -301,6 +303,8 @@ def build(
     groups
         Further arguments of `Recording.from_arrays`.
     """
+    for variable in neural.values():
+        check_packed(path, variable.shape, variable.dtype)
     defaults = {
         "rate_hz": options.fs,
         "session": options.session or path.stem,

@@ -14,6 +14,11 @@ from zarr.codecs import ZstdCodec
 Observer = Callable[[str, int, np.ndarray], None]
 TILE = 64
 FRAMES = 512
+# A missing chunk is a loss, never a dark stretch; a changed one does not decode.
+STORAGE: dict[str, Any] = {
+    "compressors": ZstdCodec(level=1, checksum=True),
+    "config": {"write_empty_chunks": True},
+}
 
 
 def chunk_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -42,20 +47,11 @@ def create_variable(
         shape=shape,
         chunks=chunk_shape(shape),
         dtype=dtype,
-        compressors=ZstdCodec(level=1),
         dimension_names=dims,
         attributes=attrs,
         fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,  # what is not written yet is no datum
-        config={"write_empty_chunks": True},  # so that a missing chunk is a loss, never a dark stretch
+        **STORAGE,
     )
-
-
-def missing_chunks(folder: Path) -> dict[str, int]:
-    """Return how many chunks each neural variable of a recording lacks, for those that lack any."""
-    neural = zarr.open_group(folder, mode="r")["neural"]
-    arrays = neural.arrays() if isinstance(neural, zarr.Group) else ()
-    lacking = {name: array.nchunks - array.nchunks_initialized for name, array in arrays if array.ndim > 1}
-    return {name: count for name, count in lacking.items() if count and name != "brain"}
 
 
 def write_tree(tree: xr.DataTree, folder: Path, observe: Observer | None = None) -> zarr.Group:
@@ -96,7 +92,10 @@ def write_table(folder: Path, group: str, dataset: xr.Dataset) -> None:
     for name, variable in dataset.variables.items():
         if variable.dtype.kind == "U":  # only variable-length strings have a Zarr v3 specification
             dataset[name] = variable.astype(object)
-    dataset.to_zarr(folder, group=group, mode="a", zarr_format=3, consolidated=False)
+    there = set(zarr.open_group(folder, path=group, mode="a").array_keys())
+    encoding = {name: {"compressors": STORAGE["compressors"]} for name in dataset.variables if name not in there}
+    storage: dict[str, Any] = {"mode": "a", "zarr_format": 3, "consolidated": False, "write_empty_chunks": True}
+    dataset.to_zarr(folder, group=group, encoding=encoding, **storage)
 
 
 def aligned_chunks(target: zarr.Array, chunk_bytes: int = 64 * 2**20) -> list[slice]:

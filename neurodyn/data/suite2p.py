@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.damage import DAMAGED, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
@@ -94,9 +95,9 @@ def _session(plane: Path) -> str:
 def _array(path: Path, **how: Any) -> np.ndarray:
     try:
         return np.load(path, allow_pickle=False, **how)
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(
-            f"{path} cannot be read.", f"{str(error).splitlines()[0]}.", "Copy it again, or run suite2p again."
+            f"{path} cannot be read.", f"{reason(error)}.", "Copy it again, or run suite2p again."
         ) from error
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tifffile
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.damage import DAMAGED, check_packed, reason
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -27,7 +28,6 @@ from neurodyn.data.tiff_layout import (
 )
 
 SUFFIXES = (".tif", ".tiff", ".btf")
-UNREADABLE = (tifffile.TiffFileError, OSError, ValueError)
 TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # others take 1
 
 
@@ -63,10 +63,13 @@ class TiffReader(Reader):
 
 def _of_folder(path: Path, files: list[Path]) -> Stack:
     pages = Pages(files)
-    with tifffile.TiffFile(files[0], is_ome=False) as tif:
-        layout = of_scanimage(tif, pages.shape[0])
-    with tifffile.TiffFile(files[0]) as tif:
-        said = interval_rate(tif) or prairie_rate(path)
+    try:
+        with tifffile.TiffFile(files[0], is_ome=False) as tif:
+            layout = of_scanimage(tif, pages.shape[0])
+        with tifffile.TiffFile(files[0]) as tif:
+            said = interval_rate(tif) or prairie_rate(path)
+    except DAMAGED as error:
+        raise _unreadable(files[0], error) from error
     return (layout or Layout({"T": pages.shape[0]}, 1, said)).stack(pages)
 
 
@@ -95,7 +98,7 @@ def read_image(path: Path) -> np.ndarray:
     """
     try:
         image = np.load(path, allow_pickle=False) if path.suffix == ".npy" else tifffile.imread(path)
-    except UNREADABLE as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
     return np.asarray(image)
 
@@ -135,7 +138,7 @@ def _frames(path: Path) -> tuple[Any, Layout]:
             dtype = np.dtype(tif.byteorder + series.dtype.char)
             count = int(np.prod(series.shape[:-2], dtype=np.int64))
             return np.memmap(path, dtype, "r", series.dataoffset, (count, *series.shape[-2:])), layout
-    except UNREADABLE as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
 
 
@@ -179,12 +182,22 @@ class Pages:
             _close(self._open)
             try:
                 self._open[path] = tifffile.TiffFile(path, is_ome=False)
-            except UNREADABLE as error:
+            except DAMAGED as error:
                 raise _unreadable(path, error) from error
         try:
             return self._open[path].asarray(key=pages.tolist()).reshape(len(pages), *self.shape[1:])
-        except (*UNREADABLE, IndexError) as error:
+        except DAMAGED as error:
             raise _unreadable(path, error) from error
+        except MemoryError as error:
+            if _inside(self._open[path], pages.tolist(), path.stat().st_size):
+                raise
+            raise _unreadable(path, ValueError("a frame reaches beyond the file")) from error
+
+
+def _inside(tif: tifffile.TiffFile, pages: list[int], size: int) -> bool:
+    """Say whether pages lie inside a file of that size."""
+    found = (tif.pages[page] for page in pages)
+    return all(a + b <= size for page in found for a, b in zip(page.dataoffsets, page.databytecounts, strict=True))
 
 
 def _close(files: dict[Path, tifffile.TiffFile]) -> None:
@@ -220,8 +233,9 @@ def _inspect_one(path: Path) -> tuple[int, tuple[tuple[int, int], str], bool]:
             end = max((a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)), default=0)
             if end > path.stat().st_size:
                 raise _truncated(path, f"its last frame ends at byte {end} of {path.stat().st_size}")
+            check_packed(path, (count, *page.shape), page.dtype)
             return count, (page.shape, np.dtype(page.dtype).str), page.compression != 1
-    except UNREADABLE as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
 
 
@@ -264,12 +278,14 @@ def check_whole(path: Path) -> None:
             raise _unreadable(path, ValueError("it has no TIFF header"))
         dialect = Dialect(order, version == 43)
         offset = dialect.number(head[8:16] if dialect.big else head[4:8])
-        entries, pages = b"", 0
+        entries, seen = b"", set()
         while offset:
-            if pages == 1:
+            if len(seen) == 1:
                 _check_end(path, dialect.values_end(entries), size)
-            entries, offset = _page(file, dialect, path, offset, pages, size)
-            pages += 1
+            if offset in seen:
+                raise _unreadable(path, ValueError(f"page {len(seen)} leads back to an earlier one"))
+            seen.add(offset)
+            entries, offset = _page(file, dialect, path, offset, len(seen) - 1, size)
     _check_end(path, dialect.values_end(entries), size)
 
 
@@ -281,7 +297,7 @@ def _check_end(path: Path, end: int, size: int) -> None:
 def _page(file: BinaryIO, dialect: Dialect, path: Path, offset: int, page: int, size: int) -> tuple[bytes, int]:
     """Return the tags of the page at `offset` and the offset of the next page."""
     width, count_bytes, next_bytes = (20, 8, 8) if dialect.big else (12, 2, 4)
-    file.seek(offset)
+    file.seek(min(offset, size))
     length = dialect.number(file.read(count_bytes)) * width
     rest = file.read(length + next_bytes) if offset + count_bytes + length + next_bytes <= size else b""
     if len(rest) < length + next_bytes:
@@ -290,8 +306,9 @@ def _page(file: BinaryIO, dialect: Dialect, path: Path, offset: int, page: int, 
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DataError(f"{path} cannot be read as TIFF.", f"{reason}.", "Check that the file is whole; copy it again.")
+    return DataError(
+        f"{path} cannot be read as TIFF.", f"{reason(error)}.", "Check that the file is whole; copy it again."
+    )
 
 
 def _truncated(path: Path, found: str) -> DataError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ import numpy as np
 import zarr
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.arrays import OPTIONS, broken, read_arrays
+from neurodyn.data.arrays import OPTIONS, read_arrays
+from neurodyn.data.damage import DAMAGED, broken, check_packed
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -22,7 +22,6 @@ from neurodyn.data.stacks import of_array, read_stack
 MARKS = ("zarr.json", ".zarray", ".zgroup")
 OME_AXES = {"t": "time", "c": "channel", "z": "plane", "y": "y", "x": "x"}
 SECONDS = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0}
-DAMAGED = (OSError, ValueError, KeyError, TypeError, RuntimeError, zlib.error)
 
 
 class ZarrArraysReader(Reader):
@@ -87,6 +86,7 @@ class ZarrArray:
     def __init__(self, path: Path, array: zarr.Array) -> None:
         self.path, self.array = path, array
         self.shape, self.dtype = array.shape, np.dtype(array.dtype)
+        check_packed(path, array.shape, self.dtype)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         try:

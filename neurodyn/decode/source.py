@@ -12,6 +12,7 @@ import xarray as xr
 
 from neurodyn.core.config import build, load_yaml
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.decode.settings import DecodeConfig
@@ -180,14 +181,13 @@ def open_prediction(path: Path) -> xr.Dataset:
     DataError
         If there is none, or it is incomplete.
     """
-    try:
-        prediction = xr.open_zarr(path / "prediction.zarr", consolidated=False, chunks=None)
-    except (OSError, ValueError, KeyError) as error:
+    if not (path / "prediction.zarr").is_dir():
         raise DataError(
             f"{path} has no prediction to decode.",
             "Expected prediction.zarr, made from the run's held-out windows.",
             f"Make it: neurodyn infer {path}",
-        ) from error
+        )
+    prediction = open_whole(path / "prediction.zarr")
     missing = {"start", "session", "trial"} - {str(name) for name in prediction.variables}
     if missing:
         raise DataError(

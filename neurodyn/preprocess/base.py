@@ -11,7 +11,7 @@ import numpy as np
 import zarr
 
 from neurodyn.core.config import Params
-from neurodyn.data.store import create_variable
+from neurodyn.data.store import STORAGE, create_variable
 
 LAYOUT_KINDS = {2: "traces", 3: "movie"}
 
@@ -75,6 +75,7 @@ class Workspace:
             dimension_names=dims,
             attributes={"units": units} | attrs,
             overwrite=True,
+            **STORAGE,
         )
 
 

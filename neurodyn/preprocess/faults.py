@@ -12,10 +12,12 @@ import xarray as xr
 
 from neurodyn.calcium.indicators import known
 from neurodyn.core.errors import DataError
-from neurodyn.data.recording import Recording, lost_chunks, open_tree, violations
+from neurodyn.data.integrity import MEND, losses
+from neurodyn.data.recording import Recording, open_tree, violations
 from neurodyn.data.store import chunk_shape
 from neurodyn.preprocess.scan import Scanner
 
+BLOCK = 4096  # rows of a table read at a time
 GAP = 1.5  # frame intervals from which on frames are missing
 
 
@@ -47,16 +49,28 @@ def faults_of_folder(path: Path) -> list[Fault]:
     DataError
         If it is no Zarr folder of groups at all.
     """
-    tree = open_tree(path)
-    broken = [_from_error(error) for error in (*violations(tree), *lost_chunks(path))]
+    lost = [Fault("error", name or "recording", found, MEND) for name, found in losses(path)]
+    try:
+        tree = open_tree(path)
+    except DataError:
+        if not lost:
+            raise
+        return lost
+    broken = [*map(_from_error, violations(tree)), *lost]
     return broken or faults(Recording(tree, path))
 
 
 def faults(recording: Recording) -> list[Fault]:
     """Find the faults of a recording that can be opened; every neural variable is read once."""
+    damaged = [*_damage(recording)]
+    if damaged:
+        return damaged
     found = [*_time(recording), *_rois(recording), *_stimulus(recording), *_behavior(recording)]
     for name in recording.variables:
-        found += _values(recording, name)
+        try:
+            found += _values(recording, name)
+        except DataError as error:
+            found.append(_from_error(error))
     if known(recording.indicator) is None:
         said = (
             "is not known" if recording.indicator == "unknown" else f"'{recording.indicator}' has no kinetics on record"
@@ -65,6 +79,19 @@ def faults(recording: Recording) -> list[Fault]:
             Fault("warning", "indicator", f"The indicator {said}.", "Say it when converting: --indicator GCaMP6f")
         )
     return sorted(found, key=lambda fault: fault.severity)
+
+
+def _damage(recording: Recording) -> Iterator[Fault]:
+    """Read every table through."""
+    for group, node in recording.tree.children.items():
+        table = node.to_dataset(inherit=False)
+        for name in table.variables if group != "neural" else table.coords:
+            variable = table[name].variable
+            try:
+                for start in range(0, max(1, len(variable) if variable.ndim else 1), BLOCK):
+                    _ = variable[start : start + BLOCK].values if variable.ndim else variable.values
+            except DataError as error:
+                yield _from_error(error)
 
 
 def _from_error(error: DataError) -> Fault:
@@ -103,7 +130,7 @@ def _values(recording: Recording, name: str) -> Iterator[Fault]:
         scanner.add(start, values)
         still &= ((values == first) | ~np.isfinite(values)).all(axis=0)
         joined = values if last is None else np.concatenate([last[None], values])
-        repeated += int((joined[1:] == joined[:-1]).reshape(len(joined) - 1, -1).all(axis=1).sum())
+        repeated += int((joined[1:] == joined[:-1]).all(axis=tuple(range(1, joined.ndim))).sum())
         last = values[-1]
     found = scanner.done()
     if found.broken.any():

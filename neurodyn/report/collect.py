@@ -13,6 +13,7 @@ import xarray as xr
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import read_json
+from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.blocks import Block, Items, Part, Section, Table, Text, number
@@ -89,7 +90,7 @@ class Folder:
                 f"prediction.zarr: no held-out windows were predicted. Make it: neurodyn infer {self.path}"
             )
             return None
-        return xr.open_zarr(path, consolidated=False, chunks=None)
+        return open_whole(path)
 
 
 def collect(path: Path) -> Part:

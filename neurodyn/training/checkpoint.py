@@ -9,14 +9,15 @@ import pickle
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import ZipFile
 
 import pytorch_lightning as pl
 import torch
 
 from neurodyn.core.errors import DataError
-from neurodyn.core.files import atomic
+from neurodyn.core.files import atomic, writing
 from neurodyn.core.log import LOGGER, log_to
+from neurodyn.data.damage import DAMAGED, reason
 from neurodyn.training.module import TrainingModule
 from neurodyn.training.ranks import arrive, join_in
 from neurodyn.training.stability import Journal, Progress, Row
@@ -104,9 +105,11 @@ class Keeper(pl.Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         path = checkpoint_path(self.journal.folder)
         partial = path.with_suffix(".partial")
-        trainer.save_checkpoint(partial)
+        with writing(path):
+            trainer.save_checkpoint(partial)
+            if trainer.is_global_zero:
+                partial.replace(path)
         if trainer.is_global_zero:
-            partial.replace(path)
             write_metrics(self.journal.folder, [*self.journal.rows, *self.rows])
 
 
@@ -142,14 +145,23 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        _compare_checksums(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
         return state["callbacks"]["neurodyn"]
-    except (RuntimeError, EOFError, KeyError, TypeError, OSError, BadZipFile, pickle.UnpicklingError) as error:
+    except (*DAMAGED, pickle.UnpicklingError) as error:
         raise DataError(
             f"{path} is damaged.",
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no content'}",
+            f"{type(error).__name__}: {reason(error)}.",
             "Start over in this folder: --existing overwrite",
         ) from error
+
+
+def _compare_checksums(path: Path) -> None:
+    """Refuse an archive with a changed part, which torch reads without a word."""
+    with ZipFile(path) as archive:
+        changed = archive.testzip()
+    if changed is not None:
+        raise ValueError(f"the checksum of its part {changed} is wrong")
 
 
 def write_metrics(folder: Path, rows: list[Row]) -> None:

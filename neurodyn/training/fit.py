@@ -177,6 +177,7 @@ def sources(recordings: Sequence[Recording]) -> list[dict[str, str]]:
 
 
 def _start(path: Path, config: RunConfig, resolved: Resolved | None, wanted: dict[str, Any], resume: bool) -> None:
+    make_folder(path / "checkpoints")
     if checkpoint_path(path).exists():
         LOGGER.info("Resuming from %s.", checkpoint_path(path))
     elif resume:

@@ -16,7 +16,8 @@ from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend, Channel, Layout
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.core.files import atomic, clear_partials, make_folder, read_json, remove, write_json
+from neurodyn.core.files import atomic, clear_partials, read_json, remove, sha256, write_json
+from neurodyn.data.damage import DAMAGED, reason
 from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import StimulusCode
 from neurodyn.training.config import RunConfig
@@ -105,7 +106,6 @@ class RunFolder:
             )
 
     def _start(self, wanted: dict[str, Any]) -> Literal["new"]:
-        make_folder(self.path / "checkpoints")
         for name in PRODUCTS:
             clear_partials(self.path / name)
         with atomic(self.path / "config.yaml") as path:
@@ -128,6 +128,11 @@ def differences(found: dict[str, Any], wanted: dict[str, Any], prefix: str = "")
 def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[str, torch.Tensor]) -> None:
     """Write model.json and model.safetensors; the brain mask travels with the weights."""
     layout = backend.layout
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    masks = {BRAIN: layout.brain} | {f"{BRAIN}.{other.name}": other.brain for other in layout.others}
+    tensors |= {name: torch.from_numpy(mask.astype(np.uint8)) for name, mask in masks.items()}
+    with atomic(folder / "model.safetensors") as path:
+        path.write_bytes(safetensors.torch.save(tensors))
     write_json(
         folder / "model.json",
         {
@@ -149,13 +154,9 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
             },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
             "citation": backend.citation,
+            "sha256": sha256(folder / "model.safetensors"),
         },
     )
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
-    masks = {BRAIN: layout.brain} | {f"{BRAIN}.{other.name}": other.brain for other in layout.others}
-    tensors |= {name: torch.from_numpy(mask.astype(np.uint8)) for name, mask in masks.items()}
-    with atomic(folder / "model.safetensors") as path:
-        path.write_bytes(safetensors.torch.save(tensors))
 
 
 def load_model(folder: Path) -> Backend:
@@ -168,7 +169,10 @@ def load_model(folder: Path) -> Backend:
     """
     described = read_json(folder / "model.json")
     try:
-        weights = safetensors.torch.load_file(folder / "model.safetensors")
+        path = folder / "model.safetensors"
+        if (found := sha256(path)) != (expected := described["sha256"]):
+            raise ValueError(f"{path} has SHA-256 {found[:12]}…; model.json says {expected[:12]}…")
+        weights = safetensors.torch.load_file(path)
         brain = weights.pop(BRAIN).numpy().astype(bool)
         kind = BACKENDS.get(described["backend"])
         shape = described["layout"]
@@ -186,10 +190,10 @@ def load_model(folder: Path) -> Backend:
         layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions, **told)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)
-    except (OSError, KeyError, ValueError, RuntimeError, safetensors.SafetensorError) as error:
+    except (*DAMAGED, safetensors.SafetensorError) as error:
         raise DataError(
             f"The model in {folder} cannot be read.",
-            f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            f"{type(error).__name__}: {reason(error)}.",
             "Train it again with --existing overwrite",
         ) from error
     return backend.eval()

@@ -12,7 +12,6 @@ import torch
 import xarray as xr
 import zarr
 from torch import Tensor
-from zarr.codecs import ZstdCodec
 
 from neurodyn.backends.base import Backend, Batch, Prediction
 from neurodyn.core.errors import ConfigError, DataError
@@ -20,7 +19,7 @@ from neurodyn.core.files import atomic, clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.data.splits import PARTS
-from neurodyn.data.store import write_table
+from neurodyn.data.store import STORAGE, write_table
 from neurodyn.data.windows import Windows
 from neurodyn.training.devices import choose_devices, reproducible
 from neurodyn.training.reconstruction import Errors, Filled, hide
@@ -359,9 +358,9 @@ def _store(
                 shape=(total, *values.shape[1:]),
                 chunks=values.shape,
                 dtype=values.dtype,
-                compressors=ZstdCodec(level=1),
                 dimension_names=("window", *trailing.get(name, ("time", *space))),
                 fill_value=0,
+                **STORAGE,
             )
         target = cast("zarr.Array", root[name])
         target[offset : offset + len(values)] = values

@@ -55,5 +55,5 @@ def test_a_missing_chunk_is_not_read_as_darkness(path):
     assert read(zeros)["spikes"].values.sum() == 0
     chunk = next(file for file in (zeros / "neural" / "spikes" / "c").rglob("*") if file.is_file())
     chunk.unlink()
-    with pytest.raises(DataError, match="neural/spikes lacks 1 of its chunks"):
+    with pytest.raises(DataError, match="neural/spikes lacks 1 of its"):
         read(zeros)

@@ -52,7 +52,9 @@ def make_run(
     }
     folder.mkdir(parents=True)
     attrs = {"settings": {"parts": list(parts), "inputs": {}}, "sessions": [recording.session]}
-    xr.Dataset(data, attrs=attrs).to_zarr(folder / "prediction.zarr", zarr_format=3, consolidated=False)
+    xr.Dataset(data, attrs=attrs).to_zarr(
+        folder / "prediction.zarr", zarr_format=3, consolidated=False, write_empty_chunks=True
+    )
     written = {
         "name": name,
         "backend": "calfads",
@@ -89,7 +91,7 @@ def join_runs(runs: list[Path], folder: Path) -> Path:
     joined = xr.concat(padded, "window", combine_attrs="override")
     folder.mkdir(parents=True)
     joined.drop_encoding().assign(part=joined["part"].astype(object)).to_zarr(
-        folder / "prediction.zarr", zarr_format=3, consolidated=False
+        folder / "prediction.zarr", zarr_format=3, consolidated=False, write_empty_chunks=True
     )
     settings = [yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")) for run in runs]
     first = settings[0] | {"recordings": [one["recordings"][0] for one in settings]}
@@ -127,7 +129,7 @@ def make_forecast(folder: Path, sources: list[Path], forecast, name="oracle", se
     arrays = {key: (("window", "time", "roi"), array) for key, array in (("observed", observed), ("mean", mean))}
     folder.mkdir(parents=True)
     made = xr.Dataset(columns | arrays, attrs={"settings": {"parts": ["test"], "inputs": {}, "horizon": None}})
-    made.to_zarr(folder / "prediction.zarr", zarr_format=3, consolidated=False)
+    made.to_zarr(folder / "prediction.zarr", zarr_format=3, consolidated=False, write_empty_chunks=True)
     settings = {
         "name": name,
         "windows": config.model_dump(mode="json"),

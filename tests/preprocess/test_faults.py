@@ -114,7 +114,7 @@ def test_a_folder_that_cannot_be_opened_tells_all_its_faults(tmp_path):
     assert [(one.where, one.severity) for one in faults_of_folder(path)] == [
         ("neural/dff", "error"),
         ("rate_hz", "error"),
-        ("recording", "error"),
+        ("neural/fluorescence", "error"),
     ]
     with pytest.raises(DataError, match="does not exist"):
         faults_of_folder(tmp_path / "b.zarr")

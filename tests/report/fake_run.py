@@ -121,7 +121,7 @@ def write_prediction(path: Path, test: Windows, seed=1) -> None:
             "attention_grid": [2, 3],
         },
     )
-    dataset.to_zarr(path, zarr_format=3, consolidated=False)
+    dataset.to_zarr(path, zarr_format=3, consolidated=False, write_empty_chunks=True)
 
 
 def write_tables(folder: Path, recording: Recording) -> None:

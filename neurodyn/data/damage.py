@@ -1,0 +1,82 @@
+"""What damaged files do to the libraries that read them, and what the user is told."""
+
+from __future__ import annotations
+
+import lzma
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neurodyn.core.errors import DataError
+
+# Libraries answer a damaged file with whatever comes up. A lack of memory is not among it: it is told as one.
+DAMAGED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    lzma.LZMAError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+SMALL = 2**28  # bytes that any file may ask for
+PACKED = 4096  # values' bytes per byte on disk; deflate reaches 1032, and recordings about 3
+
+
+def reason(error: BaseException) -> str:
+    """Return what an exception says, in one line without a full stop; its kind where it says nothing."""
+    said = " ".join(str(error).split())
+    return said[:300].rstrip(".") or type(error).__name__
+
+
+def broken(path: Path, error: Exception) -> DataError:
+    """Return what to tell the user of a damaged file."""
+    return DataError(
+        f"{path} cannot be read.", f"{reason(error)}.", "Check that the file is whole and holds plain numeric arrays."
+    )
+
+
+def check_packed(path: Path, shape: Sequence[int], dtype: Any, stored: int | None = None) -> None:
+    """Refuse an array that is far larger than what lies on disk could be: its header is damaged, or it is a bomb.
+
+    Parameters
+    ----------
+    stored
+        Bytes on disk, where they are known to be others than those of the file or folder.
+
+    Raises
+    ------
+    DataError
+        Before memory is asked for.
+    """
+    size = math.prod(int(n) for n in shape) * np.dtype(dtype).itemsize
+    if size <= SMALL or (stored is None and not path.exists()):  # streamed
+        return
+    stored = _bytes(path) if stored is None else stored
+    if size > PACKED * stored:
+        raise DataError(
+            f"{path} says that it holds more than it can.",
+            f"Found an array of shape {tuple(map(int, shape))}, {size / 2**30:,.1f} GiB, in {stored:,} bytes.",
+            "Check that the file is whole; copy it again.",
+        )
+
+
+def _bytes(path: Path) -> int:
+    files = (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)
