@@ -157,7 +157,8 @@ def _warm(plan: Plan, how: How, lock: int) -> AbstractContextManager[str | None]
 
 def _snakemake(folder: Path, how: How, targets: Sequence[str], lock: int, address: str | None, say: Say) -> int:
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(SNAKEFILE), "--directory", str(folder)]
-    command += ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "--quiet", "all"]
+    # A marker is made by one rename when all is done, so that none is incomplete, whatever Snakemake lived to note.
+    command += ["--ignore-incomplete", "--keep-incomplete", "--nolock", "--rerun-triggers", "mtime", "--quiet", "all"]
     command += _places(folder, how)
     command += ["--keep-going"] if how.keep_going else []
     lines: list[str] = []
