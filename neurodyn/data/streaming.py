@@ -27,16 +27,18 @@ class ChunkStore:
         On disk, time first.
     limit
         Bytes to keep.
+    readable
+        Frames of each array that may be read, bool, shape (time,); None for all.
     """
 
-    def __init__(self, arrays: Sequence[xr.Variable], limit: int) -> None:
-        self.arrays, self.limit, self.bytes = tuple(arrays), limit, 0
+    def __init__(self, arrays: Sequence[xr.Variable], limit: int, readable: Sequence[np.ndarray] | None = None) -> None:
+        self.arrays, self.limit, self.bytes, self.readable = tuple(arrays), limit, 0, readable
         self.lengths = [_chunk_length(array) for array in self.arrays]
         self._kept: OrderedDict[Key, np.ndarray] = OrderedDict()
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.arrays, self.limit)
+        return type(self), (self.arrays, self.limit, self.readable)
 
     def read(self, array: int, first: int, frames: int) -> np.ndarray:
         """Return `frames` frames of an array from `first` on."""
@@ -52,13 +54,32 @@ class ChunkStore:
         key, length = (array, number), self.lengths[array]
         with self._lock:
             if key not in self._kept:
-                found = np.asarray(self.arrays[array][number * length : (number + 1) * length].values)
+                may = None if self.readable is None else self.readable[array]
+                found = read_frames(self.arrays[array], number * length, (number + 1) * length, may)
                 self._kept[key] = found
                 self.bytes += found.nbytes
                 while self.bytes > self.limit and len(self._kept) > 2:
                     self.bytes -= self._kept.popitem(last=False)[1].nbytes
             self._kept.move_to_end(key)
             return self._kept[key]
+
+
+def read_frames(array: xr.Variable, first: int, stop: int, may: np.ndarray | None = None) -> np.ndarray:
+    """Read frames of an array from `first` to before `stop`.
+
+    Parameters
+    ----------
+    may
+        Frames of the array that may be read, bool, shape (time,), NaN in place of the others; None for all.
+    """
+    asked = np.ones(0, dtype=bool) if may is None else may[first:stop]
+    if asked.all():
+        return np.asarray(array[first:stop].values)
+    out = np.full((asked.size, *array.shape[1:]), np.nan, dtype=np.float32)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], asked, [False]])))
+    for begin, end in edges.reshape(-1, 2):
+        out[begin:end] = array[first + begin : first + end].values
+    return out
 
 
 def _chunk_length(array: xr.Variable) -> int:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,7 +18,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.responses import ResponseConfig, ResponseRule
 from neurodyn.data.splits import PARTS, SPLITS
 from neurodyn.data.stimulus_code import StimulusCode, stimulus_column, with_stimulus_alone
-from neurodyn.data.streaming import ChunkStore
+from neurodyn.data.streaming import ChunkStore, read_frames
 
 IN_MEMORY_BYTES = 2 * 2**30
 BYTES_PER_VALUE = 6  # a float32, and whether it is visible and valid
@@ -263,9 +263,9 @@ class Windows:
     def _sources(self) -> list[np.ndarray] | ChunkStore:
         arrays = [signal(recording, self.config.variable) for recording in self.recordings]
         if sum(array.nbytes for array in arrays) > IN_MEMORY_BYTES:
-            return ChunkStore(arrays, IN_MEMORY_BYTES // 8)
+            return ChunkStore(arrays, IN_MEMORY_BYTES // 8, self.readable)
         if self.readable is not None:
-            return [_only(array, frames) for array, frames in zip(arrays, self.readable, strict=True)]
+            return [read_frames(array, 0, len(may), may) for array, may in zip(arrays, self.readable, strict=True)]
         return [array.values for array in arrays]
 
     @property
@@ -459,15 +459,6 @@ class Windows:
                 f"Found {shared.sum()} overlapping pairs; a window has {self.frames} frames.",
                 "Use shorter windows, or --set windows.split=blocked",
             )
-
-
-def _only(array: Any, frames: np.ndarray) -> np.ndarray:
-    """Read the frames asked for, bool, shape (time,); NaN in place of the others."""
-    out = np.full(array.shape, np.nan, dtype=np.float32)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], frames, [False]])))
-    for begin, end in edges.reshape(-1, 2):
-        out[begin:end] = array[begin:end].values
-    return out
 
 
 def over_baseline(values: np.ndarray, mask: np.ndarray, source: int, lasting: int) -> tuple[np.ndarray, np.ndarray]:

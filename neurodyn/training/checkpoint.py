@@ -6,6 +6,8 @@ import csv
 import logging
 import math
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -105,12 +107,23 @@ class Keeper(pl.Callback):
     def _save(self, trainer: pl.Trainer) -> None:
         path = checkpoint_path(self.journal.folder)
         partial = path.with_suffix(".partial")
-        with writing(path):
+        with writing(path), _short_of_memory():
             trainer.save_checkpoint(partial)
             if trainer.is_global_zero:
                 partial.replace(path)
         if trainer.is_global_zero:
             write_metrics(self.journal.folder, [*self.journal.rows, *self.rows])
+
+
+@contextmanager
+def _short_of_memory() -> Iterator[None]:
+    """Tell what torch's archive, which is put together in memory, makes of a lack of it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "inline_container" in str(error):
+            raise MemoryError("A checkpoint needs as much again as weights and optimiser do.") from error
+        raise
 
 
 def _row(trainer: pl.Trainer, module: TrainingModule) -> Row:

@@ -100,7 +100,7 @@ def _command(argv: Sequence[str], address: str | None, said: IO[bytes], log: IO[
     """Run `neurodyn` with these arguments."""
     if address:
         return warm.ask(address, argv, said.fileno(), log.fileno())
-    command = [sys.executable, "-m", "neurodyn", *argv]
+    command = [sys.executable, "-P", "-m", "neurodyn", *argv]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=log) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # as SLURM stops a job; its own code is 143
         with suppress(KeyboardInterrupt):

@@ -69,7 +69,7 @@ def serving(verbs: Sequence[str], lock: int | None = None) -> Iterator[str | Non
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="neurodyn-") as folder, _listening(Path(folder) / "jobs") as listener:
-        command = [sys.executable, "-m", "neurodyn.cli.warm", str(listener.fileno()), *dict.fromkeys(verbs)]
+        command = [sys.executable, "-P", "-m", "neurodyn.cli.warm", str(listener.fileno()), *dict.fromkeys(verbs)]
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         inherited = [listener.fileno(), *([] if lock is None else [lock])]
         with subprocess.Popen(command, pass_fds=inherited, **pipes):  # it ends when its standard input is closed

@@ -160,5 +160,6 @@ def test_memory_does_not_grow_with_the_movie(name, tmp_path):
             tracemalloc.stop()
 
     short, long = peak(1536), peak(6144)
-    assert long < 1.25 * short
+    chunk = 4 * 2**20  # one more may be on its way where threads have to wait for a processor
+    assert long < 1.25 * short + chunk
     assert long < 6144 * 64 * 64 * 4

@@ -28,7 +28,7 @@ def test_an_array_that_does_not_fit(neurodyn, tmp_path):
 
 
 def test_a_model_that_does_not_fit(neurodyn, movie, tmp_path):
-    command = ["train", "cst-tiny", movie, "-o", tmp_path / "run", "--gpu", "none", *TINY, "--set", "model.width=640"]
+    command = ["train", "cst-tiny", movie, "-o", tmp_path / "run", "--gpu", "none", *TINY, "--set", "model.width=1280"]
     neurodyn("train", "cst-tiny", movie, "-o", tmp_path / "other", "--gpu", "none", *TINY)  # imports, threads
     with limit(resource.RLIMIT_AS, in_use() + LITTLE):
         outcome = neurodyn(*command)

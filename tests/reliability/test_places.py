@@ -75,6 +75,7 @@ def test_a_locale_with_decimal_commas_set_by_another_library(neurodyn, tmp_path)
     import locale
 
     np.save(tmp_path / "a.npy", np.arange(240.0).reshape(60, 4))
+    original = locale.setlocale(locale.LC_ALL)
     for name in ("de_DE.UTF-8", "fr_FR.UTF-8", "C.UTF-8"):
         try:
             before = locale.setlocale(locale.LC_ALL, name)
@@ -86,7 +87,7 @@ def test_a_locale_with_decimal_commas_set_by_another_library(neurodyn, tmp_path)
             "convert", tmp_path / "a.npy", tmp_path / "a.csv", "--fs", 12.5, "--variable", "fluorescence"
         )
     finally:
-        locale.setlocale(locale.LC_ALL, "C")
+        locale.setlocale(locale.LC_ALL, original)
     assert before and outcome.code == 0, outcome.err
     rows = (tmp_path / "a.csv").read_text().splitlines()
     assert [float(cell) for cell in rows[2].split(",")][:2] == [0.08, 4.0]

@@ -42,7 +42,7 @@ WANTED = {"mem_mb": "--mem={}M", "gpu": "--gres=gpu:{}"}  # of the pipeline
 TOLD = {"slurm_account": "--account={}", "slurm_partition": "--partition={}"}  # of a profile's default-resources
 TOLD |= {"qos": "--qos={}", "constraint": "--constraint={}"}
 SCRIPT = """#!/bin/sh
-exec {python} -m neurodyn.workflow.job $(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {tasks})
+exec {python} -P -m neurodyn.workflow.job $(sed -n "$((SLURM_ARRAY_TASK_ID + 1))p" {tasks})
 """
 
 
