@@ -22,7 +22,7 @@ def test_an_array_that_does_not_fit(neurodyn, tmp_path):
     neurodyn("inspect", tmp_path / "a.npz")  # imports
     with limit(resource.RLIMIT_AS, in_use() + 4 * LITTLE):
         outcome = neurodyn(*command)
-    refused(outcome, "not enough memory", "Unable to allocate 153. MiB")
+    refused(outcome, "not enough memory", "Unable to allocate ")
     assert "more memory" in outcome.err and not (tmp_path / "a.zarr").exists()
     assert neurodyn(*command).code == 0
 
