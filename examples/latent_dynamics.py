@@ -23,7 +23,7 @@ of_trials += ["windows.offset=0.0", f"windows.duration={seconds}", "training.war
 runs = []
 for model, own in (
     ("pca", ["model.components=3"]),
-    ("lfads-spikes", ["training.batch=8", "training.epochs=60", "model.warmup=100"]),
+    ("lfads-spikes", ["training.batch=8", "training.epochs=30", "model.warmup=100"]),
 ):
     config, resolved = load_run_config(model, None, [*of_trials, *own])
     runs.append(fit(config, resolved, [folder / "lorenz.zarr"], folder / model, gpu="none"))

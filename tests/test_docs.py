@@ -75,7 +75,7 @@ def test_the_page_on_models_is_followed_to_the_letter(tmp_path):
         "0",
         "tests/contract/test_backends.py",
         "-k",
-        "narrow",
+        "narrow and traces",
     ]
     tested = subprocess.run(
         contract, cwd=DOCS.parent, env=os.environ | {"PYTHONPATH": str(tmp_path / "plugins")}, capture_output=True, text=True, check=False
