@@ -248,7 +248,13 @@ def _questions(scores: Sequence[Score], group: Group | None) -> dict[Question, l
             continue
         name = (s.model, " · ".join(filter(None, (getattr(s, part) for part in varied))))
         unit = (s.session, s.fold if question in folded else str(s.seed))
-        found.setdefault(question, {}).setdefault(name, {}).setdefault(unit, {})[s.seed] = s.value
+        values = found.setdefault(question, {}).setdefault(name, {}).setdefault(unit, {})
+        if values.setdefault(s.seed, s.value) != s.value:
+            raise DataError(
+                f"Session '{s.session}' has two different scores of {' · '.join(filter(None, name))} for {s.target}.",
+                "Found recordings, or runs, that have one name.",
+                "Name sessions apart when converting (--set source.session=NAME), and models by --set name=NAME.",
+            )
     return {question: _rows(values, group) for question, values in found.items()}
 
 

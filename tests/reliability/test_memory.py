@@ -16,6 +16,7 @@ def in_use() -> int:
     return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
+@pytest.mark.slow  # beside other tests, memory that they have freed is there to be had, and nothing is refused
 def test_an_array_that_does_not_fit(neurodyn, tmp_path):
     np.savez_compressed(tmp_path / "a.npz", mov=np.zeros((1000, 200, 200), np.float32))
     command = ["convert", tmp_path / "a.npz", tmp_path / "a.zarr", "--fs", 10]
@@ -27,6 +28,7 @@ def test_an_array_that_does_not_fit(neurodyn, tmp_path):
     assert neurodyn(*command).code == 0
 
 
+@pytest.mark.slow  # beside other tests, memory that they have freed is there to be had, and nothing is refused
 def test_a_model_that_does_not_fit(neurodyn, movie, tmp_path):
     command = ["train", "cst-tiny", movie, "-o", tmp_path / "run", "--gpu", "none", *TINY, "--set", "model.width=1280"]
     neurodyn("train", "cst-tiny", movie, "-o", tmp_path / "other", "--gpu", "none", *TINY)  # imports, threads

@@ -142,3 +142,10 @@ def test_subjects_are_the_units_where_a_pattern_names_them(tmp_path):
     with pytest.raises(ConfigError, match="no regular expression"):
         compare(folders, tmp_path / "x", subject="(")
     assert not (tmp_path / "x").exists()
+
+
+def test_two_recordings_of_one_name_are_not_taken_for_one(tmp_path):
+    folders = [table(tmp_path / name, name) for name in ERRORS]
+    other = write_scores(tmp_path / "again.csv", [row("one", 0, "0", 0.5), row("two", 0, "0", 0.6)])
+    with pytest.raises(DataError, match="Session 's' has two different scores of one"):
+        compare([*folders, other], tmp_path / "out")
