@@ -53,6 +53,8 @@ def test_the_newcomers_path_is_followed_to_the_letter(tmp_path):
     assert {"report.html", "session.nwb"} <= {path.name for path in tmp_path.iterdir()}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_the_page_on_models_is_followed_to_the_letter(tmp_path):
     script = ["set -e"]
     for block in BLOCK.finditer((DOCS / "add-a-model.md").read_text(encoding="utf-8")):
