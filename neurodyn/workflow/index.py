@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from neurodyn.report.blocks import Link, Part, Section, Table, Text, number
+from neurodyn.report.blocks import Link, Part, Section, Table, number
 from neurodyn.report.page import write_page
-from neurodyn.workflow.job import PLAN
-from neurodyn.workflow.states import JobState, job_states, summary
+from neurodyn.workflow.states import JobState, summary
 
 PAGES = ("comparison.html", "report.html")
 LINES = 3
 
 
-def write_index(folder: Path, description: str) -> Path | None:
-    """Write index.html into a pipeline's output folder; nothing where there is no pipeline yet.
+def write_index(folder: Path, description: str, states: Sequence[JobState]) -> Path:
+    """Write index.html into a pipeline's output folder.
 
     Parameters
     ----------
     description
         What the pipeline does.
+    states
+        What became of its jobs.
     """
-    if not (folder / PLAN).exists():
-        return None
-    states = job_states(folder, alive=False)
     failed = [state for state in states if state.state == "failed"]
     sections = [Section("Failed", [_failures(folder, failed)])] if failed else []
     for rule in dict.fromkeys(state.rule for state in states):
@@ -38,7 +37,7 @@ def _failures(folder: Path, failed: list[JobState]) -> Table:
     return Table("What the jobs said last.", ["Job", "Exit code", "Why"], rows, frozenset({1}))
 
 
-def _jobs(folder: Path, states: list[JobState]) -> Table | Text:
+def _jobs(folder: Path, states: list[JobState]) -> Table:
     rows = [
         [state.name, state.state, "–" if state.seconds is None else number(state.seconds, 1), _link(folder, state)]
         for state in states

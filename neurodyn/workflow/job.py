@@ -1,6 +1,6 @@
 """Jobs of a pipeline, as Snakemake or SLURM starts them: their commands, their logs, and what became of them.
 
-It knows only the standard library, so that it costs next to nothing beside the command.
+It imports next to nothing, so that it costs next to nothing beside the command.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
+from neurodyn.core.files import make_folder, write_json
 from neurodyn.workflow import warm
 
 PLAN = "pipeline.json"
-ENOUGH_TO_WARM = 3
 STOPPED = (130, 143)  # a job that was told to end; those after it do not begin
 
 
@@ -28,8 +28,8 @@ def main(names: Sequence[str]) -> int:
     """Run jobs of the output folder that is the working folder, one after another; return the last exit code but 0."""
     known = {job["name"]: job for job in json.loads(Path(PLAN).read_text(encoding="utf-8"))["jobs"]}
     jobs = [known[name] for name in names]
-    many = len(jobs) >= ENOUGH_TO_WARM and warm.WARM not in os.environ
-    with warm.serving([job["argv"][0] for job in jobs]) if many else nullcontext(os.environ.get(warm.WARM)) as address:
+    given = os.environ.get(warm.WARM)
+    with nullcontext(given) if given else warm.serving([job["argv"][0] for job in jobs]) as address:
         worst = 0
         for job in jobs:
             worst = run(job, address) or worst
@@ -50,8 +50,7 @@ def run(job: dict[str, Any], address: str | None) -> int:
     """
     name = job["name"]
     files = Files(Path(), job["rule"], name)
-    for folder in (files.state.parent, files.log.parent):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(files.log.parent)
     start = time.time()
     facts = {"started": round(start, 3), "host": platform.node(), "pid": os.getpid()}
     files.write({"state": "running"} | facts)
@@ -85,9 +84,7 @@ class Files:
 
     def write(self, state: dict[str, Any]) -> None:
         """Note what became of the job."""
-        new = self.state.with_suffix(f".{os.getpid()}")
-        new.write_text(json.dumps(state), encoding="utf-8")
-        new.replace(self.state)
+        write_json(self.state, state)
 
     def read(self) -> dict[str, Any]:
         """Return what became of the job; it is "waiting" where nothing did."""
@@ -105,12 +102,7 @@ def _command(argv: Sequence[str], address: str | None, said: IO[bytes], log: IO[
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())  # as SLURM stops a job; its own code is 143
         with suppress(KeyboardInterrupt):
             process.wait()
-        return _exit_code(process.wait())
-
-
-def _exit_code(status: int) -> int:
-    """Return a shell's code for a process that a signal ended."""
-    return status if status >= 0 else 128 - status
+        return warm.shell_code(process.wait())
 
 
 if __name__ == "__main__":

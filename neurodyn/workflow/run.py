@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import yaml
 from neurodyn.core.errors import ConfigError, TerminatedError, WorkError
 from neurodyn.core.files import atomic, locked, make_folder, read_json, write_json
 from neurodyn.workflow.index import write_index
-from neurodyn.workflow.job import ENOUGH_TO_WARM, PLAN
+from neurodyn.workflow.job import PLAN
 from neurodyn.workflow.pipeline import Plan
 from neurodyn.workflow.states import JobState, files_of, job_states
 from neurodyn.workflow.warm import WARM, die_with_parent, serving
@@ -76,7 +75,7 @@ def prepare(folder: Path, plan: Plan, existing: str) -> bool:
     for name, config in plan.configs.items():
         with atomic(folder / "configs" / f"{name}.yaml") as path:
             path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-    _forget_changed(folder, plan, before)
+    _forget_changed(folder, plan, wanted, before)
     write_json(folder / PLAN, wanted)  # last: a plan on disk means that no marker of another plan is left
     return all(files_of(folder, job).done.exists() for job in plan.jobs)
 
@@ -96,11 +95,11 @@ def _written(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _forget_changed(folder: Path, plan: Plan, before: dict[str, Any]) -> None:
+def _forget_changed(folder: Path, plan: Plan, wanted: dict[str, Any], before: dict[str, Any]) -> None:
     """Remove the markers of jobs that are not those of the plan before, or whose product is gone."""
     were = {job["name"]: job for job in before["jobs"]}
-    for job, wanted in zip(plan.jobs, _written(plan)["jobs"], strict=True):
-        same = were.get(job.name) == wanted and plan.configs.get(job.name) == before["configs"].get(job.name)
+    for job, now in zip(plan.jobs, wanted["jobs"], strict=True):
+        same = were.get(job.name) == now and plan.configs.get(job.name) == before["configs"].get(job.name)
         if not (same and (folder / job.product).exists()):
             files = files_of(folder, job)
             for stale in (files.done, files.state):
@@ -131,10 +130,12 @@ def run(folder: Path, plan: Plan, how: How | None = None, *, existing: str = "er
         if prepare(folder, plan, existing):
             say(f"{folder} is up to date.")
             return
-        with _warm(plan, how, lock) as address:
+        verbs = [job.argv[0] for job in plan.jobs]
+        with contextlib.nullcontext() if how.slurm else serving(verbs, lock) as address:
             code = _snakemake(folder, how, _targets(folder, plan, how.until), lock, address, say)
-        write_index(folder, plan.description)
-        failed = [state for state in job_states(folder, alive=False) if state.state == "failed"]
+        states = job_states(folder, alive=False)
+        write_index(folder, plan.description, states)
+        failed = [state for state in states if state.state == "failed"]
         for state in failed:
             say(_told(folder, state))
     if code:
@@ -146,13 +147,6 @@ def _targets(folder: Path, plan: Plan, until: str | None) -> list[str]:
     if until is None:
         return ["ALL"]
     return [str(files_of(folder, job).done.relative_to(folder)) for job in plan.jobs if until in (job.name, job.rule)]
-
-
-def _warm(plan: Plan, how: How, lock: int) -> AbstractContextManager[str | None]:
-    """Start a process that has imported what jobs need, where they run here and it is worth while."""
-    if how.slurm or len(plan.jobs) < ENOUGH_TO_WARM:
-        return contextlib.nullcontext()
-    return serving([job.argv[0] for job in plan.jobs], lock)
 
 
 def _snakemake(folder: Path, how: How, targets: Sequence[str], lock: int, address: str | None, say: Say) -> int:
@@ -172,9 +166,8 @@ def _snakemake(folder: Path, how: How, targets: Sequence[str], lock: int, addres
                 lines.append(line)
                 if line.startswith("neurodyn: "):
                     say(line.removeprefix("neurodyn: ").rstrip())
-        except (
-            TerminatedError
-        ):  # no new jobs; running ones end, at once where they were told to stop, too, as schedulers do
+        except TerminatedError:
+            # No new jobs; running ones end, at once where they were told to stop, too, as schedulers do.
             process.send_signal(signal.SIGINT)
             process.communicate()
             raise

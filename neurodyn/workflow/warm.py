@@ -25,6 +25,7 @@ from typing import Any
 WARM = "NEURODYN_WARM"
 LOST = 70  # exit code where the process that ran the job has vanished
 TOLD = 1024
+ENOUGH = 3  # jobs, from which on it is worth while
 DIE_WITH_PARENT = 1  # Linux's PR_SET_PDEATHSIG
 
 
@@ -56,16 +57,16 @@ def ask(address: str, argv: Sequence[str], stdout: int, stderr: int) -> int:
 
 @contextlib.contextmanager
 def serving(verbs: Sequence[str], lock: int | None = None) -> Iterator[str | None]:
-    """Start such a process; yield its address, or nothing where processes cannot be forked safely.
+    """Start such a process; yield its address, or nothing where jobs are few or processes cannot be forked safely.
 
     Parameters
     ----------
     verbs
-        What its jobs do; their imports are made ready.
+        What its jobs do, one by one; their imports are made ready.
     lock
         File descriptor of a lock that it holds, too, as long as it lives.
     """
-    if sys.platform != "linux":
+    if sys.platform != "linux" or len(verbs) < ENOUGH:
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="neurodyn-") as folder, _listening(Path(folder) / "jobs") as listener:
@@ -138,7 +139,7 @@ class _Server:
         line, _ = self.listener.accept()
         with contextlib.suppress(OSError, ValueError):
             head, streams, _, _ = socket.recv_fds(line, 4, 2)
-            request = json.loads(_exactly(line, int.from_bytes(head, "big")))
+            request = json.loads(line.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
             process = os.fork()
             if process == 0:
                 self._leave(line)
@@ -180,7 +181,7 @@ class _Server:
         with contextlib.suppress(KeyError):
             self.selector.unregister(line)
         with contextlib.suppress(OSError):
-            line.sendall(str(code if code >= 0 else 128 - code).encode())
+            line.sendall(str(shell_code(code)).encode())
         line.close()
 
 
@@ -190,14 +191,9 @@ def die_with_parent(number: int) -> None:
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, number)
 
 
-def _exactly(line: socket.socket, size: int) -> bytes:
-    received = b""
-    while len(received) < size:
-        part = line.recv(size - len(received))
-        if not part:
-            raise OSError("the line was closed")
-        received += part
-    return received
+def shell_code(status: int) -> int:
+    """Return the exit code that a shell gives a process, also one that a signal ended."""
+    return status if status >= 0 else 128 - status
 
 
 def _become(request: dict, streams: Sequence[int], run: Callable[[], object]) -> None:

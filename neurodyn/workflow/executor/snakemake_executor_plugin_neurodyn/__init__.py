@@ -22,6 +22,7 @@ from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
 from snakemake_interface_executor_plugins.settings import CommonSettings
 
+from neurodyn.core.files import make_folder
 from neurodyn.workflow.job import PLAN, Files
 
 common_settings = CommonSettings(
@@ -135,18 +136,17 @@ class Executor(RemoteExecutor):
 
     def _queue(self) -> set[str] | None:
         """Return the tasks that wait or run; None where the cluster does not answer."""
-        call = ["squeue", "--noheader", "--array", "--states=all", f"--name={self.name}", "--format=%i|%T"]
-        answer = subprocess.run(call, capture_output=True, text=True, check=False)
-        if answer.returncode:
+        said = _asked("squeue", "--noheader", "--array", "--states=all", f"--name={self.name}", "--format=%i|%T")
+        if said is None:
             return None
-        rows = [line.strip().split("|") for line in answer.stdout.splitlines() if "|" in line]
+        rows = [line.strip().split("|") for line in said.splitlines() if "|" in line]
         return {number for number, state in rows if state in ALIVE}
 
     def cancel_jobs(self, active_jobs: list[SubmittedJobInfo]) -> None:
         """Take jobs back."""
         numbers = sorted({str(info.external_jobid).partition("_")[0] for info in active_jobs})
         if numbers:
-            subprocess.run(["scancel", *numbers], capture_output=True, check=False)
+            _asked("scancel", *numbers)
 
 
 ALIVE = {
@@ -169,28 +169,30 @@ def _files(job: Job) -> Files:
 def _fail(job: Job, reason: str) -> None:
     """Note that a job failed without a word of its own."""
     files = _files(job)
-    for folder in (files.state.parent, files.log.parent):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(files.log.parent)
     with files.log.open("a", encoding="utf-8") as log:
         log.write(f"{reason}\n")
     files.write({"state": "failed", "code": 1})
 
 
-def _reason(number: str) -> str:
-    """Return how SLURM says that a task ended, such as OUT_OF_MEMORY or TIMEOUT."""
-    call = ["sacct", "--noheader", "--allocations", "--parsable2", "--format=State", f"--jobs={number}"]
+def _asked(*call: str) -> str | None:
+    """Return what a tool of SLURM says; None where it fails or is not there."""
     try:
         answer = subprocess.run(call, capture_output=True, text=True, check=False)
     except FileNotFoundError:
+        return None
+    return None if answer.returncode else answer.stdout
+
+
+def _reason(number: str) -> str:
+    """Return how SLURM says that a task ended, such as OUT_OF_MEMORY or TIMEOUT."""
+    said = _asked("sacct", "--noheader", "--allocations", "--parsable2", "--format=State", f"--jobs={number}")
+    if said is None:
         return "no accounting to ask why"
-    return answer.stdout.strip().split("\n")[0] or "no reason on record"
+    return said.strip().split("\n")[0] or "no reason on record"
 
 
 def _largest_array() -> int:
     """Return how many tasks an array may have."""
-    try:
-        told = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, check=False).stdout
-    except FileNotFoundError:
-        return ARRAY_SIZE
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", told)
+    found = re.search(r"MaxArraySize\s*=\s*(\d+)", _asked("scontrol", "show", "config") or "")
     return max(1, int(found[1]) - 1) if found else ARRAY_SIZE
