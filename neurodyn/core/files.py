@@ -87,7 +87,7 @@ def locked(target: Path, *, wait: float = math.inf) -> Iterator[int]:
         If another process holds it for longer.
     """
     make_folder(target.parent)
-    lock = _lock(target)
+    lock = lock_of(target)
     while True:
         with writing(target):
             handle = os.open(lock, os.O_RDWR | os.O_CREAT, 0o644)
@@ -114,7 +114,7 @@ def locked(target: Path, *, wait: float = math.inf) -> Iterator[int]:
 def is_locked(target: Path) -> bool:
     """Say whether another process holds the lock on a target."""
     try:
-        handle = os.open(_lock(target), os.O_RDWR)
+        handle = os.open(lock_of(target), os.O_RDWR)
     except OSError:
         return False
     try:
@@ -123,7 +123,8 @@ def is_locked(target: Path) -> bool:
         os.close(handle)
 
 
-def _lock(target: Path) -> Path:
+def lock_of(target: Path) -> Path:
+    """Return the file that is locked for a target; it is there while somebody holds the lock, or died holding it."""
     return target.parent / f".{target.name}.lock"
 
 

@@ -29,6 +29,8 @@ class ZarrReader(Reader):
         """
         refuse_others(options, "recording", {"fs"})
         recording = Recording.open(path)
+        if options.indicator is not None and recording.indicator == "unknown":
+            recording = recording.with_groups({}, attrs={"indicator": options.indicator})
         if options.fs is not None and abs(options.fs / recording.rate_hz - 1) > RATE_TOLERANCE:
             raise _contradiction(path, "fs", f"{options.fs:g} Hz", f"{recording.rate_hz:g} Hz")
         said = {"indicator": recording.indicator, "session": recording.session}
@@ -36,10 +38,8 @@ class ZarrReader(Reader):
         given = {"indicator": options.indicator, "session": options.session}
         given |= {f"units of {name}": unit for name, unit in options.units.items()}
         for key, value in given.items():
-            if value not in (None, "unknown", said[key]) and said[key] != "unknown":
+            if value not in (None, "unknown", said[key]):
                 raise _contradiction(path, key, str(value), said[key])
-        if options.indicator is not None and recording.indicator == "unknown":
-            return recording.with_groups({}, attrs={"indicator": options.indicator})
         return recording
 
 

@@ -302,11 +302,11 @@ class OrderedBatches:
     batch: int
 
     def __len__(self) -> int:
-        return -(-len(self.windows) // self.batch)
+        return len(ValidationBatches(self.windows, self.batch))
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, len(self.windows), self.batch):
-            yield read_batch(self.windows, slice(start, start + self.batch))
+        for piece in ValidationBatches(self.windows, self.batch):
+            yield piece.batch
 
 
 def prepare(backend: Backend, windows: Windows) -> None:

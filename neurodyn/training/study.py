@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError
-from neurodyn.core.files import atomic, clear_partials, locked, remove
+from neurodyn.core.files import atomic, clear_partials, lock_of, locked, remove
 from neurodyn.core.search import Choice, Space
 from neurodyn.training.folder import Existing, differences
 from neurodyn.training.space import Search
@@ -206,7 +206,7 @@ class Study:
         """Take up a trial that has lost its worker, and tidy up after those that lost it when they had ended."""
         for trial in self.all:
             path = self.path(trial.number)
-            if trial.state.is_finished() and not (path.exists() or _lock(path).exists()):
+            if trial.state.is_finished() and not (path.exists() or lock_of(path).exists()):
                 continue
             with contextlib.ExitStack() as mine:
                 if not _free(path, mine):
@@ -277,7 +277,7 @@ class Study:
     def _clear(self) -> None:
         """Remove everything that a study makes; refuse while one of its trials is run."""
         for lock in (self.folder / "trials").glob(".*.lock"):
-            with locked(lock.with_name(lock.name[1:].removesuffix(".lock")), wait=False):
+            with locked(lock.with_name(lock.name[1:].removesuffix(".lock")), wait=0):
                 pass
         for name in MADE_HERE:
             remove(self.folder / name)
@@ -311,14 +311,10 @@ class JournalLock:
         self.held.close()
 
 
-def _lock(path: Path) -> Path:
-    return path.with_name(f".{path.name}.lock")
-
-
 def _free(path: Path, held: contextlib.ExitStack) -> bool:
     """Take a lock if nobody has it."""
     try:
-        held.enter_context(locked(path, wait=False))
+        held.enter_context(locked(path, wait=0))
     except ConfigError:
         return False
     return True
