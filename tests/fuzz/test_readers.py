@@ -55,26 +55,25 @@ def attempt(case: tuple[str, str], whole: Any, worker: Worker, random: Random, f
         assert kind in FINE, f"{copy}: {kind}\n{text}"
 
 
-@pytest.mark.parametrize("case", CASES, ids="-".join)
-def test_a_few_damaged_files(case, whole, worker, tmp_path):
-    @settings(max_examples=2, **FIXED)
+def attempt_many(examples: int, case: tuple[str, str], whole: Any, worker: Worker, folder: Path) -> None:
+    @settings(max_examples=examples, **FIXED)
     @given(seed=st.integers(0, 2**32))
     def damaged(seed):
-        attempt(case, whole, worker, Random(seed), tmp_path / "damaged")
+        attempt(case, whole, worker, Random(seed), folder)
 
     damaged()
+
+
+@pytest.mark.parametrize("case", CASES, ids="-".join)
+def test_a_few_damaged_files(case, whole, worker, tmp_path):
+    attempt_many(2, case, whole, worker, tmp_path / "damaged")
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("case", CASES, ids="-".join)
 def test_many_damaged_files(case, whole, worker, tmp_path):
-    @settings(max_examples=300, **FIXED)
-    @given(seed=st.integers(0, 2**32))
-    def damaged(seed):
-        attempt(case, whole, worker, Random(seed), tmp_path / "damaged")
-
-    damaged()
+    attempt_many(300, case, whole, worker, tmp_path / "damaged")
 
 
 @pytest.mark.parametrize("kept", sorted(INPUTS.iterdir()), ids=lambda kept: kept.name)

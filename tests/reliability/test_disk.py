@@ -56,6 +56,18 @@ def strays(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob(".*") if path.name.endswith(".lock") or ".partial" in path.name]
 
 
+def nothing_half_written(product, folder) -> None:
+    assert not product.is_file() and not (product / "zarr.json").exists() and not (product / "status.json").exists()
+    assert strays(folder) == []
+
+
+def completes(neurodyn, command, product) -> None:
+    """Type the same command again."""
+    again = neurodyn(*command)
+    assert again.code == 0, again.err
+    assert product.exists()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_file_may_not_grow_as_under_a_quota_and_the_same_command_completes(name, neurodyn, recording, run, tmp_path):
     command, product = work(name, recording, run, tmp_path)
@@ -63,11 +75,8 @@ def test_a_file_may_not_grow_as_under_a_quota_and_the_same_command_completes(nam
     with limit(resource.RLIMIT_FSIZE, 600):
         outcome = neurodyn(*command)
     refused(outcome, "Cannot write", "File too large")
-    assert not product.is_file() and not (product / "zarr.json").exists() and not (product / "status.json").exists()
-    assert strays(tmp_path) == []
-    again = neurodyn(*command)
-    assert again.code == 0, again.err
-    assert product.exists()
+    nothing_half_written(product, tmp_path)
+    completes(neurodyn, command, product)
 
 
 @pytest.mark.parametrize("name", MOUNTED)
@@ -76,12 +85,9 @@ def test_the_disk_is_full_and_the_same_command_completes_once_there_is_room(name
     disk.fill(free=8192)
     outcome = neurodyn(*command)
     refused(outcome, "Cannot write", "No space left on device")
-    assert not product.is_file() and not (product / "zarr.json").exists() and not (product / "status.json").exists()
-    assert strays(disk.path) == []
+    nothing_half_written(product, disk.path)
     disk.clear()
-    again = neurodyn(*command)
-    assert again.code == 0, again.err
-    assert product.exists()
+    completes(neurodyn, command, product)
 
 
 @pytest.mark.parametrize("name", MOUNTED)
@@ -91,9 +97,7 @@ def test_the_disk_may_not_be_written_to(name, neurodyn, recording, run, disk):
     outcome = neurodyn(*command)
     disk.writable(True)
     refused(outcome, "Cannot write", "Read-only file system")
-    again = neurodyn(*command)
-    assert again.code == 0, again.err
-    assert product.exists()
+    completes(neurodyn, command, product)
 
 
 @pytest.mark.parametrize("name", ["zarr", "nwb", "csv", "simulate", "preprocess", "train"])

@@ -23,8 +23,7 @@ from neurodyn.training.devices import choose_devices
 from neurodyn.training.fit import fit
 from neurodyn.training.module import TrainingModule
 from neurodyn.training.run import load_run
-
-FINAL = ("model.safetensors", "metrics.csv", "model.json", "status.json", "config.yaml")
+from tests.training.toy import FINAL, run
 
 
 class Killed(BaseException):
@@ -33,10 +32,6 @@ class Killed(BaseException):
 
 def changed(config: RunConfig, **training) -> RunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update=training)})
-
-
-def run(config: RunConfig, recording: Path, out: Path, **options) -> Path:
-    return fit(config, None, [recording], out, gpu="none", **options)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Training at scale: several processes, several turns per step, and what schedulers leave in the environment."""
 
-import csv
 import json
 import multiprocessing
 import os
@@ -25,11 +24,10 @@ from neurodyn.training.batches import TrainingBatches, ValidationBatches
 from neurodyn.training.checkpoint import read_checkpoint
 from neurodyn.training.config import RunConfig, load_run_config
 from neurodyn.training.devices import choose_devices
-from neurodyn.training.fit import fit
 from neurodyn.training.module import TrainingModule
 from neurodyn.training.ranks import heard, told
+from tests.training.toy import FINAL, metrics, run, settings
 
-FINAL = ("model.safetensors", "metrics.csv", "model.json", "status.json", "config.yaml")
 SLURM = {
     "SLURM_JOB_ID": "77", "SLURM_NTASKS": "4", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "1", "SLURM_PROCID": "3",
     "SLURM_LOCALID": "3", "SLURM_NODEID": "1", "SLURM_NODELIST": "node[1-4]", "SLURM_JOB_NAME": "train",
@@ -50,23 +48,8 @@ def small(*sets: str, model: str = "cst-tiny") -> RunConfig:
     return load_run_config(model, None, [*own, *short, *sets])[0]
 
 
-def settings(model: dict | None = None, **training) -> RunConfig:
-    training = {
-        "epochs": 5, "steps_per_epoch": 3, "batch": 4, "lr": 0.01, "warmup": 0, "schedule": "constant",
-        "weight_decay": 0.0, "ema": 0.5,
-    } | training  # fmt: skip
-    return RunConfig.model_validate({
-        "name": "toy", "backend": "toy", "model": model or {}, "windows": {"duration": 0.8}, "training": training,
-    })  # fmt: skip
-
-
-def run(config: RunConfig, recording: Path, out: Path, **options) -> Path:
-    return fit(config, None, [recording], out, gpu="none", **options)
-
-
 def curve(folder: Path, part: str = "") -> dict[str, list[float]]:
-    with (folder / "metrics.csv").open() as handle:
-        rows = list(csv.DictReader(handle))
+    rows = metrics(folder)
     return {name: [float(row[name]) for row in rows] for name in rows[0] if name.startswith(part)}
 
 

@@ -1,6 +1,5 @@
 """Steps back, restarts and warm-up: what they do, and that a kill at any moment changes nothing."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -12,14 +11,11 @@ from neurodyn.core.errors import ConfigError, WorkError
 from neurodyn.core.files import read_json
 from neurodyn.training import checkpoint as checkpoint_module
 from neurodyn.training.checkpoint import checkpoint_path
-from neurodyn.training.config import RunConfig
-from neurodyn.training.fit import fit
 from neurodyn.training.module import TrainingModule
 from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal
-from tests.training.toy import Toy
+from tests.training.toy import FINAL, Toy, metrics, run, settings
 
-FINAL = ("model.safetensors", "metrics.csv", "model.json", "status.json", "config.yaml")
 NAN_AT_7 = {"planted": 7, "ceiling": 0.067}  # epoch 3 starts at 0.06 and has moved by one learning rate at step 7
 
 
@@ -33,27 +29,8 @@ def toy(monkeypatch):
     Toy.seen.clear()
 
 
-def settings(model: dict | None = None, **training) -> RunConfig:
-    training = {
-        "epochs": 5, "steps_per_epoch": 3, "batch": 4, "lr": 0.01, "warmup": 0, "schedule": "constant",
-        "weight_decay": 0.0, "ema": 0.5,
-    } | training  # fmt: skip
-    return RunConfig.model_validate({
-        "name": "toy", "backend": "toy", "model": model or {}, "windows": {"duration": 0.8}, "training": training,
-    })  # fmt: skip
-
-
-def run(config: RunConfig, traces: Path, out: Path, **options) -> Path:
-    return fit(config, None, [traces], out, gpu="none", **options)
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open() as handle:
-        return list(csv.DictReader(handle))
-
-
 def column(folder: Path, name: str) -> list[float]:
-    return [float(row[name]) for row in rows(folder)]
+    return [float(row[name]) for row in metrics(folder)]
 
 
 def warnings(folder: Path) -> list[dict]:

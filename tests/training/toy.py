@@ -1,5 +1,6 @@
 """A model of one number that can be told to fail: at a planted step, or for unlucky seeds."""
 
+import csv
 import os
 import signal
 from collections.abc import Iterable
@@ -14,6 +15,32 @@ from neurodyn.backends.base import Backend, Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.search import Choice, Range
+from neurodyn.training.config import RunConfig
+from neurodyn.training.fit import fit
+
+FINAL = ("model.safetensors", "metrics.csv", "model.json", "status.json", "config.yaml")  # what a finished run leaves
+
+
+def settings(model: dict | None = None, **training) -> RunConfig:
+    """Five epochs of three steps of the toy, at a learning rate that stays."""
+    training = {
+        "epochs": 5, "steps_per_epoch": 3, "batch": 4, "lr": 0.01, "warmup": 0, "schedule": "constant",
+        "weight_decay": 0.0, "ema": 0.5,
+    } | training  # fmt: skip
+    return RunConfig.model_validate({
+        "name": "toy", "backend": "toy", "model": model or {}, "windows": {"duration": 0.8}, "training": training,
+    })  # fmt: skip
+
+
+def run(config: RunConfig, recording: Path, out: Path, **options) -> Path:
+    """Train on the CPU."""
+    return fit(config, None, [recording], out, gpu="none", **options)
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    """Read a run's metrics, a row per epoch."""
+    with (folder / "metrics.csv").open() as handle:
+        return list(csv.DictReader(handle))
 
 
 class ToyConfig(Params):
