@@ -131,7 +131,9 @@ def _rois(estimates: Any, file: Any, kept: np.ndarray) -> xr.Dataset:
     )
     if place is not None and "indptr" in place and dims is not None and dims.shape == (2,):
         parts = tuple(np.asarray(place[name][()]) for name in ("data", "indices", "indptr"))
-        footprints = sparse.csc_matrix(parts, shape=tuple(int(n) for n in place["shape"][()]))[:, kept]
+        footprints = sparse.csc_matrix(parts, shape=tuple(int(n) for n in place["shape"][()]))
+        footprints.check_format(full_check=True)  # what is then computed trusts the indices, and writes where they say
+        footprints = footprints[:, kept]
         rows = int(dims[0])
         pixel = np.arange(footprints.shape[0])
         mass = np.maximum(np.asarray(footprints.sum(axis=0)).ravel(), np.finfo(float).tiny)
