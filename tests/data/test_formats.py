@@ -133,6 +133,15 @@ def test_caiman_components_it_accepted(tmp_path):
         read(makers.caiman(tmp_path / "c.hdf5", TRACES, idx_components=np.array([], dtype=int)))
 
 
+@pytest.mark.parametrize(("part", "value"), [("indices", 9999), ("indptr", 126)])
+def test_footprints_of_caiman_that_point_outside_their_picture(tmp_path, part, value):
+    path = makers.caiman(tmp_path / "a.hdf5", TRACES)
+    with h5py.File(path, "r+") as file:
+        file[f"estimates/A/{part}"][1] = value
+    with pytest.raises(DataError, match="cannot be read"):
+        read(path)
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_ome_zarr_says_its_axes_and_rate(version, tmp_path):
     stack = PAIR.transpose(0, 3, 1, 2)[:, :, None]  # (t, c, z, y, x)
