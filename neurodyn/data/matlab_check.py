@@ -207,8 +207,9 @@ def check_structure(path: Path) -> None:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        mark = file.read(HEADER)[126:128]
-        if mark not in (b"IM", b"MI"):
+        header = file.read(HEADER)
+        mark = header[126:128]
+        if mark not in (b"IM", b"MI") or 0 in header[:4]:  # scipy takes a zero there for version 4
             raise ValueError("it has no MATLAB header")
         walk = Walk("little" if mark == b"IM" else "big")
         while file.tell() < size:
