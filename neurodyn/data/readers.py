@@ -13,6 +13,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.registry import Registry
 from neurodyn.data.behavior import BehaviorLog
+from neurodyn.data.hdf5_heaps import check_heaps
 from neurodyn.data.recording import Recording
 from neurodyn.data.signals import FrameTimes
 from neurodyn.data.stimulus import StimulusLog
@@ -157,10 +158,12 @@ def find_reader(path: Path, name: str | None = None) -> tuple[str, type[Reader]]
     Raises
     ------
     DataError
-        If the source is missing or no reader recognises it.
+        If the source is missing or no reader recognises it, or its library would not come back from reading it.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a recording, a movie or a folder.", "Check the path.")
+    if path.is_file():
+        check_heaps(path)
     if name is not None:
         return name, READERS.get(name)
     for known in READERS.names():

@@ -234,3 +234,20 @@ def test_a_cut_video_is_refused(name, codec, share, tmp_path):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     with pytest.raises(DataError, match=r"truncated|cannot be read as video"):
         read(path)
+
+
+@pytest.mark.parametrize("user_block", [0, 512])
+def test_a_heap_of_texts_that_hdf5_would_look_through_for_ever(tmp_path, user_block):
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w", userblock_size=user_block) as file:
+        file["dff"] = TRACES
+        file["names"] = ["one", "two", "three"]
+    assert read(path, ReadOptions(fs=20.0, key="dff", axes="roi,time"))["fluorescence"].shape == (24, 5)
+    data = bytearray(path.read_bytes())
+    free = data.index(b"GCOL") + 16 + 3 * 24  # after three entries of 16 bytes and a text in eight
+    assert data[free : free + 2] == b"\0\0" and any(data[free + 8 : free + 16])
+    data[free + 8 : free + 16] = bytes(8)
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="cannot be read") as caught:
+        read(path, ReadOptions(fs=20.0, key="dff", axes="roi,time"))
+    assert "free space without a size" in caught.value.found

@@ -24,10 +24,10 @@ def look(reader: str, path: Path, options: dict) -> None:
     from neurodyn.data.survey import survey
     from neurodyn.preprocess.faults import faults, faults_of_folder
 
-    for name in READERS.names():
-        READERS.get(name).recognises(path)
     chosen = ReadOptions(**options)
     describe(survey(path, chosen, reader), path)
+    for name in READERS.names():
+        READERS.get(name).recognises(path)
     recording = ingest(path, chosen, reader)
     if sum(array.nbytes for array in recording.neural.data_vars.values()) > LARGEST:
         for name in recording.variables:
