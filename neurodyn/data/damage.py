@@ -77,6 +77,17 @@ def check_packed(path: Path, shape: Sequence[int], dtype: Any, stored: int | Non
         )
 
 
+def load_array(path: Path) -> np.ndarray:
+    """Load a .npy file without pickle; one that says it holds more than it does is damaged, and asks for no memory.
+
+    Raises
+    ------
+    ValueError
+        If its header asks for more than the file has, or for Python objects.
+    """
+    return np.array(np.load(path, mmap_mode="r", allow_pickle=False))
+
+
 def _bytes(path: Path) -> int:
     files = (file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)

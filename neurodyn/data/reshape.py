@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import ndimage
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, broken, reason
+from neurodyn.data.damage import DAMAGED, broken, load_array, reason
 from neurodyn.data.demux import demultiplex, whole_stream
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
@@ -172,7 +172,7 @@ def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray
     file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
     try:
         if file is not None and file.suffix == ".npy":
-            return np.load(file, allow_pickle=False)
+            return load_array(file)
         if file is not None:
             return np.loadtxt(file, delimiter=",", ndmin=1)
         import h5py

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, reason
+from neurodyn.data.damage import DAMAGED, load_array, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
@@ -92,9 +92,9 @@ def _session(plane: Path) -> str:
     return next((name for name in plain if not name.startswith("plane") and name != "suite2p"), plane.name)
 
 
-def _array(path: Path, **how: Any) -> np.ndarray:
+def _array(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False, **how)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except DAMAGED as error:
         raise DataError(
             f"{path} cannot be read.", f"{reason(error)}.", "Copy it again, or run suite2p again."
@@ -102,7 +102,7 @@ def _array(path: Path, **how: Any) -> np.ndarray:
 
 
 def _trace(path: Path) -> np.ndarray:
-    trace = _array(path, mmap_mode="r")
+    trace = _array(path)
     if trace.ndim != 2 or trace.dtype.kind != "f":
         raise DataError(
             f"{path} is no table of traces.",
@@ -224,6 +224,5 @@ def _load_objects(file: BinaryIO) -> Any:
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)
     if dtype.kind != "O":
-        file.seek(0)
-        return np.load(file, allow_pickle=False)
+        return load_array(Path(file.name))
     return np.asarray(PlainUnpickler(file, encoding="latin1").load(), dtype=object).reshape(shape)

@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, check_packed, reason
+from neurodyn.data.damage import DAMAGED, check_packed, load_array, reason
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -97,7 +97,7 @@ def read_image(path: Path) -> np.ndarray:
         If it is no image.
     """
     try:
-        image = np.load(path, allow_pickle=False) if path.suffix == ".npy" else tifffile.imread(path)
+        image = load_array(path) if path.suffix == ".npy" else tifffile.imread(path)
     except DAMAGED as error:
         raise _unreadable(path, error) from error
     return np.asarray(image)

@@ -109,20 +109,23 @@ class Components(nn.Module):
         self, values: Float[Tensor, "batch time entry"], known: Bool[Tensor, "batch time entry"]
     ) -> Float[Tensor, "batch time component"]:
         """Return the scores of every frame; 0 where nothing of it is known."""
-        centred = (values - self.mean).where(known, 0.0)
-        return torch.linalg.solve(self._precision(known), (centred @ self.axes.T)[..., None])[..., 0]
+        centred = (values - self.mean).where(known, 0.0).double()
+        projected = (centred @ self.axes.double().T)[..., None]
+        return torch.linalg.solve(self._precision(known), projected)[..., 0].to(self.axes)
 
     def std(self, known: Bool[Tensor, "batch time entry"]) -> Float[Tensor, "batch time entry"]:
         """Return the standard deviation of a new value of every entry, given the known ones: √(σ² (1 + vᵀ P⁻¹ v))."""
         spread = torch.linalg.inv(self._precision(known)).flatten(-2) @ self._pairs()
-        return (self.noise * (1 + spread)).sqrt()
+        return (self.noise * (1 + spread)).sqrt().to(self.axes)
 
     def _precision(self, known: Tensor) -> Float[Tensor, "batch time component component"]:
-        gram = known.to(self.axes.dtype) @ self._pairs().T
+        """In double precision: where nearly every axis is real, missing entries leave it close to singular."""
+        gram = known.double() @ self._pairs().T
         return gram.unflatten(-1, (len(self.axes), len(self.axes))) + torch.diag(self._ridge())
 
     def _pairs(self) -> Float[Tensor, "pair entry"]:
-        return (self.axes[:, None] * self.axes[None]).flatten(0, 1)
+        axes = self.axes.double()
+        return (axes[:, None] * axes[None]).flatten(0, 1)
 
     def _ridge(self) -> Float[Tensor, " component"]:
         """Return σ² / (λ − σ²), and nearly nothing without shrinkage; an axis that does not exist stays at 0."""

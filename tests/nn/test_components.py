@@ -80,3 +80,14 @@ def test_any_rank_is_finite_where_nothing_is_known(rank):
     assert torch.isfinite(model(values, t, known, t)).all()
     torch.testing.assert_close(model(values, t, known, t)[0], model.mean.expand(4, -1))
     assert torch.isfinite(model.std(known)).all()
+
+
+def test_as_many_components_as_entries_are_solved_for_to_the_last_digit():
+    rng = np.random.default_rng(2)
+    data = (rng.normal(size=(300, 1)) * rng.normal(size=ENTRIES) + 1e-2 * rng.normal(size=(300, ENTRIES))).astype("f4")
+    values, known, t = asked(data[:50], slice(3, 4))
+    model = fitted(data, ENTRIES)
+    found, spread = model(values, t, known, t), model.std(known)
+    exact = model.double()
+    torch.testing.assert_close(found.double(), exact(values.double(), t.double(), known, t.double()), rtol=0, atol=1e-4)
+    torch.testing.assert_close(spread.double(), exact.std(known), rtol=1e-4, atol=0)
