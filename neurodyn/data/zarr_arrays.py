@@ -74,10 +74,10 @@ def is_foreign(path: Path) -> bool:
         return mark is not None
     try:
         root = json.loads(mark.read_text(encoding="utf-8"))
-    except ValueError:
+        own = root.get("attributes", {}).keys() & {"schema_version", "history"}
+        return root.get("node_type") == "array" or not (own or (path / "neural").is_dir())
+    except DAMAGED:
         return False  # a damaged recording, as likely as not; its reader says what is wrong
-    own = root.get("attributes", {}).keys() & {"schema_version", "history"}
-    return root.get("node_type") == "array" or not (own or (path / "neural").is_dir())
 
 
 class ZarrArray:
