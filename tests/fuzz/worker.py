@@ -20,14 +20,17 @@ def look(reader: str, path: Path, options: dict) -> None:
     """Do with a source what the commands do that read it."""
     from neurodyn.cli.common import ingest
     from neurodyn.cli.inspect import describe
+    from neurodyn.data.hdf5_heaps import check_heaps
     from neurodyn.data.readers import READERS, ReadOptions
     from neurodyn.data.survey import survey
     from neurodyn.preprocess.faults import faults, faults_of_folder
 
-    chosen = ReadOptions(**options)
-    describe(survey(path, chosen, reader), path)
+    if path.is_file():
+        check_heaps(path)  # as `find_reader` does, before it asks one after the other
     for name in READERS.names():
         READERS.get(name).recognises(path)
+    chosen = ReadOptions(**options)
+    describe(survey(path, chosen, reader), path)
     recording = ingest(path, chosen, reader)
     if sum(array.nbytes for array in recording.neural.data_vars.values()) > LARGEST:
         for name in recording.variables:
