@@ -8,6 +8,7 @@ import sys
 from neurodyn.core.processor import keep_freed_memory, use_wide_vectors
 
 NEEDED = {
+    "simulate": ("neurodyn.simulate.trials",),
     "train": ("neurodyn.training.fit", "torch._dynamo"),
     "infer": ("neurodyn.training.infer",),
     "impute": ("neurodyn.training.impute",),

@@ -74,6 +74,7 @@ ACROSS_WINDOWS = {  # stages whose loss mixes the windows of a batch, so that pa
     ("quantformer", "quantizer"): "a codebook is fitted to the traces that are drawn",
     ("quantformer_classifier", "quantizer"): "a codebook is fitted to the traces that are drawn",
 }
+PIXELS_ARE_CELLS = {"forecast", "classify", "spikes"}  # who can do these learns from a movie what it learns from traces
 HORIZON = 4
 RULE = ResponseRule(config=ResponseConfig.model_validate({}))
 CODE = StimulusCode(
@@ -282,7 +283,7 @@ def test_the_same_seed_gives_the_same_weights(case):
 def test_it_overfits_eight_windows(case):
     name, space = case
     backend = build(name, space)
-    if not backend.stages():
+    if not backend.stages() or (len(space) > 1 and PIXELS_ARE_CELLS & backend.capabilities):
         return
     batch = make_batch(space)
     for stage in backend.stages():

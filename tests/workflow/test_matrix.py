@@ -1,7 +1,5 @@
 """Jobs over a matrix: their cells, names and values, and which jobs a reference stands for."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -10,7 +8,6 @@ import yaml
 
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, UnknownNameError
-from neurodyn.core.files import read_json
 from neurodyn.workflow.matrix import cell_name, cells, filled
 from neurodyn.workflow.pipeline import Job, PipelineSpec, load_pipeline, plan
 
@@ -119,20 +116,6 @@ def test_a_matrix_is_cut_down_from_the_command_line(tmp_path: Path) -> None:
     jobs = plan(spec).jobs
     assert [job.name for job in jobs] == ["data_hill_7", "fit_hill_7"]
     assert "bins=20" in jobs[0].argv
-
-
-def test_cells_run_side_by_side_through_snakemake(tmp_path: Path) -> None:
-    small = {"conditions": 2, "repeats": 2, "train_repeats": 1, "held_out": 1, "bins": 8, "cells": 3}
-    job = DATA | {"set": {"calcium": "{calcium}", **small}}
-    few = {"all": [{"calcium": ["linear", "hill"], "seed": [0]}]}
-    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"description": "x", "matrices": few, "jobs": {"data": job}}))
-    command = [sys.executable, "-m", "neurodyn", "run", "p.yaml", "-o", "out", "-j", "2"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    assert {path.name for path in (tmp_path / "out" / "data").glob("*.zarr")} == {"linear-0.zarr", "hill-0.zarr"}
-    assert [job["name"] for job in read_json(tmp_path / "out" / "pipeline.json")["jobs"]] == [
-        "data_linear_0",
-        "data_hill_0",
-    ]
 
 
 SESSIONS = {"runs": [{"session": ["@inputs"], "model": ["pca", "psth"]}], "models": [{"model": ["pca", "psth"]}]}

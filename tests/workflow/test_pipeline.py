@@ -10,7 +10,7 @@ import yaml
 from neurodyn.core.config import build, list_presets, load_yaml
 from neurodyn.core.errors import ConfigError, TerminatedError, UnknownNameError, WorkError
 from neurodyn.workflow import run as workflow_run
-from neurodyn.workflow.pipeline import Job, PipelineSpec, load_pipeline, plan
+from neurodyn.workflow.pipeline import Job, PipelineSpec, Plan, load_pipeline, plan
 from neurodyn.workflow.run import How, run
 from neurodyn.workflow.states import files_of, job_states
 
@@ -103,7 +103,17 @@ def test_line_of_a_bad_key_is_named(tmp_path: Path) -> None:
         load_pipeline(str(path))
 
 
-SMALL = {"command": ["simulate", "two_photon"], "set": {"repeats": 1}, "out": "my recording.zarr"}
+SMALL = {"conditions": 2, "repeats": 2, "train_repeats": 1, "held_out": 1, "bins": 8, "cells": 3}
+TWO = {
+    "matrix": "all", "command": ["simulate", "lorenz"], "set": {"calcium": "{calcium}"} | SMALL,
+    "out": "two recordings/{calcium}.zarr",
+}  # fmt: skip
+
+
+def two(**settings: int) -> Plan:
+    jobs = {"recording": TWO | {"set": TWO["set"] | settings}}
+    matrices = {"all": [{"calcium": ["linear", "hill"]}]}
+    return plan(build(PipelineSpec, {"description": "test", "matrices": matrices, "jobs": jobs}, "test"))
 
 
 def quiet(text: str) -> None:
@@ -116,17 +126,18 @@ def states(folder: Path) -> dict[str, str]:
 
 def test_jobs_run_once_and_a_changed_plan_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "out put"
-    planned = plan(spec(recording=SMALL))
-    run(folder, planned, say=quiet)
+    planned = two()
+    run(folder, planned, How(parallel=2), say=quiet)
     done = files_of(folder, planned.jobs[0]).done
     made = done.stat().st_mtime_ns
-    assert states(folder) == {"recording": "done"}
+    assert states(folder) == {"recording_linear": "done", "recording_hill": "done"}
+    assert {path.name for path in (folder / "two recordings").glob("*.zarr")} == {"linear.zarr", "hill.zarr"}
 
     said: list[str] = []
-    run(folder, planned, say=said.append)
+    run(folder, planned, How(parallel=2), say=said.append)
     assert "up to date" in said[0] and done.stat().st_mtime_ns == made
 
-    others = plan(spec(recording=SMALL | {"set": {"repeats": 2}}))
+    others = two(bins=9)
     with pytest.raises(ConfigError, match="another pipeline"):
         run(folder, others, say=quiet)
     run(folder, others, existing="overwrite", say=quiet)
@@ -164,7 +175,11 @@ def test_a_scale_is_laid_over_the_pipeline_and_under_the_sets(tmp_path: Path) ->
 
 def test_sets_reach_into_a_pipeline(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
-    path.write_text(yaml.safe_dump({"description": "x", "jobs": {"a": SMALL}}))
+    path.write_text(
+        yaml.safe_dump(
+            {"description": "x", "jobs": {"a": {"command": ["simulate", "two_photon"], "set": {"repeats": 1}}}}
+        )
+    )
     loaded, resolved = load_pipeline(str(path), ["jobs.a.set.repeats=7"])
     assert loaded.jobs["a"].set == {"repeats": 7}
     assert resolved.origins[("jobs", "a", "set", "repeats")] == "--set jobs.a.set.repeats=7"
