@@ -340,6 +340,11 @@ class Backend(nn.Module, ABC):
             they may be gone through again.
         """
 
+    @property
+    def tells_sessions(self) -> bool:
+        """Whether a prediction depends on the session, so that every recording must be one of the layout's."""
+        return "sessions" in self.capabilities and len(self.layout.sessions) > 1
+
     def prepare_sessions(self, frames: Iterable[tuple[int, np.ndarray]]) -> None:
         """Fit what needs no gradient; called in place of `prepare` where the capability `sessions` is declared.
 
@@ -481,8 +486,10 @@ class Backend(nn.Module, ABC):
         ConfigError
             If the other model does not fit.
         """
-        own, given = self.state_dict(), other.state_dict()
-        if type(other) is not type(self) or any(own[name].shape != given[name].shape for name in own):
+        given = self.weights_from(other) if type(other) is type(self) else {}
+        if {name: value.shape for name, value in given.items()} != {
+            n: own.shape for n, own in self.state_dict().items()
+        }:
             raise ConfigError(
                 f"{type(self).__name__} cannot start from this run.",
                 f"It holds a {type(other).__name__}, or one of another shape.",
@@ -490,3 +497,7 @@ class Backend(nn.Module, ABC):
             )
         self.load_state_dict(given)
         return ()
+
+    def weights_from(self, other: Backend) -> dict[str, Tensor]:
+        """Return the weights of another model as far as they mean the same here."""
+        return other.state_dict()

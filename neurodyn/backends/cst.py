@@ -46,6 +46,9 @@ class CSTConfig(TokenConfig, HidingConfig):
     flag: bool = Field(
         True, description="tokens say whether they carry data; without, attention to a point is the same seen or not"
     )
+    session_embedding: bool = Field(
+        False, description="every training recording has a vector of its own, added to all its tokens"
+    )
     noise: float = Field(0.05, ge=0, description="noise added to the input in training, standard deviations")
     dummies: int = Field(0, ge=0, description="random times per training window that only the derivatives see")
     dummies_in_space: bool = Field(
@@ -83,6 +86,28 @@ class CSTConfig(TokenConfig, HidingConfig):
 
 
 @dataclass(frozen=True)
+class Observed:
+    """What is seen of a batch.
+
+    Parameters
+    ----------
+    values
+        z-scored, shape (batch, time, site, pixel).
+    seen
+        Which of them are visible and valid, bool, of the same shape.
+    t
+        Time on [0, 1] from the first frame to the end of a regular window, shape (batch, time).
+    session
+        Vectors of the windows' sessions, shape (batch, 1, width); None where sessions are not told apart.
+    """
+
+    values: Tensor
+    seen: Tensor
+    t: Tensor
+    session: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Tokens:
     """Input of the network: one token per time and patch.
 
@@ -93,12 +118,15 @@ class Tokens:
     real
         Tokens that carry observed data, bool, shape (batch, time, site).
     t
-        Time on [0, 1] from the first frame to the end of a regular window, shape (batch, time).
+        As of what is observed, shape (batch, time).
+    session
+        As of what is observed.
     """
 
     base: Tensor
     real: Tensor
     t: Tensor
+    session: Tensor | None = None
 
 
 class CST(Backend):
@@ -146,6 +174,8 @@ class CST(Backend):
             attention=lambda: _attention(config),
         )
         self.flag = None if config.official or not config.flag else nn.Parameter(0.02 * torch.randn(2, config.width))
+        sessions = max(1, len(layout.sessions))
+        self.sessions = nn.Parameter(torch.zeros(sessions, config.width)) if config.session_embedding else None
         self.register_buffer("mean", torch.zeros(self.patches.inside.shape))
         self.register_buffer("std", torch.ones(self.patches.inside.shape))
 
@@ -153,6 +183,20 @@ class CST(Backend):
     def attention_grid(self) -> tuple[int, int]:
         """Rows and columns of patches; (1, 1) for traces."""
         return self.patches.grid
+
+    @property
+    def tells_sessions(self) -> bool:
+        """Whether a prediction depends on the session."""
+        return self.sessions is not None
+
+    def weights_from(self, other: Backend) -> dict[str, Tensor]:
+        """Return another model's weights; its sessions are found by name, and a new one starts as their mean."""
+        weights = other.state_dict()
+        if self.sessions is None or not isinstance(other, CST) or other.sessions is None:
+            return weights
+        known = dict(zip(other.layout.sessions, other.sessions.detach(), strict=False))
+        own = [known.get(name, other.sessions.detach().mean(0)) for name in self.layout.sessions]
+        return weights | {"sessions": torch.stack(own)}
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and standard deviation; an entry that never changes gets the unit 1."""
@@ -164,8 +208,7 @@ class CST(Backend):
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame; latents are last-layer tokens averaged over patches; attention rows of dropped patches are 0."""
-        values, seen, t = self._observe(batch)
-        tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
+        tokens = self._tokens(self._observe(batch))
         hidden = self._encode(tokens)
         maps = self.patches.spread(self._maps(tokens, tokens.real.shape[2])[:, 0, 0]) if attention else None
         return Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=maps)
@@ -174,8 +217,7 @@ class CST(Backend):
         self, batch: Batch, *, layers: bool = False, heads: bool = False, rows: Literal["last", "all"] = "last"
     ) -> Float[Tensor, "batch layer head query token"]:
         """Return rows of the maps, one layer and head at a time where they are averaged over."""
-        values, seen, t = self._observe(batch)
-        tokens = Tokens(interpolate(values, t, seen, t), seen.any(-1), t)
+        tokens = self._tokens(self._observe(batch))
         return self._maps(tokens, tokens.real.shape[2] if rows == "last" else None, layers=layers, heads=heads)
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
@@ -183,31 +225,31 @@ class CST(Backend):
 
         Isolated queries are asked in chunks, which cannot change them; joint ones all at once.
         """
-        values, seen, t = self._observe(batch)
-        asked = self.layout.unit_time(batch.t, times)
+        observed, asked = self._observe(batch), self.layout.unit_time(batch.t, times)
         step = self.QUERY_CHUNK if self.config.query == "isolated" else max(1, asked.shape[1])
         frames = []
         for chunk in asked.split(step, dim=1):
-            tokens = self._with_queries(values, seen, t, chunk)
-            frames.append(self._frames(self._decode(self._encode(tokens), tokens)[:, t.shape[1] :]))
+            tokens = self._tokens(observed, chunk)
+            frames.append(self._frames(self._decode(self._encode(tokens), tokens)[:, batch.t.shape[1] :]))
         return torch.cat(frames, dim=1)
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `hidden`, `visible` and, where weighted, `sobolev_1` to `sobolev_3`, in z-scored units."""
-        values, seen, t = self._observe(batch)
-        seen = without_inner_frames(seen, self.config.hide, generator)
+        observed = self._observe(batch)
+        values, t = observed.values, observed.t
+        seen = without_inner_frames(observed.seen, self.config.hide, generator)
         if self.training and self.config.noise:
             values = values + self.config.noise * normal(*values.shape, generator=generator).to(values)
-        asked = t[:, :0]
+        observed, asked = replace(observed, values=values, seen=seen), None
         if any(self.config.sobolev) and self.config.dummies:
             asked = times_between(t, self.config.dummies, generator)
-        if self.config.dummies_in_space and asked.shape[1]:
+        if self.config.dummies_in_space and asked is not None:
             where = uniform(*asked.shape, 2, generator=generator).to(t)
-            slopes = self._slopes_in_space(values, seen, t, torch.cat([asked[..., None], where], dim=-1))
-            tokens = self._with_queries(values, seen, t, t[:, :0])
+            slopes = self._slopes_in_space(observed, torch.cat([asked[..., None], where], dim=-1))
+            tokens = self._tokens(observed)
             output = self._decode(self._encode(tokens), tokens)
         else:
-            output, slopes = self._output_and_slopes(values, seen, self._with_queries(values, seen, t, asked))
+            output, slopes = self._output_and_slopes(observed, self._tokens(observed, asked))
         valid = self.patches.split(batch.valid)
         target = self._z_score(batch.target, valid)
         error = (output[:, : t.shape[1]] - target) ** 2
@@ -217,38 +259,40 @@ class CST(Backend):
         }
         return parts | self._penalties(slopes)
 
-    def _observe(
-        self, batch: Batch
-    ) -> tuple[
-        Float[Tensor, "batch time site pixel"], Bool[Tensor, "batch time site pixel"], Float[Tensor, "batch time"]
-    ]:
+    def _observe(self, batch: Batch) -> Observed:
         seen = self.patches.split(batch.visible & batch.valid)
-        return self._z_score(batch.x, seen), seen, self.layout.unit_time(batch.t, batch.t)
+        session = None if self.sessions is None else self.sessions[batch.session][:, None]
+        return Observed(self._z_score(batch.x, seen), seen, self.layout.unit_time(batch.t, batch.t), session)
 
     def _z_score(
         self, frames: Float[Tensor, "batch time *space"], known: Bool[Tensor, "batch time site pixel"]
     ) -> Float[Tensor, "batch time site pixel"]:
         return ((self.patches.split(frames) - self.mean) / self.std).where(known, 0.0)
 
-    def _with_queries(
-        self,
-        values: Float[Tensor, "batch time site pixel"],
-        seen: Bool[Tensor, "batch time site pixel"],
-        t: Float[Tensor, "batch time"],
-        asked: Float[Tensor, "batch query"],
-    ) -> Tokens:
-        """Append query tokens at other times."""
-        times = torch.cat([t, asked], dim=1)
-        real = torch.nn.functional.pad(seen.any(-1), (0, 0, 0, asked.shape[1]))
-        return Tokens(interpolate(values, t, seen, times), real, times)
+    def _tokens(self, observed: Observed, asked: Float[Tensor, "batch query"] | None = None) -> Tokens:
+        """Return a token per observed frame and patch, then query tokens at other times."""
+        values, seen, t = observed.values, observed.seen, observed.t
+        times = t if asked is None else torch.cat([t, asked], dim=1)
+        real = torch.nn.functional.pad(seen.any(-1), (0, 0, 0, times.shape[1] - t.shape[1]))
+        return Tokens(interpolate(values, t, seen, times), real, times, observed.session)
 
     def _encode(self, tokens: Tokens) -> Float[Tensor, "batch time site width"]:
         return self.network(self._embedded(tokens), self._mask(tokens.real)).unflatten(1, tokens.real.shape[1:])
 
     def _embedded(self, tokens: Tokens) -> Float[Tensor, "batch token width"]:
         position = placed(tokens.t, self.patches.centres).flatten(1, 2)
-        kind = None if self.flag is None else self.flag[tokens.real.flatten(1).long()]
-        return self.network.embedded(tokens.base.flatten(1, 2), position, kind)
+        return self.network.embedded(
+            tokens.base.flatten(1, 2), position, self._kind(tokens.real.flatten(1), tokens.session)
+        )
+
+    def _kind(
+        self, real: Bool[Tensor, "batch token"], session: Float[Tensor, "batch 1 width"] | None
+    ) -> Float[Tensor, "batch token width"] | None:
+        """Return what tells whether a token carries data, and whose."""
+        flag = None if self.flag is None else self.flag[real.long()]
+        if session is None:
+            return flag
+        return session.expand(-1, real.shape[1], -1) if flag is None else flag + session
 
     def _mask(self, real: Bool[Tensor, "batch time site"]) -> Mask:
         """Tell the attention who may see whom, in the form that its kind wants."""
@@ -272,13 +316,10 @@ class CST(Backend):
         return self.patches.join(output * self.std + self.mean)
 
     def _output_and_slopes(
-        self,
-        values: Float[Tensor, "batch time site pixel"],
-        seen: Bool[Tensor, "batch time site pixel"],
-        tokens: Tokens,
+        self, observed: Observed, tokens: Tokens
     ) -> tuple[Float[Tensor, "batch token site pixel"], list[Tensor]]:
         """Return the output at all tokens, and its derivatives along time as far as they are penalised."""
-        weights, frames = self.config.sobolev, seen.shape[1]
+        weights, frames = self.config.sobolev, observed.t.shape[1]
         orders = max((q for q in (1, 2, 3) if weights[q - 1] and q < tokens.t.shape[1]), default=0)
         if not orders or self.config.derivative == "coord_fd":
             output = self._decode(self._encode(tokens), tokens)
@@ -291,20 +332,13 @@ class CST(Backend):
             return output, [slope[:, frames:]]
 
         def at(later: Tensor) -> Tensor:
-            moved = torch.cat([tokens.t[:, :frames], later], dim=1)
-            whole = Tokens(interpolate(values, tokens.t[:, :frames], seen, moved), tokens.real, moved)
+            whole = self._tokens(observed, later)
             return self._decode(self._encode(whole), whole)
 
         output, slopes = along(at, tokens.t[:, frames:], orders)
         return output, [slope[:, frames:] for slope in slopes]
 
-    def _slopes_in_space(
-        self,
-        values: Float[Tensor, "batch time site pixel"],
-        seen: Bool[Tensor, "batch time site pixel"],
-        t: Float[Tensor, "batch time"],
-        place: Float[Tensor, "batch dummy 3"],
-    ) -> list[Tensor]:
+    def _slopes_in_space(self, observed: Observed, place: Float[Tensor, "batch dummy 3"]) -> list[Tensor]:
         """Return the derivatives of the output at places between the patches, along each of their coordinates."""
         orders = max((q for q in (1, 2, 3) if self.config.sobolev[q - 1]), default=0)
         axes = place.unbind(-1)
@@ -313,23 +347,19 @@ class CST(Backend):
 
             def at(moved: Tensor, axis: int = axis) -> Tensor:
                 here = torch.stack([moved if k == axis else own for k, own in enumerate(axes)], dim=-1)
-                return self._anywhere(values, seen, t, here)
+                return self._anywhere(observed, here)
 
             found.append(along(at, axes[axis], orders)[1])
         return [torch.stack(slopes, dim=2) for slopes in zip(*found, strict=True)]
 
     def _anywhere(
-        self,
-        values: Float[Tensor, "batch time site pixel"],
-        seen: Bool[Tensor, "batch time site pixel"],
-        t: Float[Tensor, "batch time"],
-        place: Float[Tensor, "batch dummy 3"],
+        self, observed: Observed, place: Float[Tensor, "batch dummy 3"]
     ) -> Float[Tensor, "batch dummy pixel"]:
         """Return the output at isolated queries between the patches, whose input is interpolated in time and space."""
-        tokens = self._with_queries(values, seen, t, t[:, :0])
-        near = interpolate(values, t, seen, place[..., 0])
+        tokens = self._tokens(observed)
+        near = interpolate(observed.values, observed.t, observed.seen, place[..., 0])
         base = torch.einsum("bks,bksp->bkp", self.patches.nearness(place[..., 1:]), near)
-        kind = None if self.flag is None else self.flag[0].expand(*base.shape[:2], -1)
+        kind = self._kind(torch.zeros(base.shape[:2], dtype=torch.bool, device=base.device), observed.session)
         state = torch.cat([self._embedded(tokens), self.network.embedded(base, place, kind)], dim=1)
         real = torch.nn.functional.pad(tokens.real.flatten(1), (0, base.shape[1]))
         hidden = self.network(state, isolating_mask(real) if self.config.attention == "full" else real)

@@ -51,10 +51,11 @@ class Run:
             If a recording is gone, or does not fit the model.
         """
         expected = self.backend.layout
-        several = "sessions" in self.backend.capabilities and len(expected.sessions) > 1
+        apart = self.backend.tells_sessions
+        several = apart and "sessions" in self.backend.capabilities
         windows = Windows.cut([Recording.open(path) for path in recordings], self.config.windows, several)
         windows = replace(windows, code=expected.code, rule=expected.rule)
-        if windows.padded is not None:
+        if apart:
             windows = _placed(windows, expected)
         elif len(expected.sessions) == 1:  # any recordings of its shape stand for the one session the model knows
             windows = replace(windows, places=(0,) * len(recordings))
@@ -86,17 +87,20 @@ def _placed(windows: Windows, layout: Layout) -> Windows:
     DataError
         If the model does not know a session, or knows it with another number of cells.
     """
-    known, places = dict(zip(layout.sessions, layout.cells, strict=True)), []
-    for recording, cells in zip(windows.recordings, windows.cells, strict=True):
-        if known.get(recording.session) != cells:
-            expected = [f"{name} ({count})" for name, count in known.items()]
+    counts = layout.cells or (None,) * len(layout.sessions)  # None: a movie
+    known, places = dict(zip(layout.sessions, counts, strict=True)), []
+    for recording, cells in zip(windows.recordings, windows.cells or (None,) * len(windows.recordings), strict=True):
+        if recording.session not in known or known[recording.session] != cells:
+            expected = [name if count is None else f"{name} ({count})" for name, count in known.items()]
+            with_cells = "" if cells is None else f" with {cells} cells"
             raise DataError(
-                f"The model was not trained on session {recording.session} with {cells} cells.",
+                f"The model was not trained on session {recording.session}{with_cells}.",
                 f"It knows {', '.join(expected)}.",
                 "Give a recording of these sessions, or train with this one.",
             )
         places.append(layout.sessions.index(recording.session))
-    return replace(windows, padded=layout.space[0], places=tuple(places))
+    padded = None if windows.padded is None else layout.space[0]
+    return replace(windows, padded=padded, places=tuple(places))
 
 
 def load_run(path: Path) -> Run:

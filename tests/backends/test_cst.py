@@ -224,11 +224,11 @@ def test_exact_derivatives_of_the_model_are_limits_of_finite_differences():
         make_batch(),
     )
     batch = replace(batch, x=batch.x.double(), t=batch.t.double())
-    values, seen, t = model._observe(batch)
-    asked = times_between(t, 3, generator()).double()
-    output, slopes = model._output_and_slopes(values, seen, model._with_queries(values, seen, t, asked))
+    observed = model._observe(batch)
+    asked = times_between(observed.t, 3, generator()).double()
+    output, slopes = model._output_and_slopes(observed, model._tokens(observed, asked))
     step = 1e-4
-    either = [model._with_queries(values, seen, t, asked + sign * step) for sign in (1, -1)]
+    either = [model._tokens(observed, asked + sign * step) for sign in (1, -1)]
     plus, minus = (model._decode(model._encode(tokens), tokens)[:, 8:] for tokens in either)
     torch.testing.assert_close(slopes[0], (plus - minus) / (2 * step), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(slopes[1], (plus - 2 * output[:, 8:] + minus) / step**2, rtol=1e-2, atol=1e-2)
@@ -252,18 +252,17 @@ def test_the_published_regulariser_is_the_gradient_of_the_sum_with_respect_to_th
     batch = make_batch()
     part = model.loss(batch, generator())["sobolev_1"]
     assert part.requires_grad
-    values, seen, t = model._observe(batch)
-    source = generator()
+    observed, source = model._observe(batch), generator()
     hide = hide_inner_frames(4, 8, 5, source)
-    seen = seen & ~hide[:, :, None, None]
-    tokens = model._with_queries(values, seen, t, times_between(t, 2, source))
+    observed = replace(observed, seen=observed.seen & ~hide[:, :, None, None])
+    tokens = model._tokens(observed, times_between(observed.t, 2, source))
     change = torch.zeros_like(tokens.base)
     change[1, 9, 2, 3] = 1e-2
     sums = [
         model._decode(model._encode(x), x).sum()
         for x in (replace(tokens, base=tokens.base + s * change) for s in (1, -1))
     ]
-    _, slopes = model._output_and_slopes(values, seen, tokens)
+    _, slopes = model._output_and_slopes(observed, tokens)
     assert slopes[0][1, 1, 2, 3].item() == pytest.approx(((sums[0] - sums[1]) / 2e-2).item(), rel=2e-2)
     inside = model.patches.inside.expand_as(slopes[0])
     assert part.item() == pytest.approx(slopes[0][inside].square().mean().item(), rel=1e-5)
@@ -299,26 +298,26 @@ def test_derivatives_at_places_between_patches_are_limits_of_finite_differences(
     settings = SPACE_DUMMIES | {"sobolev": (1.0, 1.0, 0.0), "attention": attention, "landmarks": 5}
     model, batch = make(settings).double(), make_batch()
     batch = replace(batch, x=batch.x.double(), t=batch.t.double())
-    values, seen, t = model._observe(batch)
+    observed = model._observe(batch)
     place = 0.4 + 0.2 * torch.rand(4, 3, 3, dtype=torch.float64, generator=generator())
-    first, second = model._slopes_in_space(values, seen, t, place)
+    first, second = model._slopes_in_space(observed, place)
     step = 1e-4
-    here = model._anywhere(values, seen, t, place)
+    here = model._anywhere(observed, place)
     for axis in range(3):
         move = step * torch.eye(3, dtype=torch.float64)[axis]
-        plus, minus = (model._anywhere(values, seen, t, place + sign * move) for sign in (1, -1))
+        plus, minus = (model._anywhere(observed, place + sign * move) for sign in (1, -1))
         torch.testing.assert_close(first[:, :, axis], (plus - minus) / (2 * step), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(second[:, :, axis], (plus - 2 * here + minus) / step**2, rtol=1e-2, atol=1e-2)
 
 
 def test_a_query_at_a_patch_is_what_the_patch_answers():
     model, batch = make(SPACE_DUMMIES | {"sobolev": (0.0, 1.0, 0.0)}), make_batch()
-    values, seen, t = model._observe(batch)
+    observed = model._observe(batch)
     site, asked = 5, torch.full((4, 1), 0.37)
     place = torch.cat([asked[..., None], model.patches.centres[site].expand(4, 1, 2)], dim=-1)
-    tokens = model._with_queries(values, seen, t, asked)
+    tokens = model._tokens(observed, asked)
     expected = model._decode(model._encode(tokens), tokens)[:, 8, site]
-    torch.testing.assert_close(model._anywhere(values, seen, t, place)[:, 0], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model._anywhere(observed, place)[:, 0], expected, rtol=1e-4, atol=1e-4)
     part = model.loss(batch, generator())["sobolev_2"]
     part.backward()
     assert part > 0 and model.network.embed.weight.grad.abs().max() > 1e-6
@@ -347,3 +346,65 @@ def test_weights_of_a_place_are_bilinear_and_sum_to_one():
 def test_derivatives_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValidationError, match="derivative"):
         CSTConfig(sobolev=(0.0, 1.0, 0.0), **wrong)
+
+
+def told_apart(**settings: object) -> CST:
+    """A model of two sessions."""
+    torch.manual_seed(0)
+    config = CSTConfig(patch=(3, 3), width=16, heads=2, layers=2, **settings)
+    model = CST(config, Layout(8, SPACE, 10.0, brain(), sessions=("monday", "tuesday")))
+    model.prepare([np.random.default_rng(0).normal(0, 1, (20, 8, *SPACE)).astype(np.float32)])
+    return model
+
+
+def test_sessions_start_alike_and_each_learns_from_its_own_windows():
+    model, batch = told_apart(session_embedding=True), make_batch()
+    assert model.tells_sessions and not told_apart().tells_sessions
+    with torch.no_grad():
+        model.network.head[-1].weight.normal_()
+    mine = replace(batch, session=torch.tensor([0, 1, 0, 1]))
+    torch.testing.assert_close(model.eval()(batch).mean, model(mine).mean, rtol=0, atol=0)
+    sum(model.loss(batch, generator()).values()).backward()
+    assert model.sessions.grad[0].abs().max() > 1e-4 and not model.sessions.grad[1].any()
+    with torch.no_grad():
+        model.sessions[1] = torch.randn(16, generator=generator())
+    for ask in (lambda b: model(b).mean, lambda b: model.at(b, b.t[:, :2] + 0.03), lambda b: model(b).latents):
+        other = (ask(mine) - ask(batch)).abs().flatten(1).amax(1)
+        assert (other[1::2] > 1e-3).all() and not other[::2].any()
+
+
+def test_sessions_are_taken_over_by_name():
+    first = told_apart(session_embedding=True)
+    with torch.no_grad():
+        first.sessions.normal_()
+    second = told_apart(session_embedding=True)
+    second.layout = replace(second.layout, sessions=("friday", "monday"))
+    second.take_over(first)
+    torch.testing.assert_close(second.sessions[1], first.sessions[0], rtol=0, atol=0)
+    torch.testing.assert_close(second.sessions[0], first.sessions.mean(0), rtol=0, atol=0)
+    with pytest.raises(ConfigError, match="cannot start from this run"):
+        told_apart().take_over(first)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_only_the_session_tells_is_learnt_with_its_vector(apart):
+    """Windows of noise whose fifth frame is 1 on Mondays and -1 on Tuesdays."""
+    model = told_apart(session_embedding=apart, noise=0.0, hide=2).train()
+    session, source = torch.tensor([0, 1] * 4), generator()
+    valid = torch.from_numpy(brain()).expand(8, 8, *SPACE)
+    visible = valid.clone()
+    visible[:, 4] = False
+
+    def windows() -> Batch:
+        frames = 0.1 * torch.randn(8, 8, *SPACE, generator=source)
+        frames[:, 4] = (1.0 - 2.0 * session)[:, None, None]
+        return Batch(frames, (torch.arange(8) / 10.0).expand(8, -1), visible, valid, session)
+
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss(windows(), source)["hidden"].backward()
+        optimizer.step()
+    said = model.eval()(windows()).mean[:, 4][:, torch.from_numpy(brain())]
+    error = (said - (1.0 - 2.0 * session)[:, None]).square().mean().item()
+    assert error < 0.1 if apart else error > 0.8

@@ -148,3 +148,30 @@ def test_rates_must_still_agree(config, days, tmp_path):
 
 def test_the_report_shows_a_padded_run(finished, tmp_path):
     assert report([finished], tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_movies_whose_sessions_have_vectors_are_told_by_name(tmp_path):
+    rng = np.random.default_rng(0)
+    paths = []
+    for name in ("monday", "tuesday", "friday"):
+        movie = Recording.from_arrays({"dff": rng.random((200, 8, 8), np.float32)}, rate_hz=10, session=name)
+        paths.append(movie.save(tmp_path / f"{name}.zarr"))
+    sets = (
+        "model.patch=[4,4]",
+        "windows.duration=0.8",
+        "training.epochs=1",
+        "training.steps_per_epoch=2",
+        "training.warmup=1",
+    )
+    apart, alike = (
+        load_run(
+            fit(load_run_config("cst-tiny", None, (*sets, *more))[0], None, paths[:2], tmp_path / name, gpu="none")
+        )
+        for name, more in (("apart", ("model.session_embedding=true",)), ("alike", ()))
+    )
+    assert read_batch(apart.cut(paths[1:2]), np.arange(2)).session.tolist() == [1, 1]
+    with pytest.raises(DataError, match="not trained on session friday") as caught:
+        apart.cut(paths[2:])
+    assert caught.value.found == "It knows monday, tuesday."
+    assert len(alike.cut(paths[2:])) > 0
+    infer(apart.path, paths[1:2], gpu="none")
