@@ -10,14 +10,18 @@ import typer
 from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import DataError
 
+TRIALS = ("complete", "pruned", "running", "interrupted", "fail")
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     command(app, "status")(status)
 
 
-def status(common: Common, folder: Annotated[Path, typer.Argument(help="Output folder of run or train.")]) -> None:
-    """Show what became of a pipeline's jobs, failures last, or of a training run."""
+def status(
+    common: Common, folder: Annotated[Path, typer.Argument(help="Output folder of run, train or tune.")]
+) -> None:
+    """Show what became of a pipeline's jobs, failures last, of a training run, or of the trials of a search."""
     from neurodyn.core.files import read_json
     from neurodyn.workflow.job import PLAN
 
@@ -27,10 +31,12 @@ def status(common: Common, folder: Annotated[Path, typer.Argument(help="Output f
         finished = folder / "status.json"
         state = str(read_json(finished)["state"]) if finished.exists() else "unfinished"
         _show(common, [{"job": "train", "state": state, "product": str(folder)}], [])
+    elif (folder / "study.yaml").exists():
+        _show_trials(common, folder)
     else:
         raise DataError(
-            f"{folder} holds no pipeline and no training run.",
-            "Expected pipeline.json or config.yaml.",
+            f"{folder} holds no pipeline, no training run and no search.",
+            "Expected pipeline.json, config.yaml or study.yaml.",
             "Give the folder you named with -o.",
         )
 
@@ -52,8 +58,27 @@ def _show_jobs(common: Common, folder: Path) -> None:
     _show(common, rows, said)
 
 
+def _show_trials(common: Common, folder: Path) -> None:
+    """Show the trials of a search, those that failed last, and the best."""
+    from neurodyn.training.study import best_of, glance
+
+    trials = glance(folder)
+    rows = [
+        {"job": f"trial {trial.number}", "state": trial.state, "seconds": trial.seconds, "loss": trial.value}
+        | {"product": "" if trial.value is None else f"loss {trial.value:.6g}"}
+        | ({"why": trial.reason} if trial.reason else {})
+        for trial in sorted(trials, key=lambda trial: TRIALS.index(trial.state))
+    ]
+    counts = [(state, sum(trial.state == state for trial in trials)) for state in TRIALS]
+    said = [", ".join(f"{count} {state}" for state, count in counts if count) + "." if trials else "No trial yet."]
+    if (best := best_of(trials)) is not None:
+        said.append(f"Best: trial {best.number}, validation loss {best.value:.6g}.")
+    said += [f"trial {trial.number} failed: {trial.reason}" for trial in trials if trial.state == "fail"]
+    _show(common, rows, said)
+
+
 def _show(common: Common, rows: list[dict[str, Any]], said: list[str]) -> None:
-    width = max(len(row["job"]) for row in rows)
+    width = max((len(row["job"]) for row in rows), default=0)
     lines = [f"{row['job'].ljust(width)}  {row['state'].ljust(11)}  {_seconds(row)}  {row['product']}" for row in rows]
     common.plan([*lines, *said], jobs=rows)
 

@@ -7,7 +7,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError
-from neurodyn.core.files import atomic, clear_partials, lock_of, locked, remove
+from neurodyn.core.files import atomic, clear_partials, is_locked, lock_of, locked, remove
 from neurodyn.core.search import Choice, Space
 from neurodyn.training.folder import Existing, differences
 from neurodyn.training.space import Search
@@ -344,14 +344,26 @@ def decoded(space: Space, value: Any) -> Any:
 
 def read_trials(study: Study) -> list[Trial]:
     """Return every trial in order."""
-    return [_trial(study, trial) for trial in study.all]
+    return [_trial(trial, study.chosen(trial.params)) for trial in study.all]
 
 
-def _trial(study: Study, trial: FrozenTrial) -> Trial:
+def _trial(trial: FrozenTrial, parameters: dict[str, Any]) -> Trial:
     lasted = trial.duration.total_seconds() if trial.duration else None
     reason = trial.user_attrs.get("reason", "")
-    state, value = trial.state.name.lower(), trial.value
-    return Trial(trial.number, state, value, study.chosen(trial.params), lasted, trial.last_step or 0, reason)
+    return Trial(trial.number, trial.state.name.lower(), trial.value, parameters, lasted, trial.last_step or 0, reason)
+
+
+def glance(folder: Path) -> list[Trial]:
+    """Return every trial in order as far as its journal tells, without what was searched; "interrupted" has no worker."""
+    path = folder / "journal.jsonl"
+    if not path.exists():
+        return []
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    names = optuna.get_all_study_names(storage)
+    trials = storage.get_all_trials(storage.get_study_id_from_name(NAME)) if NAME in names else []
+    found = [_trial(trial, trial.params) for trial in trials]
+    lost = [one.state == "running" and not is_locked(folder / "trials" / f"{one.number:05d}") for one in found]
+    return [replace(one, state="interrupted") if gone else one for one, gone in zip(found, lost, strict=True)]
 
 
 def best_of(trials: list[Trial]) -> Trial | None:

@@ -1,5 +1,6 @@
 """Tuning: repeatable, joined and resumed by the same call, and blind to the test windows."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from optuna.trial import TrialState
 
 from neurodyn.backends import BACKENDS
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError, WorkError
@@ -20,6 +22,7 @@ from neurodyn.training.fit import fit
 from neurodyn.training.space import Search, load_search
 from neurodyn.training.study import JournalLock, Study, read_trials
 from neurodyn.training.tune import Tuned, tune
+from tests.cli.conftest import neurodyn as neurodyn
 
 PRESET = """
 description: A toy to tune
@@ -274,6 +277,28 @@ def test_a_line_half_written_by_a_dead_writer_is_cut_off(preset, tmp_path):
     lock = JournalLock(study.folder / "journal.jsonl")
     assert lock.acquire()
     lock.release()
+
+
+def test_status_tells_which_trials_run_which_lost_their_worker_and_why_one_failed(preset, tmp_path, neurodyn):
+    study = Study(tmp_path / "out", search(preset), 4)
+    study.claim({"some": "study"}, "error")
+    assert "No trial yet." in neurodyn("status", str(study.folder)).out
+    with study.next() as trial:
+        study.end(trial, TrialState.COMPLETE, 0.5)
+    with study.next() as trial:
+        study.end(trial, TrialState.FAIL, reason="no luck")
+    with study.next():
+        pass  # a worker that dies
+    with study.locked(), contextlib.ExitStack() as held:
+        study._new(held)
+        said = neurodyn("status", str(study.folder)).out
+        rows = json.loads(neurodyn("status", str(study.folder), "--json").out)["jobs"]
+    assert [(row["job"], row["state"], row["loss"]) for row in rows] == [
+        ("trial 0", "complete", 0.5), ("trial 3", "running", None), ("trial 2", "interrupted", None),
+        ("trial 1", "fail", None),
+    ]  # fmt: skip
+    assert "1 complete, 1 running, 1 interrupted, 1 fail." in said and "Best: trial 0, validation loss 0.5." in said
+    assert said.rstrip().endswith("trial 1 failed: no luck")
 
 
 def test_trials_that_cannot_be_trained_fail_and_the_search_goes_on(preset, traces, tmp_path):
