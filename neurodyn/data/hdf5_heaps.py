@@ -11,9 +11,7 @@ from pathlib import Path
 from neurodyn.core.errors import DataError
 
 SIGNATURE, USER_BLOCKS = b"\x89HDF\r\n\x1a\n", (0, 512)  # MATLAB's header takes 512 bytes
-FRONT = (
-    2**28
-)  # bytes in which heaps are looked for: texts are written early, and the rest of a movie would take minutes
+FRONT = 2**26  # bytes in which heaps are looked for: texts are written early, and whole movies take minutes to read
 HEAP, HEADER, ENTRY = b"GCOL\x01\0\0\0", 16, 16
 
 
