@@ -184,11 +184,14 @@ def _settings(
     at: Sequence[float] | None,
     seed: int,
 ) -> dict[str, Any]:
-    paths = run.recordings if recordings is None else [Path(path).resolve() for path in recordings]
+    if recordings is None:  # whose checksums were compared when they were cut
+        inputs = dict(zip(map(str, run.recordings), run.checksums, strict=True))
+    else:
+        inputs = {str(path): sha256(path) for path in (Path(path).resolve() for path in recordings)}
     return {
         "model": run.config.name,
         "model_sha256": sha256(run.path / "model.safetensors"),
-        "inputs": {str(path): sha256(path) for path in paths},
+        "inputs": inputs,
         "parts": parts if recordings is None else ["all"],
         "attention": attention,
         "at": None if at is None else [float(time) for time in at],

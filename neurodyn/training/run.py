@@ -10,6 +10,7 @@ from pathlib import Path
 from neurodyn.backends.base import Backend, Layout
 from neurodyn.core.config import Layer, resolve, validate
 from neurodyn.core.errors import DataError
+from neurodyn.core.files import sha256
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
 from neurodyn.training.config import RunConfig
@@ -30,17 +31,34 @@ class Run:
         The trained model, in evaluation mode, on the CPU.
     recordings
         Paths of the recordings it was trained on.
+    checksums
+        SHA-256 of each, as it was then.
     """
 
     path: Path
     config: RunConfig
     backend: Backend
     recordings: tuple[Path, ...]
+    checksums: tuple[str, ...]
 
     @cached_property
     def windows(self) -> dict[str, Windows]:
-        """The windows of the training recordings, split as in training."""
-        return self.cut(self.recordings).split()
+        """The windows of the training recordings, split as in training.
+
+        Raises
+        ------
+        DataError
+            If a recording has changed since: windows that were held out then might not be the same now.
+        """
+        windows = self.cut(self.recordings)
+        for path, then in zip(self.recordings, self.checksums, strict=True):
+            if sha256(path) != then:
+                raise DataError(
+                    f"{path} has changed since {self.path.name} was trained on it.",
+                    "Its checksum is another than the one in config.yaml.",
+                    f"Train again, or name it as any other recording: neurodyn infer {self.path} {path}",
+                )
+        return windows.split()
 
     def cut(self, recordings: Sequence[Path]) -> Windows:
         """Cut windows from recordings as in training.
@@ -122,4 +140,5 @@ def load_run(path: Path) -> Run:
         )
     sources = values.pop("recordings")
     config = validate(RunConfig, resolve([Layer(values, str(path / "config.yaml"))]))
-    return Run(path, config, load_model(path), tuple(Path(source["path"]) for source in sources))
+    paths, checksums = (tuple(source[key] for source in sources) for key in ("path", "sha256"))
+    return Run(path, config, load_model(path), tuple(map(Path, paths)), checksums)

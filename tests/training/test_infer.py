@@ -1,5 +1,6 @@
 """Inference: what is in prediction.zarr, and whether the scores are right."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,3 +165,19 @@ def test_the_stimulus_travels_with_the_model(tmp_path):
     told = xr.open_zarr(infer(run, [other], gpu="none"), consolidated=False).load()["mean"].values
     np.testing.assert_allclose(told[:29, 5:], 2.0, atol=1e-5)
     assert not np.allclose(told[29, 5:], 2.0)
+
+
+def test_a_recording_that_changed_since_training_is_not_taken_for_what_was_held_out(config, movie, tmp_path):
+    path = Path(shutil.copytree(movie, tmp_path / "movie.zarr"))
+    run = fit(config, None, [path], tmp_path / "run", gpu="none")
+    kept, recording = infer(run, gpu="none"), Recording.open(path)
+    values, brain = recording["dff"].values.copy(), np.array(recording.brain)
+    values[5, 7, 7] += 1
+    shutil.rmtree(path)
+    Recording.from_arrays({"dff": values}, rate_hz=10, brain=brain, session=recording.session).save(path)
+    before = sha256(kept)
+    with pytest.raises(DataError, match="changed since run was trained") as caught:
+        infer(run, gpu="none")
+    assert caught.value.fix.endswith(f"neurodyn infer {run} {path}")
+    assert sha256(kept) == before
+    infer(run, [path], gpu="none")
