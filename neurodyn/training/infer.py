@@ -184,14 +184,11 @@ def _settings(
     at: Sequence[float] | None,
     seed: int,
 ) -> dict[str, Any]:
-    if recordings is None:  # whose checksums were compared when they were cut
-        inputs = dict(zip(map(str, run.recordings), run.checksums, strict=True))
-    else:
-        inputs = {str(path): sha256(path) for path in (Path(path).resolve() for path in recordings)}
+    given = [Path(path).resolve() for path in recordings or ()]
     return {
         "model": run.config.name,
         "model_sha256": sha256(run.path / "model.safetensors"),
-        "inputs": inputs,
+        "inputs": run.inputs if recordings is None else {str(path): sha256(path) for path in given},
         "parts": parts if recordings is None else ["all"],
         "attention": attention,
         "at": None if at is None else [float(time) for time in at],

@@ -29,17 +29,19 @@ class Run:
         The resolved configuration.
     backend
         The trained model, in evaluation mode, on the CPU.
-    recordings
-        Paths of the recordings it was trained on.
-    checksums
-        SHA-256 of each, as it was then.
+    inputs
+        SHA-256 of the recordings it was trained on, as they were then, by path.
     """
 
     path: Path
     config: RunConfig
     backend: Backend
-    recordings: tuple[Path, ...]
-    checksums: tuple[str, ...]
+    inputs: dict[str, str]
+
+    @property
+    def recordings(self) -> tuple[Path, ...]:
+        """Paths of the recordings it was trained on."""
+        return tuple(map(Path, self.inputs))
 
     @cached_property
     def windows(self) -> dict[str, Windows]:
@@ -51,8 +53,8 @@ class Run:
             If a recording has changed since: windows that were held out then might not be the same now.
         """
         windows = self.cut(self.recordings)
-        for path, then in zip(self.recordings, self.checksums, strict=True):
-            if sha256(path) != then:
+        for path, then in self.inputs.items():
+            if sha256(Path(path)) != then:
                 raise DataError(
                     f"{path} has changed since {self.path.name} was trained on it.",
                     "Its checksum is another than the one in config.yaml.",
@@ -140,5 +142,4 @@ def load_run(path: Path) -> Run:
         )
     sources = values.pop("recordings")
     config = validate(RunConfig, resolve([Layer(values, str(path / "config.yaml"))]))
-    paths, checksums = (tuple(source[key] for source in sources) for key in ("path", "sha256"))
-    return Run(path, config, load_model(path), tuple(map(Path, paths)), checksums)
+    return Run(path, config, load_model(path), {source["path"]: source["sha256"] for source in sources})
