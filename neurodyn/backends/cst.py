@@ -104,7 +104,7 @@ class Observed:
     values: Tensor
     seen: Tensor
     t: Tensor
-    session: Tensor | None = None
+    session: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Tokens:
     base: Tensor
     real: Tensor
     t: Tensor
-    session: Tensor | None = None
+    session: Tensor | None
 
 
 class CST(Backend):

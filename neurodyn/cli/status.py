@@ -61,6 +61,7 @@ def _show_jobs(common: Common, folder: Path) -> None:
 def _show_trials(common: Common, folder: Path) -> None:
     """Show the trials of a search, those that failed last, and the best."""
     from neurodyn.training.study import best_of, glance
+    from neurodyn.workflow.states import tally
 
     trials = glance(folder)
     rows = [
@@ -69,8 +70,7 @@ def _show_trials(common: Common, folder: Path) -> None:
         | ({"why": trial.reason} if trial.reason else {})
         for trial in sorted(trials, key=lambda trial: TRIALS.index(trial.state))
     ]
-    counts = [(state, sum(trial.state == state for trial in trials)) for state in TRIALS]
-    said = [", ".join(f"{count} {state}" for state, count in counts if count) + "." if trials else "No trial yet."]
+    said = [f"{tally((trial.state for trial in trials), TRIALS)}." if trials else "No trial yet."]
     if (best := best_of(trials)) is not None:
         said.append(f"Best: trial {best.number}, validation loss {best.value:.6g}.")
     said += [f"trial {trial.number} failed: {trial.reason}" for trial in trials if trial.state == "fail"]

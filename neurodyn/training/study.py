@@ -130,7 +130,7 @@ class Study:
 
     def path(self, number: int) -> Path:
         """Return the folder in which a trial is trained; it goes when the trial ends."""
-        return self.folder / "trials" / f"{number:05d}"
+        return _folder_of(self.folder, number)
 
     @contextlib.contextmanager
     def next(self) -> Iterator[FrozenTrial | None]:
@@ -311,6 +311,10 @@ class JournalLock:
         self.held.close()
 
 
+def _folder_of(study: Path, number: int) -> Path:
+    return study / "trials" / f"{number:05d}"
+
+
 def _free(path: Path, held: contextlib.ExitStack) -> bool:
     """Take a lock if nobody has it."""
     try:
@@ -362,7 +366,7 @@ def glance(folder: Path) -> list[Trial]:
     names = optuna.get_all_study_names(storage)
     trials = storage.get_all_trials(storage.get_study_id_from_name(NAME)) if NAME in names else []
     found = [_trial(trial, trial.params) for trial in trials]
-    lost = [one.state == "running" and not is_locked(folder / "trials" / f"{one.number:05d}") for one in found]
+    lost = [one.state == "running" and not is_locked(_folder_of(folder, one.number)) for one in found]
     return [replace(one, state="interrupted") if gone else one for one, gone in zip(found, lost, strict=True)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -81,11 +81,16 @@ def job_states(folder: Path, alive: bool | None = None) -> list[JobState]:
 
 def summary(states: Sequence[JobState], parallel: int = 1) -> str:
     """Return in a line how many jobs are in which state, and how long the rest will take."""
-    counts = Counter(state.state for state in states)
-    said = ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
+    said = tally((state.state for state in states), ORDER)
     left = seconds_left(states, parallel)
     at_a_time = "one job" if parallel == 1 else f"{parallel} jobs"
     return said + (f"; about {duration(left)} left with {at_a_time} at a time." if left else ".")
+
+
+def tally(states: Iterable[str], order: Iterable[str]) -> str:
+    """Return how many there are of each state: 3 done, 1 failed."""
+    counts = Counter(states)
+    return ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
 
 
 def duration(seconds: float) -> str:
