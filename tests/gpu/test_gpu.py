@@ -1,8 +1,6 @@
 """What a GPU computes is what a processor computes; needs a GPU: `uv run pytest -m slow -n 0 -s tests/gpu`."""
 
 import copy
-import csv
-import dataclasses
 import signal
 import subprocess
 import sys
@@ -16,7 +14,6 @@ import yaml
 import zarr
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.base import Batch
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import read_json
 from neurodyn.training.config import RunConfig, load_run_config
@@ -26,7 +23,7 @@ from tests.benchmarks.test_quantformer import TRIALS, session
 from tests.contract.test_backends import SPACES, generator, make_batch, trained
 from tests.training.conftest import SETTINGS
 from tests.training.conftest import movie as movie
-from tests.training.toy import FINAL
+from tests.training.toy import FINAL, metrics
 
 pytestmark = [
     pytest.mark.slow,
@@ -43,20 +40,12 @@ def full_single_precision(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
-def on_gpu(batch: Batch) -> Batch:
-    parts = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}
-    return dataclasses.replace(
-        batch, **{name: part.cuda() for name, part in parts.items() if isinstance(part, torch.Tensor)}
-    )
-
-
 def small(*sets: str, model: str = "cst-tiny") -> RunConfig:
     return load_run_config(model, None, (*SETTINGS, *SINGLE, *sets))[0]
 
 
 def losses(folder: Path) -> np.ndarray:
-    with (folder / "metrics.csv").open() as file:
-        return np.array([[float(row["train_loss"]), float(row["valid_loss"])] for row in csv.DictReader(file)])
+    return np.array([[float(row["train_loss"]), float(row["valid_loss"])] for row in metrics(folder)])
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -68,9 +57,9 @@ def test_every_model_says_the_same_on_both(name, space):
     torch.use_deterministic_algorithms(True)
     try:
         with torch.no_grad():
-            here, there = backend(batch), twin(on_gpu(batch))
-            parts, twins = (model.loss(own, generator()) for model, own in ((backend, batch), (twin, on_gpu(batch))))
-        loss = torch.stack(list(twin.train().loss(on_gpu(batch), generator()).values())).sum()
+            here, there = backend(batch), twin(batch.to("cuda"))
+            parts, twins = (model.loss(own, generator()) for model, own in ((backend, batch), (twin, batch.to("cuda"))))
+        loss = torch.stack(list(twin.train().loss(batch.to("cuda"), generator()).values())).sum()
         if loss.requires_grad:  # the naive ones have nothing to learn
             loss.backward()
     finally:
