@@ -14,6 +14,7 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.cut import side_by_side
 from neurodyn.data.damage import check_packed
 from neurodyn.data.lazy import lazy
+from neurodyn.data.questions import Need, QuestionError
 from neurodyn.data.readers import Channel, ReadOptions
 from neurodyn.data.recording import Recording, entry
 
@@ -148,7 +149,7 @@ def refuse_others(options: ReadOptions, reader: str, used: Iterable[str]) -> Non
         )
 
 
-class NoRateError(DataError):
+class NoRateError(QuestionError):
     """The source does not say its frame rate (exit 3)."""
 
 
@@ -165,6 +166,8 @@ def regular_times(path: Path, frames: int, fs: float | None) -> np.ndarray:
             f"{path} does not say its frame rate.",
             "Expected frames per second and channel, in Hz.",
             "Give it: --fs 30",
+            need=Need("--fs HZ", "frames per second and channel are not in the file"),
+            guess={"fs": 1.0},
         )
     check_packed(path, (frames,), np.uint8)
     return np.arange(frames) / fs

@@ -12,6 +12,7 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.cut import Part
+from neurodyn.data.questions import Need, QuestionError
 from neurodyn.data.readers import ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
 from neurodyn.data.sources import (
@@ -91,22 +92,35 @@ def read_stack(reader: str, path: Path, stack: Stack, options: ReadOptions, **gr
 
 def _plane(path: Path, planes: int, options: ReadOptions) -> int:
     chosen = 0 if options.plane is None and planes == 1 else options.plane
-    if chosen is None or chosen >= planes:
+    if chosen is None:
+        raise QuestionError(
+            f"{path} has {planes} planes; one must be chosen.",
+            f"Found plane none; expected 0 to {planes - 1}.",
+            "Choose one, and read the others one by one: --set source.plane=0",
+            need=Need("--set source.plane=0", f"one of {planes} planes, 0 to {planes - 1}"),
+            guess={"plane": 0},
+        )
+    if chosen >= planes:
         raise DataError(
             f"{path} has {planes} plane{'s' * (planes > 1)}; one must be chosen.",
-            f"Found plane {'none' if options.plane is None else options.plane}; expected 0 to {planes - 1}.",
-            "Choose one, and read the others one by one: --set source.plane=0",
+            f"Found plane {chosen}; expected 0 to {planes - 1}.",
+            "Choose another: --set source.plane=0",
         )
     return chosen
 
 
 def _check_names(path: Path, channels: int, options: ReadOptions) -> None:
-    if len(options.channels) != channels or options.split:
-        raise DataError(
-            f"{path} has {channels} channels; each needs a name.",
-            f"Found {', '.join(options.channels) or 'no names'}{', lying side by side' if options.split else ''}.",
-            f"Name them in order: --channels {','.join(['fluorescence', 'reference', 'red', 'other'][:channels])}",
-        )
+    if len(options.channels) == channels and not options.split:
+        return
+    names = ("fluorescence", "reference", "red", "other")[:channels]
+    names += tuple(f"channel{k}" for k in range(len(names), channels))
+    raise QuestionError(
+        f"{path} has {channels} channels; each needs a name.",
+        f"Found {', '.join(options.channels) or 'no names'}{', lying side by side' if options.split else ''}.",
+        f"Name them in order: --channels {','.join(names)}",
+        need=Need(f"--channels {','.join(names)}", f"{channels} channels; name them in their order"),
+        guess={"channels": names, "split": None},
+    )
 
 
 def rate(path: Path, stack: Stack, options: ReadOptions) -> float | None:

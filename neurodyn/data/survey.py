@@ -12,6 +12,7 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import pick
+from neurodyn.data.questions import Need, QuestionError
 from neurodyn.data.readers import ReadOptions, find_reader, read
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import NoRateError, parse_axes
@@ -20,22 +21,6 @@ RATE_NAME = re.compile(r"(^|_|/)(fs|rate|hz|framerate|frame_rate)|fs$|hz$", re.I
 STEP_NAME = re.compile(r"(^|_|/)dt$", re.IGNORECASE)
 ACTIVITY = re.compile(r"neural|calcium|gcamp|fluor|df|trace|activ|spike|cell|neuron|movie|camera|frames", re.IGNORECASE)
 SMALLEST_PICTURE = 16  # pixels along an edge
-
-
-@dataclass(frozen=True)
-class Need:
-    """Something a source does not say.
-
-    Parameters
-    ----------
-    option
-        What to type; capitals stand for what only the user knows.
-    why
-        What is missing, and what speaks for the value given.
-    """
-
-    option: str
-    why: str
 
 
 @dataclass(frozen=True)
@@ -91,12 +76,17 @@ def _read(
     seen: Survey, path: Path, options: ReadOptions, reader: str, arrays: Mapping[str, Any] | None = None
 ) -> Survey:
     needs, notes, known = list(seen.needs), list(seen.notes), True
-    try:
-        recording = read(path, options, reader)
-    except NoRateError:
-        needs.append(_rate(arrays or {}))
-        known = False
-        recording = read(path, options.model_copy(update={"fs": 1.0}), reader)
+    recording = None
+    while recording is None:
+        try:
+            recording = read(path, options, reader)
+        except QuestionError as question:
+            answered = options.model_copy(update=question.guess)
+            if answered == options:  # its own guess does not answer it
+                raise
+            known = known and not isinstance(question, NoRateError)
+            needs.append(_rate(arrays or {}) if isinstance(question, NoRateError) else question.need)
+            options = answered
     if recording.time.size == 1 and all(recording[name].ndim == 3 for name in recording.variables):
         return Survey(f"{reader}, one picture", notes=[
             f"One picture of {' x '.join(map(str, recording[recording.variables[0]].shape[1:]))} pixels, no movie. "
