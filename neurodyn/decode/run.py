@@ -15,6 +15,7 @@ from neurodyn.core.provenance import version
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.decode import DECODERS
 from neurodyn.decode.features import build_features, feature_names, is_model
+from neurodyn.decode.gaps import without_gaps
 from neurodyn.decode.protocol import Labels, evaluate
 from neurodyn.decode.settings import DecodeConfig, Protocol
 from neurodyn.decode.source import Source, open_source
@@ -58,7 +59,7 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Pa
     made: list[dict[str, Any]] = []
     for session in opened.sessions():
         labels, rows = make_labels(session, config)
-        part, summary = _decode_session(session.take(rows), labels, config)
+        part, summary = _decode_session(*without_gaps(session.take(rows), labels, config), config)
         scores += part
         made.append(summary)
     table = folder / f"scores{suffix}.csv"
