@@ -12,6 +12,7 @@ from neurodyn.decode.protocol import Labels
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 
+MOSTLY = 0.5  # share of entries without data from which on a window is missing, not its entries
 LACKING = 0.2  # share of windows from which on an entry is left out instead of the windows
 
 
@@ -19,8 +20,8 @@ def without_gaps(source: Source, labels: Labels, config: DecodeConfig) -> tuple[
     """Leave out windows with frames that have no data, the same for every feature, and say so in the labels' note.
 
     Nothing is filled in: a value put where frames are missing, or a mean over fewer of them, is a label of its own where
-    they are missing more often in one condition. An entry (cell or pixel) that lacks data in more than a fifth of the
-    windows is left out of all of them instead.
+    they are missing more often in one condition. An entry (cell or pixel) that lacks data by itself in more than a fifth
+    of the windows is left out of all of them instead.
 
     Parameters
     ----------
@@ -37,8 +38,9 @@ def without_gaps(source: Source, labels: Labels, config: DecodeConfig) -> tuple[
     for name in names:
         lacking = _lacking(source, name)
         if lacking.shape[1:] == entries.shape:
-            entries = entries & (lacking.mean(axis=0) <= LACKING)
-            gap |= (lacking & entries).reshape(len(gap), -1).any(axis=1)
+            dark = lacking[:, entries].mean(axis=1) >= MOSTLY  # whole frames are missing, as in a pause or a blink
+            entries = entries & (lacking[~dark].mean(axis=0) <= LACKING) if not dark.all() else entries
+            gap |= dark | lacking[:, entries].any(axis=1)
     if not entries.any() or gap.all():
         raise DataError(
             f"No window of '{labels.name}' is whole: frames without data (NaN) lie in all of them.",
