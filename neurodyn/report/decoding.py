@@ -34,7 +34,7 @@ REDUCTIONS = {
     "response": "mean after minus mean before the event",
     "patches": "means over patches",
 }
-PRIMARY = ("r2", "accuracy")
+PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
 READING = (
     "Values are pooled over test folds; intervals (95 %) resample trials with the fitted decoders held fixed. The shuffle "
