@@ -35,3 +35,17 @@ def test_no_command_pairs_a_run_with_what_its_recording_became(neurodyn, tmp_pat
     shutil.move(moved, path)
     done = neurodyn("decode", run, "--target", "contrast", "--shuffles", 0)
     assert done.code == 0, done.err
+
+
+def test_nor_what_became_of_another_recording_that_was_predicted(neurodyn, tmp_path):
+    path, other = traces(trials=20).save(tmp_path / "mouse.zarr"), traces(trials=20, seed=1)
+    there = other.save(tmp_path / "other.zarr")
+    run = tmp_path / "run"
+    assert neurodyn("train", "pca", path, "--gpu", "none", "-o", run).code == 0
+    assert neurodyn("infer", run, there, "--gpu", "none").code == 0
+    shutil.rmtree(there)
+    traces(trials=20, seed=2).save(there)
+    for command in (("decode", run, "--target", "contrast"), ("report", run, "-o", tmp_path / "report.html")):
+        done = neurodyn(*command)
+        assert done.code == 3, done.err
+        assert "has changed since run predicted it." in " ".join(done.err.split())
