@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core import config
-from neurodyn.decode.base import Decoder
+from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.scaling import Standardiser
 from neurodyn.nn.trial_classifier import Fitting, fit_trial_classifiers
 
@@ -69,7 +69,7 @@ class GRU(Decoder):
     def predict_path(
         cls,
         candidates: Sequence[Params],
-        task: Literal["regress", "classify"],
+        task: Task,
         train: np.ndarray,
         targets: np.ndarray,
         test: np.ndarray,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
 from neurodyn.core import config
-from neurodyn.decode.base import Decoder
+from neurodyn.decode.base import Decoder, Task
 
 
 class LDA(Decoder):
@@ -54,7 +54,7 @@ class LDA(Decoder):
     def predict_path(
         cls,
         candidates: Sequence[Params],
-        task: Literal["regress", "classify"],
+        task: Task,
         train: np.ndarray,
         targets: np.ndarray,
         test: np.ndarray,
