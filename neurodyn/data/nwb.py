@@ -21,7 +21,7 @@ from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
 
-NWB_OPTIONS = frozenset({"fs", "variables", "axes"})
+NWB_OPTIONS = frozenset({"fs", "key", "variables", "axes"})
 
 
 class Subject(Params):
