@@ -12,7 +12,7 @@ from scipy import sparse
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
-from neurodyn.data.damage import library
+from neurodyn.data.damage import broken, library
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
@@ -93,7 +93,7 @@ def _traces(path: Path, estimates: Any) -> dict[str, Any]:
         name: Hdf5Array(path, estimates[key]) for name, key in TRACES.items() if _is_table(estimates.get(key))
     }
     if "denoised" not in arrays or len(arrays["denoised"].shape) != 2:
-        raise ValueError("estimates/C is no table of components over time")
+        raise broken(path, ValueError("estimates/C is no table of components over time"))
     if _is_table(estimates.get("YrA")) and estimates["YrA"].shape == arrays["denoised"].shape:
         arrays = {"fluorescence": Sum(arrays["denoised"], Hdf5Array(path, estimates["YrA"]))} | arrays
     return arrays
@@ -103,6 +103,8 @@ def _accepted(path: Path, estimates: Any) -> np.ndarray:
     if not _is_table(estimates.get("idx_components")):
         return np.arange(estimates["C"].shape[0])
     kept = np.asarray(estimates["idx_components"][()], dtype=np.int64)
+    if kept.size and not 0 <= kept.min() <= kept.max() < estimates["C"].shape[0]:
+        raise broken(path, IndexError(f"idx_components names component {kept.max()} of {estimates['C'].shape[0]}"))
     if not kept.size:
         raise DataError(
             f"{path}: CaImAn accepted no component.", "idx_components is empty.", "Lower its thresholds, or remove it."

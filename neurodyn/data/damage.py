@@ -40,7 +40,20 @@ DAMAGED = (
 
 # What reads files, by the beginning of its modules' names; an exception that comes of it is the file's, any other is ours.
 LIBRARIES = (
-    *("_pickle", "h5py", "hdmf", "imagecodecs", "json", "nd2", "numcodecs", "ome_types", "pickle", "pynwb", "scipy.io"),
+    *(
+        "_pickle",
+        "h5py",
+        "hdmf",
+        "imagecodecs",
+        "json",
+        "nd2",
+        "numcodecs",
+        "ome_types",
+        "pickle",
+        "pynwb",
+        "scipy.io",
+        "scipy.sparse",
+    ),
     *("numpy._core.memmap", "numpy.lib._format", "numpy.lib._npyio", "numpy.lib.format", "numpy.lib.npyio"),
     *("tifffile", "xarray.backends", "zarr", "zipfile"),
 )

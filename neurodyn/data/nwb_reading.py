@@ -71,8 +71,11 @@ def opened(path: Path, file: h5py.File | None = None) -> Iterator[NWBFile]:
 
 
 def _no_nwb(path: Path, error: Exception) -> DataError:
+    first: BaseException = error
+    while first.__cause__ is not None:  # what hdmf says last is its whole picture of the file
+        first = first.__cause__
     return DataError(
-        f"{path} cannot be read as NWB.", f"{reason(error)}.", "Check that the file is whole and is NWB 2."
+        f"{path} cannot be read as NWB.", f"{reason(first)}.", "Check that the file is whole and is NWB 2."
     )
 
 

@@ -113,9 +113,9 @@ class Imaging:
 def _axes_of_responses(series: Imaging) -> tuple[str, ...]:
     """Tell ROIs from time in an array of two axes: the ROI table has a row per ROI, the times one per frame."""
     stamps, rois = series.item.timestamps, series.rois
-    by_times = None if stamps is None else [axis for axis in (0, 1) if series.shape[axis] == len(stamps)]
-    by_rois = None if rois is None else [1 - axis for axis in (0, 1) if series.shape[axis] == rois]
-    found = [axis for axis in (0, 1) if all(axis in axes for axes in (by_times, by_rois) if axes is not None)]
+    by_times = [] if stamps is None else [axis for axis in (0, 1) if series.shape[axis] == len(stamps)]
+    by_rois = [] if rois is None else [1 - axis for axis in (0, 1) if series.shape[axis] == rois]
+    found = [axis for axis in (0, 1) if all(axis in axes for axes in (by_times, by_rois) if axes)]
     if len(found) == 1:
         if found == [1]:
             LOGGER.warning("%s lies as ROIs x time, against the standard; it is read so: %s.", series.key, series.shape)
