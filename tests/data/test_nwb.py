@@ -355,3 +355,27 @@ def test_files_without_imaging_and_files_that_are_not_nwb(foreign, tmp_path):
         file["x"] = np.ones(3)
     with pytest.raises(DataError, match="cannot be read as NWB"):
         read(tmp_path / "b.nwb")
+
+
+def test_placeholders_are_told_with_the_option_that_fills_them(tmp_path, caplog):
+    path = write_nwb(traces(), tmp_path / "a.nwb")
+    assert "1970-01-01T00:00:00+00:00 is written in its place" in caplog.text
+    for option in ("session_start=2024-05-06T07:08:09+02:00", "subject.id=", "subject.species=", "subject.age=P90D"):
+        assert f"--set nwb.{option}" in caplog.text.replace("'", "")
+    with NWBHDF5IO(path, "r") as io:
+        assert io.read().session_start_time == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_what_is_told_is_written_and_not_warned_of(tmp_path, caplog):
+    subject = {"id": "m1", "species": "Mus musculus", "age": "P90D"}
+    facts = NwbFacts.model_validate({"session_start": "2024-05-06T07:08:09+02:00", "subject": subject})
+    with NWBHDF5IO(write_nwb(traces(), tmp_path / "a.nwb", facts), "r") as io:
+        assert io.read().session_start_time == datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_start_without_time_zone_is_told_to_be_taken_as_utc(tmp_path, caplog):
+    facts = NwbFacts.model_validate({"session_start": "2024-05-06T07:08:09"})
+    with NWBHDF5IO(write_nwb(traces(), tmp_path / "a.nwb", facts), "r") as io:
+        assert io.read().session_start_time == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+    assert "has no time zone: UTC is written" in caplog.text
