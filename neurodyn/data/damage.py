@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import math
 import struct
+import sysconfig
 import tokenize
 import traceback
 import zipfile
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,8 @@ LIBRARIES = (
     *("tifffile", "xarray.backends", "zarr", "zipfile"),
 )
 
+STANDARD = sysconfig.get_path("stdlib")
+
 SMALL = 2**28  # bytes that any file may ask for
 PACKED = 4096  # values' bytes per byte on disk; deflate reaches 1032, and recordings about 3
 
@@ -103,9 +107,17 @@ def of_library(error: BaseException) -> bool:
     """Say whether an exception was raised by a call into a library that reads files, not by neurodyn's own code."""
     modules: list[str] = []
     for frame, _ in traceback.walk_tb(error.__traceback__):
-        module = str(frame.f_globals.get("__name__", ""))
-        modules = [] if module.partition(".")[0] == "neurodyn" else [*modules, module]
+        modules = [] if _is_ours(frame) else [*modules, str(frame.f_globals.get("__name__", ""))]
     return any(module.startswith(LIBRARIES) for module in modules)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Say whether code is neurodyn's or its user's, and not an installed library's or Python's own."""
+    if str(frame.f_globals.get("__name__", "")).partition(".")[0] == "neurodyn":
+        return True
+    file = Path(frame.f_code.co_filename)  # of compiled libraries, no whole path
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    return file.is_absolute() and not installed and not file.is_relative_to(STANDARD)
 
 
 def check_packed(path: Path, shape: Sequence[int], dtype: Any, stored: int | None = None) -> None:

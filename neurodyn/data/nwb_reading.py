@@ -143,7 +143,7 @@ def _written(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOpt
         group, _, name = key.partition(".")
         try:
             variable = _part(path, nwbfile, own["parts"], group, name)
-        except (KeyError, AttributeError, StopIteration) as error:
+        except (KeyError, StopIteration) as error:
             raise DataError(
                 f"{path} lacks {group}/{name}.", "neurodyn wrote it there.", "Convert the recording again."
             ) from error

@@ -55,7 +55,7 @@ def _functions(reader):
 
 def _look(path: Path, reader: str, options: ReadOptions) -> None:
     recording = read(path, options, reader)
-    _ = [recording[name][:2].values for name in recording.variables]
+    _ = [recording[name].variable[:2].values for name in recording.variables]
 
 
 @pytest.mark.parametrize("case", FIRST, ids="-".join)
