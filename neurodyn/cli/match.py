@@ -36,6 +36,8 @@ def match(
     from neurodyn.data.matching import rows_of_cells
     from neurodyn.data.recording import Recording
 
+    if output is not None:
+        check_output(output, whole=False)
     if len(sources) < 2:
         raise ConfigError("One recording has nothing to match.", f"Found {len(sources)}.", "Give two or more.")
     recordings = [Recording.open(source) for source in sources]

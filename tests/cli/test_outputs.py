@@ -25,7 +25,7 @@ COMMANDS = {
     "report": ["a.zarr", "-o", f"{IN}.html"],
     "match": ["a.zarr", "b.zarr", "-o", IN],
     "simulate": ["lorenz", "-o", f"{IN}.zarr"],
-    "run": ["two-photon", "a.zarr", "-o", IN],
+    "run": ["widefield-405", "a.zarr", "-o", IN],
     "demo": ["-o", IN],
     "docs": ["-o", IN],
     "fetch sample": ["-o", f"{IN}.tif"],
@@ -53,7 +53,7 @@ def here(tmp_path, monkeypatch):
 def _rois():
     import xarray as xr
 
-    return xr.Dataset({"cell": ("roi", ["1", "2"]), "cell_id": ("roi", [1, 2])})
+    return xr.Dataset({"cell_id": ("roi", [1, 2])})
 
 
 def _options(command):
