@@ -102,7 +102,7 @@ def _start(path: Path, item: TimeSeries) -> float:
     start = item.starting_time
     if start is None or not np.isfinite(start):
         return 0.0
-    group = item.data.parent if isinstance(item.data, h5py.Dataset) else {}
+    group: Any = item.data.parent if isinstance(item.data, h5py.Dataset) else {}
     return float(start) * (_second(path, group["starting_time"]) if "starting_time" in group else 1.0)
 
 
