@@ -42,9 +42,11 @@ def compare(
     output: Out = None,
 ) -> None:
     """Put models of the same targets into one table with intervals and paired tests, and one figure each."""
+    from neurodyn.core.files import check_output
     from neurodyn.report.compare import compare as write_comparison
 
     folder = output or Path("comparison")
+    check_output(folder, whole=False)
     if common.dry_run:
         common.plan([f"{', '.join(map(str, sources))} -> {folder / 'comparison.html'}"])
         return

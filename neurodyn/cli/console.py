@@ -149,6 +149,10 @@ def _logging(common: Common) -> Iterator[None]:
     from rich.logging import RichHandler
 
     CONSOLE.debug = CONSOLE.debug or common.debug
+    if common.log_file is not None:
+        from neurodyn.core.files import check_output
+
+        check_output(common.log_file)
     level = logging.ERROR if common.quiet else logging.DEBUG if common.verbose else logging.INFO
     handler = RichHandler(level, Console(stderr=True), show_path=False, show_time=False, markup=False)
     LOGGER.setLevel(logging.DEBUG)

@@ -81,6 +81,7 @@ def convert(
     What a file cannot say about itself is set with --set source.KEY=VALUE: plane, split, frame, bin, demux, units, …
     What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
+    from neurodyn.core.files import check_output
     from neurodyn.data.nwb import NwbFacts
 
     if target.suffix not in FORMATS:
@@ -104,6 +105,7 @@ def convert(
         brain=brain,
         files={name: file for name, file in beside.items() if file is not None},
     )
+    check_output(target, [source, *(Path(file) for file in beside.values() if file is not None)])
     if target.exists() and existing != "overwrite":
         if existing == "skip":
             common.product(target)

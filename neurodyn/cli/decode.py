@@ -52,6 +52,7 @@ def decode(
 ) -> None:
     """Decode a target and print where the table of scores is."""
     from neurodyn.core.config import Layer, layer_from_environment, layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.files import check_output
     from neurodyn.decode.run import DecodeConfig
     from neurodyn.decode.run import decode as run_decoding
 
@@ -68,6 +69,8 @@ def decode(
     layers += [layer for layer in layer_from_environment() if "decode" in layer.values]
     layers += [Layer({k: v for k, v in flags.items() if v is not None}, "flags"), *layer_from_sets(common.sets or [])]
     config = validate(DecodeConfig, resolve(layers))
+    if output is not None:
+        check_output(output, whole=False)
     if common.dry_run:
         common.plan([f"{k}: {v}" for k, v in config.model_dump().items()])
         return

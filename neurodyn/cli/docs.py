@@ -23,9 +23,10 @@ def register(app: typer.Typer) -> None:
 def docs(common: Common, output: Out = None) -> None:
     """Write a page per command, and one on the steps of preprocessing: their methods text and sources."""
     from neurodyn.cli.app import build
-    from neurodyn.core.files import atomic
+    from neurodyn.core.files import atomic, check_output
 
     folder = output or Path("docs")
+    check_output(folder, whole=False)
     pages = {f"commands/{name}.md": text for name, text in command_pages(build())}
     pages["steps.md"] = steps_page()
     if common.dry_run:

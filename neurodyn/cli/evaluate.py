@@ -60,9 +60,12 @@ def evaluate(
 ) -> None:
     """Score spikes, latents, forecasts or ROIs against what is known, or a model's cost, and print where the table is."""
     from neurodyn.core.config import validate
+    from neurodyn.core.files import check_output
     from neurodyn.core.registry import unknown
     from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
 
+    if output is not None:
+        check_output(output, whole=False)
     if metric == "rois":
         _rois(common, sources, regions, output or Path("roi-scores"))
         return

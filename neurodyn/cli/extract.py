@@ -51,10 +51,12 @@ def extract(
     suite2p's settings go into the configuration by their names: --set detection.threshold_scaling=0.8; so do
     preset and cells_only (true: keep what its classifier calls cells).
     """
+    from neurodyn.core.files import check_output
     from neurodyn.core.provenance import version
     from neurodyn.preprocess.suite2p import extract as run_suite2p
     from neurodyn.training.devices import choose_devices
 
+    check_output(output, [movie])
     options = read_options(common, fs=fs, axes=axes, key=key, indicator=indicator)
     settings = _settings(common, preset)
     device = str(choose_devices(gpu).first)

@@ -23,9 +23,11 @@ def register(app: typer.Typer) -> None:
 
 def fetch_sample(common: Common, output: Out = None) -> None:
     """Fetch a real mouse two-photon movie of 2000 frames."""
-    from neurodyn.core.files import atomic
+    from neurodyn.core.files import atomic, check_output
     from neurodyn.data.sample import tutorial_movie
 
+    if output is not None:
+        check_output(output)
     if common.dry_run:
         common.plan([f"sample movie -> {output or cache_folder()}"])
         return

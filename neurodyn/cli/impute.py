@@ -50,7 +50,7 @@ def impute(
     --reject and --pixels name. What was observed stays as it is. With --model, its windows and parameters are set by
     --set windows.duration=10 and --set model.components=30.
     """
-    from neurodyn.core.files import sha256
+    from neurodyn.core.files import check_output, sha256
     from neurodyn.core.provenance import version
     from neurodyn.training.impute import impute as fill
 
@@ -61,6 +61,7 @@ def impute(
     holes, rest = _holes(common, reject, pixels)
     filler = _filler(run, model, rest)
     target = output or source.with_name(f"{source.stem}-imputed.zarr")
+    check_output(target, [source])
     if common.dry_run:
         common.plan([f"{source} -> {target}, by {filler.config.name}"], **holes.model_dump(mode="json"))
         return

@@ -55,12 +55,15 @@ def preprocess(
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Recordings at a time.")] = 1,
 ) -> None:
     """Run a preprocessing chain: ΔF/F, hemodynamics, deconvolution and more."""
+    from neurodyn.core.files import check_output
     from neurodyn.preprocess.chain import load_chain
 
     sets = [item for item in common.sets or [] if not item.startswith("source.")]
     steps = load_chain(chain, sets)
     options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator, brain=brain)
     targets = _targets(inputs, output)
+    for _, target in targets:
+        check_output(target, inputs)
     if common.dry_run:
         lines = [f"{source} -> {target}" for source, target in targets]
         reading = "source: read once for its checksum, once to copy and to look at it"
@@ -95,11 +98,6 @@ def _targets(inputs: list[Path], output: Path | None) -> list[tuple[Path, Path]]
     if twins:
         raise ConfigError(
             "Two inputs would write one recording.", f"Found: {', '.join(twins)}.", "Run them with different -o."
-        )
-    clash = [source for source, target in targets if source.resolve() == target.resolve()]
-    if clash:
-        raise ConfigError(
-            f"{clash[0]} would overwrite itself.", "Input and output are one path.", "Choose another folder: -o DIR"
         )
     return targets
 

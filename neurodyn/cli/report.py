@@ -30,10 +30,12 @@ def report(
     output: Out = None,
 ) -> None:
     """Write what was done and what came out as one HTML page."""
+    from neurodyn.core.files import check_output
     from neurodyn.report.page import report as write_report
 
     first = sources[0]
     target = output or (first / "report.html" if first.suffix != ".zarr" else first.with_name("report.html"))
+    check_output(target, [source for source in sources if source.is_file()])
     if common.dry_run:
         common.plan([f"{', '.join(map(str, sources))} -> {target}"])
         return

@@ -63,6 +63,7 @@ def run_pipeline(
 ) -> None:
     """Resolve and run a pipeline, telling on stderr what happens."""
     from neurodyn.core.errors import DataError
+    from neurodyn.core.files import check_output
     from neurodyn.core.registry import unknown
     from neurodyn.workflow.pipeline import load_pipeline, plan
     from neurodyn.workflow.run import run as run_jobs
@@ -71,6 +72,7 @@ def run_pipeline(
     for path in [*inputs, *([how.profile] if how.profile else [])]:
         if not path.exists():
             raise DataError(f"{path} does not exist.", "Expected an input file.", "Check the path.")
+    check_output(folder, inputs, whole=False)
     planned = plan(spec, inputs)
     names = dict.fromkeys(name for job in planned.jobs for name in (job.rule, job.name))
     if how.until is not None and how.until not in names:

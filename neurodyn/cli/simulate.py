@@ -25,9 +25,11 @@ def simulate(
 ) -> None:
     """Make a synthetic recording with ground truth."""
     from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.files import check_output
     from neurodyn.core.provenance import version
     from neurodyn.simulate import SIMULATORS
 
+    check_output(output)
     simulator = SIMULATORS.get(kind)
     layers = [load_yaml(common.config)] if common.config else []
     layers += [Layer({"seed": seed}, "--seed")] if seed is not None else []

@@ -42,6 +42,7 @@ def train(
     existing: ExistingOption = "error",
 ) -> None:
     """Train a model; prints the run folder, so that RUN=$(neurodyn train …) works."""
+    from neurodyn.core.files import check_output
     from neurodyn.core.registry import unknown
     from neurodyn.training.config import load_run_config
     from neurodyn.training.fit import fit
@@ -57,6 +58,7 @@ def train(
         own = [*flags, *([f"training.seed={each}"] if each is not None else []), *(common.sets or [])]
         config, resolved = load_run_config(model, common.config, own)
         folder = _folder(output, Path(model).stem, recordings, config.training.seed, len(seeds) > 1)
+        check_output(folder, recordings)
         if common.dry_run:
             common.plan([f"{', '.join(map(str, recordings))} -> {folder}", *_origins(resolved)], output=folder)
             continue

@@ -47,12 +47,14 @@ def tune(
     are never read. Searched is what the model declares (neurodyn show model NAME) and --set tune.space.model.KEY=[…] names;
     --set model.KEY=VALUE fixes a parameter. One process with one seed finds the same again; several do not.
     """
+    from neurodyn.core.files import check_output
     from neurodyn.training.space import load_search
 
     flags = [f"training.epochs={epochs}"] if epochs is not None else []
     flags += [f"tune.seed={seed}"] if seed is not None else []
     search = load_search(model, common.config, [*flags, *(common.sets or [])])
     folder = output or Path("tuning") / f"{search.preset}-{recordings[0].stem}"
+    check_output(folder, recordings)
     if common.dry_run:
         common.plan(
             [f"{', '.join(map(str, recordings))} -> {folder}", f"{trials} trials of:", *_space(search)],

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
-from neurodyn.data.damage import DAMAGED, broken
+from neurodyn.data.damage import broken, library
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
@@ -44,15 +44,12 @@ class CaimanReader(Reader):
             If the file is damaged or its parts do not belong together.
         """
         refuse_others(options, "caiman", {"fs"})
-        try:
-            with h5py.File(path, "r") as file:
-                estimates: Any = file["estimates"]
-                kept = _accepted(path, estimates)
-                arrays = _traces(path, estimates)
-                rois = _rois(estimates, file, kept)
-                said = _scalar(file, "params/data/fr")
-        except DAMAGED as error:
-            raise broken(path, error) from error
+        with library(path), h5py.File(path, "r") as file:
+            estimates: Any = file["estimates"]
+            kept = _accepted(path, estimates)
+            arrays = _traces(path, estimates)
+            rois = _rois(estimates, file, kept)
+            said = _scalar(file, "params/data/fr")
         count, frames = arrays["denoised"].shape
         odd = {name: array.shape for name, array in arrays.items() if array.shape != (count, frames)}
         if odd:
@@ -70,9 +67,9 @@ class CaimanReader(Reader):
 def is_caiman(path: Path) -> bool:
     """Say whether an HDF5 file holds CaImAn's estimates."""
     try:
-        with h5py.File(path, "r") as file:
+        with library(path), h5py.File(path, "r") as file:
             return "estimates/C" in file and "estimates/A" in file
-    except DAMAGED:
+    except DataError:
         return False
 
 
@@ -96,7 +93,7 @@ def _traces(path: Path, estimates: Any) -> dict[str, Any]:
         name: Hdf5Array(path, estimates[key]) for name, key in TRACES.items() if _is_table(estimates.get(key))
     }
     if "denoised" not in arrays or len(arrays["denoised"].shape) != 2:
-        raise ValueError("estimates/C is no table of components over time")
+        raise broken(path, ValueError("estimates/C is no table of components over time"))
     if _is_table(estimates.get("YrA")) and estimates["YrA"].shape == arrays["denoised"].shape:
         arrays = {"fluorescence": Sum(arrays["denoised"], Hdf5Array(path, estimates["YrA"]))} | arrays
     return arrays
@@ -106,6 +103,8 @@ def _accepted(path: Path, estimates: Any) -> np.ndarray:
     if not _is_table(estimates.get("idx_components")):
         return np.arange(estimates["C"].shape[0])
     kept = np.asarray(estimates["idx_components"][()], dtype=np.int64)
+    if kept.size and not 0 <= kept.min() <= kept.max() < estimates["C"].shape[0]:
+        raise broken(path, IndexError(f"idx_components names component {kept.max()} of {estimates['C'].shape[0]}"))
     if not kept.size:
         raise DataError(
             f"{path}: CaImAn accepted no component.", "idx_components is empty.", "Lower its thresholds, or remove it."

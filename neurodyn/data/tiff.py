@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, check_packed, load_array, reason
+from neurodyn.data.damage import DAMAGED, check_packed, load_array, of_library, reason
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -306,6 +306,8 @@ def _page(file: BinaryIO, dialect: Dialect, path: Path, offset: int, page: int, 
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
+    if error.__traceback__ is not None and not of_library(error):  # a fault of ours
+        raise error
     return DataError(
         f"{path} cannot be read as TIFF.", f"{reason(error)}.", "Check that the file is whole; copy it again."
     )
