@@ -220,7 +220,7 @@ def _roi_shapes(recording: Recording, qc: xr.Dataset) -> list[Check]:
     odd = float(((area < middle / 4) | (area > 4 * middle)).mean())
     why = "fragments or merged cells are among the ROIs"
     found = [above("ROIs below ¼ or above 4 times the median area, share", odd, 0.1, why)]
-    why = "too small or too large for cell bodies at usual magnifications; check `diameter` of the extraction"
+    why = "too small or too large for cell bodies at usual magnifications; check the diameter that the extraction was told"
     found.append(Check("ROI diameter, median (pixels)", 2 * math.sqrt(middle / math.pi), 3.0, 50.0, why))
     if "mean_image" in qc and "mask_roi" in table:
         size = contrast(table, qc["mean_image"].values)

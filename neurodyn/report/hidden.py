@@ -109,5 +109,6 @@ def _section(rows: list[Score]) -> Section:
     figure = hidden_figure(rows)
     cells = [[s.model, str(s.seed), number(s.value), interval(s.ci_low, s.ci_high), str(s.n)] for s in rows]
     header = ["Model", "Seed", "R²", "95 % interval", f"n ({rows[0].unit})"]
-    table = Table("Hidden frames of held-out windows; the same frames for all.", header, cells, frozenset({2, 3, 4}))
+    caption = "Hidden frames of the same held-out windows; how many frames are hidden is a setting of each model."
+    table = Table(caption, header, cells, frozenset({2, 3, 4}))
     return Section(f"{rows[0].target}, {rows[0].session}", [*([figure] if figure else []), table])

@@ -40,7 +40,11 @@ def _table(found: list[Check]) -> Table:
         for check in found
     ]
     raised = sum(check.raised for check in found)
-    caption = f"{raised} of {len(found)} checks ask for a look." if raised else f"All {len(found)} checks passed."
+    caption = (
+        f"{raised} of {len(found)} checks {'asks' if raised == 1 else 'ask'} for a look."
+        if raised
+        else f"All {len(found)} checks passed."
+    )
     return Table(caption, ["Measured", "Value", "Flag when", "", "What a flag means"], rows, frozenset({1, 2}))
 
 

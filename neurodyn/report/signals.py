@@ -15,7 +15,7 @@ from neurodyn.report.blocks import Figure, Section, Table
 from neurodyn.report.style import BLACK, BLUE, SKY, draw, image
 
 SECONDS = 60.0
-LONGER = 1.2  # times a minute, from which on a minute is shown by itself
+LONGER = 2  # times a minute, from which on a minute is shown by itself
 READ_BYTES, BLOCK_BYTES = 2**30, 16 * 2**20
 POINTS = 2000
 MOST_EVENTS = 100
