@@ -16,7 +16,7 @@ from neurodyn.core.files import read_json
 from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
-from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text
+from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text, number
 from neurodyn.report.cost import cost_part
 from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
 from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section

@@ -46,7 +46,8 @@ def contrast(table: xr.Dataset, mean: np.ndarray) -> np.ndarray:
         part = slice(corner[0], rows.max() + RING + 1), slice(corner[1], columns.max() + RING + 1)
         own = np.zeros(taken[part].shape, dtype=bool)
         own[rows - corner[0], columns - corner[1]] = True
-        near = binary_dilation(own, iterations=RING) & ~binary_dilation(own, iterations=GUARD) & ~taken[part]
+        wide, guard = (np.asarray(binary_dilation(own, iterations=size), dtype=bool) for size in (RING, GUARD))
+        near = wide & ~guard & ~taken[part]
         near &= np.isfinite(mean[part])
         if near.any():
             found[roi] = np.nanmean(mean[part][own]) - mean[part][near].mean()
