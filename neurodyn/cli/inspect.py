@@ -138,19 +138,11 @@ def next_steps(seen: Survey, source: Path) -> list[str]:
     names = set(recording.variables)
     steps = []
     movie = any(recording[name].ndim == 3 for name in names)
-    if movie and "dff" not in names:
-        both = "fluorescence" in names and "reference" in names
-        chain = "widefield" if both else "widefield-mean"
-        steps += [] if both else [f"neurodyn extract {source} -o rois.zarr"]
-        steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
-    elif "dff" not in names and "fluorescence" in names:
-        chain = "two-photon" if "neuropil" in names and _on_record(recording.indicator) else (
-            "traces-suite2p" if "neuropil" in names else "traces"
-        )  # fmt: skip
-        steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
-    elif "dff" in names and "spikes" not in names and not movie:
-        chain = "spikes" if _on_record(recording.indicator) else "counts"
-        steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
+    chain = _chain(recording)
+    if movie and "dff" not in names and chain is None:
+        steps.append(f"neurodyn extract {source} -o rois.zarr")
+        chain = "widefield-mean"
+    steps += [f"neurodyn preprocess {source} --chain {chain} -o clean.zarr"] if chain else []
     target = _target(recording)
     if source.suffix != ".zarr":
         steps.append(f"neurodyn convert {source} recording.zarr")
@@ -161,10 +153,15 @@ def next_steps(seen: Survey, source: Path) -> list[str]:
     return steps
 
 
-def _on_record(indicator: str) -> bool:
-    from neurodyn.calcium.indicators import known
+def _chain(recording: Recording) -> str | None:
+    """Return the chain that `preprocess` takes by itself; None where it takes none."""
+    from neurodyn.core.errors import DataError
+    from neurodyn.preprocess.default import default_chain
 
-    return known(indicator) is not None
+    try:
+        return default_chain(recording)[0]
+    except DataError:
+        return None
 
 
 def _target(recording: Recording) -> str | None:

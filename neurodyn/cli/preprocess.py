@@ -31,6 +31,7 @@ from neurodyn.core.errors import ConfigError, NeurodynError, WorkError
 
 if TYPE_CHECKING:
     from neurodyn.data.readers import ReadOptions
+    from neurodyn.data.recording import Recording
     from neurodyn.preprocess.chain import Chain
 
 
@@ -43,7 +44,12 @@ def preprocess(
     common: Common,
     inputs: Annotated[list[Path], typer.Argument(help="Recordings, movies or folders.")],
     output: Out = None,
-    chain: Annotated[str, typer.Option("--chain", help="Chain preset or YAML file.")] = "traces",
+    chain: Annotated[
+        str | None,
+        typer.Option(
+            "--chain", help="Chain preset or YAML file. [default: what suits the recording]", show_default=False
+        ),
+    ] = None,
     fs: Fs = None,
     channels: Channels = None,
     axes: Axes = None,
@@ -56,16 +62,16 @@ def preprocess(
 ) -> None:
     """Run a preprocessing chain: ΔF/F, hemodynamics, deconvolution and more."""
     from neurodyn.core.files import check_output
-    from neurodyn.preprocess.chain import load_chain
+    from neurodyn.data.readers import read
 
-    sets = [item for item in common.sets or [] if not item.startswith("source.")]
-    steps = load_chain(chain, sets)
+    steps = _load(common, chain) if chain else None
     options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator, brain=brain)
     targets = _targets(inputs, output)
     for _, target in targets:
         check_output(target, inputs)
     if common.dry_run:
         lines = [f"{source} -> {target}" for source, target in targets]
+        steps = steps or _suiting(common, read(inputs[0], options, reader))
         reading = "source: read once for its checksum, once to copy and to look at it"
         reading += ", once to tell the channels apart" if options.demux == "correlation" else ""
         common.plan([*lines, reading, *steps.plan()], steps=steps.describe())
@@ -84,6 +90,21 @@ def preprocess(
             ", ".join(map(str, failures)),
             "See above; the rest is done.",
         )
+
+
+def _load(common: Common, name: str) -> Chain:
+    from neurodyn.preprocess.chain import load_chain
+
+    return load_chain(name, [item for item in common.sets or [] if not item.startswith("source.")])
+
+
+def _suiting(common: Common, recording: Recording) -> Chain:
+    """Return the chain that suits a recording, and say which it is and why."""
+    from neurodyn.preprocess.default import default_chain
+
+    name, why = default_chain(recording)
+    common.say(f"Chain {name} for {recording.session}: {why}.")
+    return _load(common, name)
 
 
 def _targets(inputs: list[Path], output: Path | None) -> list[tuple[Path, Path]]:
@@ -106,7 +127,7 @@ def _one(
     common: Common,
     source: Path,
     target: Path,
-    chain: Chain,
+    chain: Chain | None,
     options: ReadOptions,
     reader: str | None,
     existing: Existing,
@@ -127,7 +148,7 @@ def _make(
     common: Common,
     source: Path,
     target: Path,
-    chain: Chain,
+    chain: Chain | None,
     options: ReadOptions,
     reader: str | None,
     existing: Existing,
@@ -135,6 +156,7 @@ def _make(
     from neurodyn.core.provenance import version
 
     recording = ingest(source, options, reader)
+    chain = chain or _suiting(common, recording)
     request = request_id(
         source=recording.tree.attrs["source_sha256"],
         history=recording.history,

@@ -17,6 +17,7 @@ from pydantic import Field
 from neurodyn.core.config import Layer, Params, Resolved, layer_from_sets, load_yaml, packaged, resolve, validate
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.log import LOGGER
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import write_tree
@@ -139,6 +140,10 @@ class Chain:
             If the chain does not fit the recording or the data cannot bear a step; nothing is written then.
         """
         self.check(recording)
+        suited = [(name, *step.suited(recording)) for name, step in self.steps]
+        for name, _, note in suited:
+            if note:
+                LOGGER.warning("%s: %s", name, note)
         report = progress or _silent
         with locked(target):
             clear_partials(target)
@@ -149,16 +154,22 @@ class Chain:
                 workspace = Workspace(root, recording.rate_hz, recording.time, recording.brain, recording.indicator)
                 workspace.scans.update({name: scanner.done() for name, scanner in scanners.items()})
                 _keep_quality(workspace)
-                for name, step in self.steps:
+                for name, step, _ in suited:
                     report(name, 0.0)
                     step.apply(dataclasses.replace(workspace, progress=partial(report, name)))
-                self._record(root, recording)
+                _keep_courses(workspace, recording)
+                _record(root, recording, suited)
                 Recording.open(folder)
         return target
 
-    def _record(self, root: zarr.Group, recording: Recording) -> None:
-        steps = [entry(name, step.params.model_dump(mode="json")) for name, step in self.steps]
-        root.attrs["history"] = json.dumps([*recording.history, *steps], ensure_ascii=False)
+
+def _record(root: zarr.Group, recording: Recording, applied: Sequence[tuple[str, Step, str]]) -> None:
+    """Add the steps as they were applied to the history, with what was changed for the recording under "note"."""
+    steps = [
+        entry(name, step.params.model_dump(mode="json")) | ({"note": note} if note else {})
+        for name, step, note in applied
+    ]
+    root.attrs["history"] = json.dumps([*recording.history, *steps], ensure_ascii=False)
 
 
 def _scanners(recording: Recording) -> dict[str, Scanner]:
@@ -173,14 +184,21 @@ def _scanners(recording: Recording) -> dict[str, Scanner]:
 
 def _keep_quality(workspace: Workspace) -> None:
     """Put what the look at the source variables found into "qc"."""
+    _keep_courses(workspace)
     for name, found in workspace.scans.items():
         units = str(workspace[name].attrs["units"])
-        workspace.keep("qc", f"{name}_course", ("time_qc",), found.course.astype(np.float32), units)
         if found.mean.ndim == 2:
             workspace.keep("qc", f"{name}_mean", ("y", "x"), found.mean.astype(np.float32), units)
         if found.saturated.any():
             dims = ("y", "x") if found.mean.ndim == 2 else ("roi",)
             workspace.keep("qc", f"{name}_saturated", dims, found.saturated.astype(np.float32), "frames")
+
+
+def _keep_courses(workspace: Workspace, source: Recording | None = None) -> None:
+    """Put the mean of each frame into "qc", of every variable that was looked at and is not in `source`."""
+    for name in set(workspace.scans) - set(source.variables if source else ()):
+        course, units = workspace.scans[name].course.astype(np.float32), str(workspace[name].attrs["units"])
+        workspace.keep("qc", f"{name}_course", ("time_qc",), course, units)
 
 
 def _refuse_empty(recording: Recording) -> None:

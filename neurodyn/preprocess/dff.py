@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.recording import Recording
 from neurodyn.preprocess.base import Step, Workspace
+from neurodyn.preprocess.baselines import odd
 from neurodyn.preprocess.dff_params import LEVELS, DffParams
 from neurodyn.preprocess.dff_quality import BaselineRecord
+from neurodyn.preprocess.extracted import CITATION
 from neurodyn.preprocess.levels import Levels, Source, batches, rows, strips
 from neurodyn.preprocess.scan import Scan, scan
 from neurodyn.preprocess.tiles import blocks, inside, noun, same_shape, tiles, warn_gaps
 from neurodyn.preprocess.timeline import Span, Timeline, fill_short, near
-from neurodyn.preprocess.windowed import Windowed, windowed
+from neurodyn.preprocess.windowed import Windowed, longest_window, windowed
 
 LOGGER = logging.getLogger(__name__)
 
 
-SUITE2P = "Pachitariu et al., Suite2p: beyond 10,000 neurons with standard two-photon microscopy, bioRxiv 061507 (2017)"
 ALLEN = "de Vries et al., Nat Neurosci 23, 138-151 (2020), doi:10.1038/s41593-019-0550-9"
 LOHANI = "Lohani et al., Nat Neurosci 25, 1706-1713 (2022), doi:10.1038/s41593-022-01202-6"
-SOURCES = {"maximin": SUITE2P, "minimum": SUITE2P, "allen-median": ALLEN, "allen-mode": ALLEN, "fir": LOHANI}
+SOURCES = {"maximin": CITATION, "minimum": CITATION, "allen-median": ALLEN, "allen-mode": ALLEN, "fir": LOHANI}
 
 
 class Dff(Step):
@@ -60,7 +63,7 @@ class Dff(Step):
 
     Params = DffParams
     params: DffParams
-    citation = SUITE2P
+    citation = CITATION
 
     def __init__(self, params: DffParams) -> None:
         super().__init__(params)
@@ -86,6 +89,23 @@ class Dff(Step):
     def provides(self) -> tuple[str, ...]:
         """ΔF/F."""
         return (self.params.output,)
+
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Shorten a window that is longer than the recording to the recording; refuse what cannot be shortened."""
+        p, rate = self.params, recording.rate_hz
+        if p.method in LEVELS:
+            return self, ""
+        timeline = Timeline.of(recording.time, rate, p.gaps, int(p.fill * rate + 1e-9))
+        window = longest_window(p, rate, timeline.shortest)
+        if window is None:
+            windowed(p, rate, timeline.shortest)
+            return self, ""
+        step = type(self)(p.model_copy(update={"window": window}))
+        what = "the recording" if p.gaps == "across" else "its shortest stretch without missing frames"
+        return step, (
+            f"The baseline's window of {p.window_s:g} s ({odd(p.window_s * rate)} frames) does not fit {what} "
+            f"({timeline.shortest} frames) and was shortened to {window:.4g} s."
+        )
 
     def apply(self, workspace: Workspace) -> None:
         """Compute tile by tile and block by block; the result does not depend on how the movie is cut."""
@@ -194,6 +214,7 @@ class _Level(_Job):
         change = np.where(mask, self.sources[0].read(frames, tile) - f0[level], 0.0)
         values, bad = self.divide(change, np.where(mask, divisor[level], 1.0), np.where(mask, self.floor[tile], 0.0))
         self.low[tile] |= bad.any(axis=0)
+        self.record.add_change(frames, values[:, mask])
         values[:, self.broken[tile]] = np.nan
         self.target[key] = values.astype(np.float32)
         self.record.add_levels(frames, tile, f0, self.levels.level[frames])
@@ -249,6 +270,7 @@ class _Windows(_Job):
             change, bad = self.divide(trace - f0, divisor, floor[some, None])
             low[some] = bad.any(axis=1)
             values[:, some] = self._finished(change).T
+            self.record.add_change(span.keep, values[:, some])
             self.record.add_traces(span.keep, entries[some], f0)
         values[:, self.broken[tile].ravel()] = np.nan
         shape = self.mask[tile].shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -15,6 +15,22 @@ class Text:
     kind: ClassVar[str] = "text"
     text: str
     missing: bool = False
+
+
+@dataclass(frozen=True)
+class Cited:
+    """A sentence that rests on sources; the page marks it with their numbers.
+
+    Parameters
+    ----------
+    text
+        The sentence, with its full stop.
+    sources
+        References, "" for none.
+    """
+
+    text: str
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,7 @@ class Items:
     """
 
     kind: ClassVar[str] = "items"
-    items: Sequence[str]
+    items: Sequence[str | Cited]
     ordered: bool = False
 
 
@@ -109,10 +125,21 @@ Block = Text | Items | Table | Figure
 
 @dataclass(frozen=True)
 class Section:
-    """A titled run of blocks."""
+    """A titled run of blocks.
+
+    Parameters
+    ----------
+    title
+        Above it.
+    blocks
+        In reading order.
+    folded
+        Whether the reader has to open it: for what is looked up, not read.
+    """
 
     title: str
     blocks: Sequence[Block]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +159,7 @@ class Part:
     methods
         Sentences for a methods section.
     references
-        Their sources.
+        Sources of the whole part, beside those that its sentences name.
     """
 
     title: str
@@ -140,8 +167,8 @@ class Part:
     summary: Sequence[str] = ()
     sections: Sequence[Section] = ()
     missing: Sequence[str] = ()
-    methods: Sequence[str] = ()
-    references: Sequence[str] = field(default_factory=tuple)
+    methods: Sequence[str | Cited] = ()
+    references: Sequence[str] = ()
 
 
 def number(value: float, digits: int = 3) -> str:
