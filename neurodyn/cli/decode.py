@@ -80,7 +80,7 @@ def decode(
 
 
 def table(path: Path) -> str:
-    """Render a table of scores for the terminal: every row with its chance level and interval."""
+    """Render a table of scores for the terminal: what the target was taken for, then every row with chance and interval."""
     from neurodyn.data.scores import read_scores
 
     rows = [("features", "decoder", "split", "metric", "value", "95 % interval", "shuffled", "p", "n")]
@@ -103,4 +103,13 @@ def table(path: Path) -> str:
             )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def taken(path: Path) -> list[str]:
+    """Return what the target of a table of scores was taken for in each session, in sentences, each once."""
+    from neurodyn.core.files import read_json
+
+    made = path.with_name(f"decode{path.stem.removeprefix('scores')}.json")
+    sessions = read_json(made)["sessions"] if made.is_file() else []
+    return list(dict.fromkeys(session["taken"] for session in sessions))

@@ -14,16 +14,17 @@ from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.provenance import version
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.decode import DECODERS
+from neurodyn.decode.column import with_target
 from neurodyn.decode.features import build_features, feature_names, is_model
 from neurodyn.decode.protocol import Labels, evaluate
 from neurodyn.decode.settings import DecodeConfig, Protocol
 from neurodyn.decode.source import Source, open_source
-from neurodyn.decode.targets import make_labels, with_target
+from neurodyn.decode.targets import make_labels
+from neurodyn.decode.tasks import default_decoder
 
 __all__ = ["DecodeConfig", "Protocol", "decode"]
 
 LOGGER = logging.getLogger(__name__)
-DEFAULTS = {"regress": "ridge", "classify": "lda"}
 
 
 def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Path:
@@ -78,7 +79,7 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Pa
 
 
 def _decode_session(source: Source, labels: Labels, config: DecodeConfig) -> tuple[list[Score], dict[str, Any]]:
-    decoder = config.decoder or ("knn" if config.protocol == "paper" else DEFAULTS[labels.task])
+    decoder = default_decoder(config, labels.task)
     names = feature_names(source, config)
     features = {name: build_features(name, source, config) for name in names}
     models = {name: source.model if is_model(name) else "none" for name in names}
@@ -96,6 +97,7 @@ def _decode_session(source: Source, labels: Labels, config: DecodeConfig) -> tup
     summary = {
         "session": labels.session,
         "task": labels.task,
+        "taken": labels.taken,
         "decoder": decoder,
         "samples": len(labels.target),
         labels.unit: len(set(labels.groups.tolist())),

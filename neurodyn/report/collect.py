@@ -15,6 +15,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import read_json
 from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
+from neurodyn.data.runs import PREDICTED, locate, of_others, open_recordings, recordings_on_record
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text, number
 from neurodyn.report.cost import cost_part
@@ -67,16 +68,17 @@ class Folder:
         return rows, [read_json(record) for record in records if record.is_file()]
 
     def recordings(self, config: Mapping[str, Any]) -> list[Recording]:
-        """Open the recordings a configuration names, noting those that are gone."""
-        found = []
-        for item in config.get("recordings") or []:
-            name = str(item["path"] if isinstance(item, Mapping) else item)
-            place = next((p for p in (Path(name), self.path / name) if p.exists()), None)
-            if place is None:
-                self.missing.append(f"recording {name}: it is no longer there, so its signals cannot be shown.")
-            else:
-                found.append(Recording.open(place))
-        return found
+        """Open the recordings a run was trained on, noting those that are gone.
+
+        Raises
+        ------
+        DataError
+            If one has changed since.
+        """
+        known = recordings_on_record(self.path, config)
+        gone = [name for name in known if not locate(self.path, name).exists()]
+        self.missing += [f"recording {name}: it is no longer there, so its signals cannot be shown." for name in gone]
+        return open_recordings(self.path, {name: then for name, then in known.items() if name not in gone})
 
     def prediction(self) -> xr.Dataset | None:
         """Open the prediction, or note that it is missing."""
@@ -259,8 +261,7 @@ def _model_section(
     filled: list[Score],
 ) -> Section:
     blocks: list[Block | None] = []
-    if prediction is not None and recordings:
-        own = _recordings_of(prediction, recordings)
+    if prediction is not None and (own := _recordings_of(folder, prediction, recordings)):
         blocks += [prediction_figure(prediction, own, variable), attention_figure(prediction, own[0].brain)]
     blocks += [
         hidden_figure(filled),
@@ -272,12 +273,15 @@ def _model_section(
     return Section("Model", shown or [Text("Nothing of the model can be shown yet.", missing=True)])
 
 
-def _recordings_of(prediction: xr.Dataset, recordings: list[Recording]) -> list[Recording]:
-    """Return the recordings a prediction was made from: the run's own, or others named in its settings."""
-    settings = prediction.attrs.get("settings") or {}
-    names = list(settings.get("inputs", {})) if "all" in settings.get("parts", ()) else []
-    others = [Recording.open(name) for name in names if Path(name).exists()]
-    return others if names and len(others) == len(names) else recordings
+def _recordings_of(folder: Folder, prediction: xr.Dataset, recordings: list[Recording]) -> list[Recording]:
+    """Return the recordings a prediction was made from: the run's own, or others named in its settings; [] if gone."""
+    if not of_others(prediction):
+        return recordings
+    known = dict(prediction.attrs["settings"]["inputs"])
+    if not all(locate(folder.path, name).exists() for name in known):
+        folder.missing.append(f"recordings of the prediction ({', '.join(known)}): they are no longer there.")
+        return []
+    return open_recordings(folder.path, known, PREDICTED)
 
 
 def _curves(folder: Folder) -> Block | None:

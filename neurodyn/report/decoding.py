@@ -15,7 +15,7 @@ from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
 SHUFFLED = re.compile(r"shuffled 95 %: (-?[\d.]+) to (-?[\d.]+)")
 CHANCE = re.compile(r"chance ([\d.]+)")
-WORDS = {"r2": "R²", "mse": "MSE", "accuracy": "accuracy", "balanced accuracy": "balanced accuracy"}
+WORDS = {"r2": "R²", "mse": "MSE", "error, deg": "error (degrees)"}
 BASES = {
     "pca": "principal components of training frames",
     "latents": "the model's latents",
@@ -34,12 +34,14 @@ REDUCTIONS = {
     "response": "mean after minus mean before the event",
     "patches": "means over patches",
 }
-PRIMARY = ("r2", "accuracy")
+PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
 READING = (
     "Values are pooled over test folds; intervals (95 %) resample trials with the fitted decoders held fixed. The shuffle "
     "null permutes whole trials, so it keeps whatever the time within a trial says about the label (for instance, that a "
-    "stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean."
+    "stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean. "
+    "Directions, orientations and phases are scored on the circle: the mean cosine of the error is 1 without errors and 0 at "
+    "chance where they are spread evenly; errors are absolute, in degrees, the short way round."
 )
 LEFT_OUT = (
     "Windows left out: what cannot be decoded is not scored. A window has no label where it ends outside any stimulus or "

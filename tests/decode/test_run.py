@@ -61,7 +61,7 @@ def test_the_paper_protocol(run):
 
 def test_a_bare_recording(tmp_path):
     source = traces().save(tmp_path / "mouse2.zarr")
-    path = decode(source, config=DecodeConfig(target="orientation%180", windows=EVENTS, shuffles=20))
+    path = decode(source, config=DecodeConfig(target="orientation%180", task="classify", windows=EVENTS, shuffles=20))
     assert path == tmp_path / "mouse2.decode" / "scores.csv"
     score = pooled(path, "accuracy")["dff:response", "blocked"]
     assert score.decoder == "lda"

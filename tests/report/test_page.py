@@ -136,7 +136,7 @@ def test_a_lost_recording_is_named(tmp_path):
 def test_runs_recordings_and_scores_on_one_page(run, tmp_path):
     source = traces().save(tmp_path / "mouse2.zarr")
     windows = WindowConfig(duration=3.0, align="events", offset=-1.0)
-    decode(source, config=DecodeConfig(target="orientation%180", windows=windows, shuffles=30))
+    decode(source, config=DecodeConfig(target="orientation%180", task="classify", windows=windows, shuffles=30))
     out = report([run, source, tmp_path / "mouse2.decode"], tmp_path / "report.html")
     words = Page(out.read_text(encoding="utf-8")).words
     assert "3 results" in words
