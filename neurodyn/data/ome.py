@@ -109,7 +109,9 @@ def _image(path: Path, image: Any, pixels: Any) -> Image:
         if not ORDERS.match(order) or min(sizes.values()) < 1:
             raise ValueError(f"DimensionOrder {order}, sizes {sizes}")
         blocks = [_block(element) for element in named(pixels, "TiffData")] or [Blocks(None, None, {}, 0, None)]
-        if any(block.ifd < 0 or block.first[axis] not in range(sizes[axis]) for block in blocks for axis in block.first):
+        if any(
+            block.ifd < 0 or block.first[axis] not in range(sizes[axis]) for block in blocks for axis in block.first
+        ):
             raise ValueError("it names planes that there cannot be")
         times = _times(pixels, sizes)
     except ValueError as error:
@@ -193,4 +195,3 @@ def _source(block: Blocks, image: Image, sources: Sequence[Source]) -> Source | 
             return source
     renamed = len(sources) == 1 and len(image.files) == 1 and len({block.uuid for block in image.blocks}) == 1
     return sources[0] if renamed else None
-

@@ -117,7 +117,9 @@ class ReadOptions(Params):
         default=None, pattern=SPAN, description="columns of a movie that are kept, from 0, the end left out: 0:256"
     )
     field: int | None = Field(
-        default=None, ge=0, description="ScanImage only: field of a multi-ROI page, from 0; rows and columns count in it"
+        default=None,
+        ge=0,
+        description="ScanImage only: field of a multi-ROI page, from 0; rows and columns count in it",
     )
     incomplete: bool = Field(
         default=False,

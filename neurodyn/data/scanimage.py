@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,6 @@ import numpy as np
 from neurodyn.core.errors import DataError
 from neurodyn.data.tiff_layout import Order, counted, rising
 
-LOGGER = logging.getLogger(__name__)
 LINE = re.compile(r"^\s*(?:scanimage\.)?((?:SI|state)\.[\w.]+)\s*=\s*(.*?)\s*$", re.MULTILINE)
 STAMP = re.compile(r"^\s*frameTimestamps_sec\s*=\s*([0-9.eE+-]+)", re.MULTILINE)
 NUMBER = re.compile(r"^\s*frameNumbers?\s*=\s*(\d+)", re.MULTILINE)
@@ -106,10 +104,8 @@ def of_scans(path: Path, scans: Sequence[Scan], counts: Sequence[int]) -> Order:
         words += f", {volume.frames - volume.planes * volume.repeats} flyback frames per volume left out"
     if volume.repeats > 1:
         words += f", {volume.repeats} frames per slice"
-    if rest:
-        words += f"; the last volume was not finished, its {rest} frames are left out"
-        LOGGER.warning("%s: the last volume was not finished; its %d frames are left out.", path, rest)
-    return _timed(_order(header, volume, volumes, channels, words), scans)
+    lost = (f"the last volume was not finished, its {rest} frames are left out",) if rest else ()
+    return replace(_timed(_order(header, volume, volumes, channels, words), scans), losses=lost)
 
 
 def _order(header: Header, volume: Volume, volumes: int, channels: int, words: str) -> Order:

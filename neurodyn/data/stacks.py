@@ -50,6 +50,8 @@ class Stack:
         Plane -> when each of its frames was taken, s, shape (time,), where the file says so.
     layout
         What the frames were recognised as, and by what.
+    losses
+        Frames that are missing or left out, in words, to be told once the recording is read.
     """
 
     frames: Callable[[int, int], Any]
@@ -59,6 +61,7 @@ class Stack:
     slots: Callable[[int], np.ndarray] | None = None
     times: Callable[[int], np.ndarray] | None = None
     layout: str = ""
+    losses: tuple[str, ...] = ()
 
 
 def of_array(array: Any, axes: tuple[str, ...], rate_hz: float | None = None) -> Stack:
@@ -98,7 +101,10 @@ def read_stack(reader: str, path: Path, stack: Stack, options: ReadOptions, **gr
     groups["brain"] = brain_mask(path, None, options, first.shape[1:])
     if stack.layout:
         groups["attrs"] = {"source": path.name, "layout": stack.layout}
-    return build(reader, path, neural, time, options, rate_hz=fs, **groups)
+    recording = build(reader, path, neural, time, options, rate_hz=fs, **groups)
+    for loss in stack.losses:  # last, for a question may come first, and is followed by another look
+        LOGGER.warning("%s: %s.", path, loss)
+    return recording
 
 
 def clock(path: Path, stack: Stack, plane: int, options: ReadOptions, frames: int) -> tuple[np.ndarray, float | None]:

@@ -42,6 +42,8 @@ class Order:
         How many slots there would be were none missing; None: one per time point.
     words
         What the frames were recognised as, and by what.
+    losses
+        Frames that are missing or left out, in words.
     """
 
     rows: np.ndarray
@@ -50,6 +52,7 @@ class Order:
     times: np.ndarray | None = None
     span: float | None = None
     words: str = ""
+    losses: tuple[str, ...] = ()
 
     @property
     def length(self) -> float:
@@ -83,7 +86,8 @@ class Order:
             rate_hz=self.rate_hz,
             slots=None if slots is None else lambda plane: slots[:, plane],
             times=None if times is None else lambda plane: times[:, plane],
-            layout=self.words,
+            layout="; ".join((*filter(None, (self.words,)), *self.losses)),
+            losses=self.losses,
         )
 
 
@@ -113,6 +117,7 @@ def joined(orders: Sequence[Order], counts: Sequence[int]) -> Order:
     if len(orders) == 1:
         return orders[0]
     first, borders = orders[0], np.cumsum([0, *counts])
+    losses = tuple(dict.fromkeys(loss for order in orders for loss in order.losses))
     rows = np.concatenate([order.rows + border for order, border in zip(orders, borders[:-1], strict=True)])
     rate = next((order.rate_hz for order in orders if order.rate_hz), None)
     regular = all(order.slots is None and order.length == len(order.rows) for order in orders[:-1])
@@ -120,7 +125,7 @@ def joined(orders: Sequence[Order], counts: Sequence[int]) -> Order:
     if not regular or orders[-1].slots is not None:
         begins = np.cumsum([0.0, *(order.length for order in orders)])
         slots = np.concatenate([order.clock + begin for order, begin in zip(orders, begins[:-1], strict=True)])
-    return replace(first, rows=rows, rate_hz=rate, slots=slots, times=_continued(orders), span=None)
+    return replace(first, rows=rows, rate_hz=rate, slots=slots, times=_continued(orders), span=None, losses=losses)
 
 
 def _continued(orders: Sequence[Order]) -> np.ndarray | None:

@@ -146,8 +146,10 @@ def descriptions(path: Path, links: Chain) -> list[str]:
 
 
 def _description(file: BinaryIO, dialect: Dialect, entries: bytes) -> bytes:
-    for number, length, value in dialect.tags(entries):
-        if number == DESCRIPTION:
+    wanted, width = DESCRIPTION.to_bytes(2, "little" if dialect.order == "<" else "big"), dialect.widths[0]
+    for k in range(0, len(entries), width):  # the one tag that is looked for: a folder may have 20,000 files
+        if entries[k : k + 2] == wanted:
+            _, length, value = dialect.tags(entries[k : k + width])[0]
             if length <= len(value):
                 return value[:length]
             file.seek(dialect.number(value))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +22,6 @@ from neurodyn.data.tiff_frames import frames_of
 from neurodyn.data.tiff_layout import Order, joined, of_sizes
 from neurodyn.data.tiff_pages import first_page, truncated
 
-LOGGER = logging.getLogger(__name__)
 MEANT = re.compile(rb'^ImageJ|<OME|^\{"shape"|SI\.|frameNumber|state\.')
 NOTE = "the acquisition was stopped, or files are missing or cut off"
 
@@ -83,8 +81,8 @@ def finished(path: Path, order: Order, frames: Any, words: str, note: str) -> St
     """
     if not len(order.rows):
         raise DataError(f"{path} has no whole time point.", f"Found: {NOTE}.", "Copy the files again.")
-    told = "; ".join(part for part in (words, order.words, note) if part)
-    return replace(order, words=told).stack(frames)
+    told = "; ".join(part for part in (words, order.words) if part)
+    return replace(order, words=told, losses=(*order.losses, *filter(None, (note,)))).stack(frames)
 
 
 def check_alike(path: Path, pieces: Sequence[Piece]) -> None:
@@ -203,7 +201,6 @@ def missing(path: Path, here: int, promised: int | None, cut: str, options: Read
             guess={"incomplete": True},
         )
     lost = f"{promised - here} are lost" if promised else "how many are lost is not known"
-    LOGGER.warning("%s: %s, %s: %s.", path, count, lost, cut or NOTE)
     return f"{count}, {lost}: {cut or NOTE}"
 
 
@@ -252,7 +249,9 @@ def _one_field(path: Path, stack: Stack, scan: Scan, shape: tuple[int, int], opt
         )
     rows, columns = found[options.field]
     words = f"{stack.layout}; field {options.field} of {len(found)}, rows {rows.start}:{rows.stop} of each page"
-    return replace(stack, frames=lambda channel, plane: _part(stack.frames(channel, plane), rows, columns), layout=words)
+    return replace(
+        stack, frames=lambda channel, plane: _part(stack.frames(channel, plane), rows, columns), layout=words
+    )
 
 
 def _part(movie: Any, rows: range, columns: range) -> Part:
