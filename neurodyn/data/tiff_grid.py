@@ -33,12 +33,15 @@ class Grid:
         Which page of it, shape (time, plane, channel); None: all of its pages, as `deep` says.
     deep
         What several pages of a file are: "time" points or "planes".
+    headers
+        Whether a header within a file may tell of planes and channels, which its name then contradicts.
     """
 
     files: Sequence[Path]
     order: Order
     pages: np.ndarray | None = None
     deep: str = "time"
+    headers: bool = False
 
 
 def of_places(places: Mapping[Path, Place], words: str, times: int | None = None) -> Grid:
@@ -99,7 +102,7 @@ def _deep(path: Path, grid: Grid, pieces: Sequence[Piece], counts: np.ndarray, b
     """Return the order of files with several pages each."""
     rows = grid.order.rows
     odd = next((piece for piece in pieces if piece.order is not None and piece.order.rows.shape[1:] != (1, 1)), None)
-    if odd is not None:
+    if odd is not None and grid.headers:
         raise DataError(
             f"{odd.path} has planes or channels, and its name tells of others.",
             f"Its header says {odd.order.words if odd.order else ''}; its folder is {grid.order.words}.",

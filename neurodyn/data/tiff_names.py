@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from neurodyn.core.errors import DataError
@@ -40,7 +41,7 @@ def by_names(path: Path, files: Sequence[Path]) -> Grid | None:
     if any(axes.values()) and len(set(axes.values())) == len(axes) and len(numbered) == len(parts):
         places = {file: _place(value, axes) for file, value in values.items()}
         told = ", ".join(f"{texts[k]}#" for k in varying)
-        return of_places(places, f"planes and channels by names ({told})")
+        return replace(of_places(places, f"planes and channels by names ({told})"), headers=True)
     if len(varying) > 1 and not any(_counts([value[k] for value in values.values()]) for k in varying):
         raise _several(path, texts, varying, values)
     return None
