@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.cut import Unfolded
-from neurodyn.data.damage import DAMAGED, broken, check_packed
+from neurodyn.data.damage import check_packed, library
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import (
@@ -54,19 +54,13 @@ class Hdf5Array:
     def __getitem__(self, key: Any) -> np.ndarray:
         if self._streamed is not None:
             return np.asarray(self._streamed[key])
-        try:
-            with h5py.File(self.path, "r") as file:
-                return np.asarray(_dataset(file, self.name)[key])
-        except DAMAGED as error:
-            raise broken(self.path, error) from error
+        with library(self.path), h5py.File(self.path, "r") as file:
+            return np.asarray(_dataset(file, self.name)[key])
 
     def text(self) -> np.ndarray:
         """Return a dataset of strings."""
-        try:
-            with h5py.File(self.path, "r") as file:
-                return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
-        except DAMAGED as error:
-            raise broken(self.path, error) from error
+        with library(self.path), h5py.File(self.path, "r") as file:
+            return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -90,11 +84,8 @@ class NpzArray:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                return archive[self.name]
-        except DAMAGED as error:
-            raise broken(self.path, error) from error
+        with library(self.path), np.load(self.path, allow_pickle=False) as archive:
+            return archive[self.name]
 
 
 class Hdf5Reader(Reader):
@@ -157,11 +148,8 @@ def hdf5_arrays(path: Path) -> dict[str, Any]:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
             found[name] = Hdf5Array(path, item)
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except DAMAGED as error:
-        raise broken(path, error) from error
+    with library(path), h5py.File(path, "r") as file:
+        file.visititems(visit)
     return found
 
 
@@ -173,14 +161,12 @@ def numpy_arrays(path: Path) -> dict[str, Any]:
     DataError
         If the file is damaged or holds objects.
     """
-    try:
+    with library(path):
         if path.suffix.lower() == ".npy":
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         return {name: NpzArray(path, name) for name in names}
-    except DAMAGED as error:
-        raise broken(path, error) from error
 
 
 def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> Recording:

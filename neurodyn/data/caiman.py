@@ -12,7 +12,7 @@ from scipy import sparse
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
-from neurodyn.data.damage import DAMAGED, broken
+from neurodyn.data.damage import library
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
@@ -44,15 +44,12 @@ class CaimanReader(Reader):
             If the file is damaged or its parts do not belong together.
         """
         refuse_others(options, "caiman", {"fs"})
-        try:
-            with h5py.File(path, "r") as file:
-                estimates: Any = file["estimates"]
-                kept = _accepted(path, estimates)
-                arrays = _traces(path, estimates)
-                rois = _rois(estimates, file, kept)
-                said = _scalar(file, "params/data/fr")
-        except DAMAGED as error:
-            raise broken(path, error) from error
+        with library(path), h5py.File(path, "r") as file:
+            estimates: Any = file["estimates"]
+            kept = _accepted(path, estimates)
+            arrays = _traces(path, estimates)
+            rois = _rois(estimates, file, kept)
+            said = _scalar(file, "params/data/fr")
         count, frames = arrays["denoised"].shape
         odd = {name: array.shape for name, array in arrays.items() if array.shape != (count, frames)}
         if odd:
@@ -70,9 +67,9 @@ class CaimanReader(Reader):
 def is_caiman(path: Path) -> bool:
     """Say whether an HDF5 file holds CaImAn's estimates."""
     try:
-        with h5py.File(path, "r") as file:
+        with library(path), h5py.File(path, "r") as file:
             return "estimates/C" in file and "estimates/A" in file
-    except DAMAGED:
+    except DataError:
         return False
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 
 from neurodyn.data.arrays import OPTIONS, Hdf5Array, read_arrays
-from neurodyn.data.damage import DAMAGED, broken
+from neurodyn.data.damage import library
 from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
@@ -21,7 +21,6 @@ from neurodyn.data.sources import refuse_others
 DTYPES = {"double": "f8", "single": "f4", "logical": "?"} | {
     f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
-UNREADABLE = (*DAMAGED, scipy.io.matlab.MatReadError)
 
 
 class MatlabReader(Reader):
@@ -68,13 +67,11 @@ def mat_arrays(path: Path, expand: bool = False) -> dict[str, Any]:
     DataError
         If the file is damaged, or no MATLAB file.
     """
-    try:
+    with library(path):
         if h5py.is_hdf5(path):
             return _version_73(path)
         check_structure(path)
         found = scipy.io.whosmat(path)
-    except UNREADABLE as error:
-        raise broken(path, error) from error
     arrays: dict[str, Any] = {
         name: MatArray(path, name, shape, DTYPES[kind]) for name, shape, kind in found if kind in DTYPES
     }
@@ -110,10 +107,8 @@ def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _load(path: Path, name: str) -> Any:
-    try:
+    with library(path):
         return scipy.io.loadmat(path, variable_names=[name])[name]
-    except UNREADABLE as error:
-        raise broken(path, error) from error
 
 
 def _fields(name: str, struct: np.ndarray) -> dict[str, np.ndarray]:

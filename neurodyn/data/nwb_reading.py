@@ -22,8 +22,9 @@ from pynwb.epoch import TimeIntervals
 from pynwb.image import GrayscaleImage
 from pynwb.ophys import OnePhotonSeries, RoiResponseSeries, TwoPhotonSeries
 
-from neurodyn.core.errors import DataError, NeurodynError
+from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
+from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.nwb import NwbFacts
 from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, scratch_name
@@ -63,18 +64,16 @@ def opened(path: Path, file: h5py.File | None = None) -> Iterator[NWBFile]:
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            with NWBHDF5IO(path=path, mode="r") if file is None else NWBHDF5IO(file=file) as io:
-                yield cast(NWBFile, io.read())
-        except NeurodynError:
-            raise
-        except Exception as error:  # hdmf answers a damaged file with whatever comes up
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(
-                f"{path} cannot be read as NWB.", f"{reason}.", "Check that the file is whole and is NWB 2."
-            ) from error
+        with library(path, _no_nwb), NWBHDF5IO(path=path, mode="r") if file is None else NWBHDF5IO(file=file) as io:
+            yield cast(NWBFile, io.read())
     for warning in caught:
         LOGGER.debug("pynwb: %s", warning.message)
+
+
+def _no_nwb(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read as NWB.", f"{reason(error)}.", "Check that the file is whole and is NWB 2."
+    )
 
 
 def read_nwb(path: Path, options: ReadOptions, source: NWBFile | None = None) -> Recording:

@@ -15,7 +15,7 @@ import xarray as xr
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
-from neurodyn.data.damage import DAMAGED, reason
+from neurodyn.data.damage import library, reason
 from neurodyn.data.integrity import check_whole, checked
 
 SCHEMA_VERSION = 1
@@ -262,17 +262,18 @@ def open_tree(path: Path) -> xr.DataTree:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a recording (.zarr folder).", "Check the path.")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
-            tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
+    with library(path, _no_recording), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
+        tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
         return _with_time_indexes(tree, path)
-    except DAMAGED as error:
-        raise DataError(
-            f"{path} is not a neurodyn recording.",
-            f"{type(error).__name__}: {reason(error)}.",
-            f"Convert it first: neurodyn convert {path} recording.zarr",
-        ) from error
+
+
+def _no_recording(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is not a neurodyn recording.",
+        f"{type(error).__name__}: {reason(error)}.",
+        f"Convert it first: neurodyn convert {path} recording.zarr",
+    )
 
 
 def entry(step: str, params: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import ndimage
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, broken, load_array, reason
+from neurodyn.data.damage import library, load_array, reason
 from neurodyn.data.demux import demultiplex, whole_stream
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
@@ -87,10 +87,8 @@ def reshaped(path: Path, options: ReadOptions, reader: type[Reader]) -> Recordin
 
 def _read(reader: type[Reader], path: Path, options: ReadOptions) -> Recording:
     """Read a source; what its damage makes a library raise, in whatever place, is told as damage."""
-    try:
+    with library(path):
         return reader.read(path, options)
-    except DAMAGED as error:
-        raise broken(path, error) from error
 
 
 def cropped(recording: Recording, rows: str | None, columns: str | None) -> Recording:
@@ -207,7 +205,7 @@ def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray
     """Return the channel of each frame from a file, looked for as given and beside the source, or from a dataset."""
     name = str(options.frame_channel)
     file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
-    try:
+    with library(path, lambda path, error: _no_table(path, name, error)):
         if file is not None and file.suffix == ".npy":
             return load_array(file)
         if file is not None:
@@ -216,9 +214,11 @@ def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray
 
         with h5py.File(path, "r") as source:
             return np.asarray(source[name])
-    except DAMAGED as error:
-        raise DataError(
-            f"{path}: there is no table of channels '{name}'.",
-            f"{type(error).__name__}: {reason(error)}.",
-            "Give a .npy or .csv file with one channel number per frame, or a dataset of the HDF5 source.",
-        ) from error
+
+
+def _no_table(path: Path, name: str, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: there is no table of channels '{name}'.",
+        f"{type(error).__name__}: {reason(error)}.",
+        "Give a .npy or .csv file with one channel number per frame, or a dataset of the HDF5 source.",
+    )

@@ -11,8 +11,7 @@ import scipy.io
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.cut import Part
-from neurodyn.data.damage import reason
-from neurodyn.data.matlab import UNREADABLE
+from neurodyn.data.damage import library, reason
 from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.questions import Need, QuestionError
 from neurodyn.data.readers import Reader, ReadOptions
@@ -89,16 +88,22 @@ class Inverted:
 
 def _info(path: Path) -> dict[str, Any]:
     """Return the fields of Scanbox's `info` struct, scalars as numbers."""
-    try:
-        check_structure(path)
-        loaded = scipy.io.loadmat(path, variable_names=["info"], squeeze_me=True, struct_as_record=True)["info"]
-        return {name: loaded[name].item() for name in loaded.dtype.names}
-    except UNREADABLE as error:
-        raise DataError(
-            f"{path} does not describe a Scanbox movie.",
-            f"{type(error).__name__}: {reason(error)}.",
-            "Copy Scanbox's .mat file, of the movie's name, beside the .sbx file.",
-        ) from error
+    if not path.is_file():
+        raise _undescribed(path, FileNotFoundError("there is no such file"))
+    check_structure(path)
+    with library(path, _undescribed):
+        loaded = scipy.io.loadmat(path, variable_names=["info"], squeeze_me=True, struct_as_record=True).get("info")
+    if loaded is None or not loaded.dtype.names or loaded.shape != ():
+        raise _undescribed(path, ValueError("it holds no struct 'info'"))
+    return {name: loaded[name].item() for name in loaded.dtype.names}
+
+
+def _undescribed(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} does not describe a Scanbox movie.",
+        f"{type(error).__name__}: {reason(error)}.",
+        "Copy Scanbox's .mat file, of the movie's name, beside the .sbx file.",
+    )
 
 
 def _geometry(path: Path, info: dict[str, Any]) -> tuple[int, int, int, float | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO
@@ -10,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, load_array, reason
+from neurodyn.data.damage import library, load_array, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
@@ -93,12 +94,12 @@ def _session(plane: Path) -> str:
 
 
 def _array(path: Path) -> np.ndarray:
-    try:
+    with library(path, _damaged):
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except DAMAGED as error:
-        raise DataError(
-            f"{path} cannot be read.", f"{reason(error)}.", "Copy it again, or run suite2p again."
-        ) from error
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read.", f"{reason(error)}.", "Copy it again, or run suite2p again.")
 
 
 def _trace(path: Path) -> np.ndarray:
@@ -208,15 +209,14 @@ def load_objects(path: Path) -> Any:
     DataError
         If the file holds anything but plain data.
     """
-    try:
-        with path.open("rb") as file:
-            return _load_objects(file)
-    except Exception as error:  # a hostile pickle may raise anything at all
-        raise DataError(
-            f"{path} is refused.",
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'damaged'}.",
-            "Read without pickle and give --fs.",
-        ) from error
+    with library(path, _refused), path.open("rb") as file:
+        return _load_objects(file)
+
+
+def _refused(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is refused.", f"{type(error).__name__}: {reason(error)}.", "Read without pickle and give --fs."
+    )
 
 
 def _load_objects(file: BinaryIO) -> Any:
@@ -225,4 +225,11 @@ def _load_objects(file: BinaryIO) -> Any:
     shape, _, dtype = header(file)
     if dtype.kind != "O":
         return load_array(Path(file.name))
-    return np.asarray(PlainUnpickler(file, encoding="latin1").load(), dtype=object).reshape(shape)
+    try:
+        loaded = PlainUnpickler(file, encoding="latin1").load()
+    except Exception as error:  # a hostile pickle may raise anything at all
+        raise _refused(Path(file.name), error) from error
+    values = np.asarray(loaded, dtype=object)
+    if values.size != math.prod(shape):
+        raise _refused(Path(file.name), ValueError(f"{values.size} values for the shape {shape}"))
+    return values.reshape(shape)

@@ -8,7 +8,7 @@ import numpy as np
 import tifffile
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, load_array
+from neurodyn.data.damage import library, load_array
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -75,8 +75,6 @@ def read_image(path: Path) -> np.ndarray:
     DataError
         If it is no image.
     """
-    try:
+    with library(path, unreadable):
         image = load_array(path) if path.suffix == ".npy" else tifffile.imread(path)
-    except DAMAGED as error:
-        raise unreadable(path, error) from error
     return np.asarray(image)

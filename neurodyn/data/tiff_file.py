@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from neurodyn.data.damage import DAMAGED, check_packed
+from neurodyn.data.damage import check_packed, library
 from neurodyn.data.ome import Source, of_image, read_header
 from neurodyn.data.scanimage import Scan, first_number, has_times
 from neurodyn.data.scanimage import read_header as read_scan
@@ -132,11 +132,8 @@ def look(path: Path) -> Piece:
     links = chain(path)
     if not links.offsets:
         return Piece(path, 0, (0, 0), "", cut=links.broken or "it has no pages")
-    try:
-        with tifffile.TiffFile(path, is_ome=False) as tif:
-            facts = _facts(path, tif, links)
-    except DAMAGED as error:
-        raise unreadable(path, error) from error
+    with library(path, unreadable), tifffile.TiffFile(path, is_ome=False) as tif:
+        facts = _facts(path, tif, links)
     piece = _piece(path, facts, links)
     check_packed(path, (piece.count, *piece.shape), piece.dtype)
     return piece

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from neurodyn.data.damage import DAMAGED
+from neurodyn.data.damage import library
 from neurodyn.data.tiff_file import Piece
 from neurodyn.data.tiff_pages import unreadable
 
@@ -59,22 +59,22 @@ class Frames:
             return self._copied(piece, frames)
         path = piece.path
         try:
-            if path not in self._open:
-                _close(self._open)
-                self._open[path] = tifffile.TiffFile(path, is_ome=False)
-            return self._open[path].asarray(key=frames.tolist()).reshape(len(frames), *self.shape[1:])
-        except DAMAGED as error:
-            raise unreadable(path, error) from error
+            with library(path, unreadable):
+                if path not in self._open:
+                    _close(self._open)
+                    self._open[path] = tifffile.TiffFile(path, is_ome=False)
+                found = np.asarray(self._open[path].asarray(key=frames.tolist()))
         except MemoryError as error:
             if _inside(self._open[path], frames.tolist(), path.stat().st_size):
                 raise
             raise unreadable(path, ValueError("a frame reaches beyond the file")) from error
+        if found.size != len(frames) * self.shape[1] * self.shape[2]:
+            raise unreadable(path, ValueError(f"frames of shape {found.shape}"))
+        return found.reshape(len(frames), *self.shape[1:])
 
     def _copied(self, piece: Piece, frames: np.ndarray) -> np.ndarray:
-        try:
+        with library(piece.path, unreadable):  # it may be shorter than when it was looked at
             return np.array(_mapped(piece)[frames])
-        except (OSError, ValueError) as error:  # shorter than when it was looked at
-            raise unreadable(piece.path, error) from error
 
 
 def _inside(tif: tifffile.TiffFile, pages: list[int], size: int) -> bool:
