@@ -13,7 +13,7 @@ import numpy as np
 from neurodyn.core.errors import DataError
 from neurodyn.data.markup import named, parse_file
 from neurodyn.data.tiff_grid import Grid
-from neurodyn.data.tiff_layout import Order, rising
+from neurodyn.data.tiff_layout import Order, check_promise, rising
 
 NAME = re.compile(r"^(?P<stem>.*)_Cycle(\d+)_(?:CurrentSettings_)?Ch(\d+)_(\d+)(?:\.ome)?$", re.IGNORECASE)
 
@@ -90,6 +90,7 @@ def _by_name(known: Mapping[Path, re.Match[str]], promised: int) -> list[list[Sh
     numbers = {file: (int(found[2]), int(found[4]), int(found[3])) for file, found in known.items()}
     first = min(cycle for cycle, _, _ in numbers.values())
     last = max(max(cycle for cycle, _, _ in numbers.values()), first + promised - 1)
+    check_promise(next(iter(known)), max(last, *(frame for _, frame, _ in numbers.values())))
     cycles: list[dict[int, dict[int, tuple[Path, int | None]]]] = [{} for _ in range(first, last + 1)]
     for file, (cycle, frame, channel) in numbers.items():
         cycles[cycle - first].setdefault(frame, {})[channel] = (file, None)
@@ -120,8 +121,9 @@ def _of_prairie(file: Path) -> bool:
 def _shot(frame: Any, files: Mapping[str, Path]) -> Shot:
     pages = {}
     for one in named(frame, "File"):
-        if (file := files.get(one.get("filename", ""))) is not None:
-            pages[int(_number(one.get("channel", "1")))] = (file, int(_number(one.get("page", "1"))) - 1)
+        file, channel, page = files.get(one.get("filename", "")), one.get("channel", "1"), one.get("page", "1")
+        if file is not None and channel.isdecimal() and page.isdecimal():
+            pages[int(channel)] = (file, max(0, int(page) - 1))
     return Shot(pages, _number(frame.get("relativeTime")), _number(frame.get("absoluteTime")))
 
 

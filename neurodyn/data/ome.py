@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.markup import named, parse
-from neurodyn.data.tiff_layout import TO_SECONDS, Order, counted, not_a_stack, rate_of, rising
+from neurodyn.data.tiff_layout import TO_SECONDS, Order, check_promise, counted, not_a_stack, rate_of, rising
 
 ORDERS = re.compile(r"XY(?=[TZC]{3}$)(?!.*(.).*\1)")
 Attributes = Mapping[str, str]
@@ -105,6 +106,7 @@ def read_header(path: Path, text: str) -> tuple[list[Image], str, str]:
 def _image(path: Path, image: Any, pixels: Any) -> Image:
     try:
         sizes = {axis: int(pixels.get(f"Size{axis}", "1")) for axis in "TZC"}
+        check_promise(path, math.prod(sizes.values()))
         order = pixels.get("DimensionOrder", "XYCZT")
         if not ORDERS.match(order) or min(sizes.values()) < 1:
             raise ValueError(f"DimensionOrder {order}, sizes {sizes}")
@@ -137,7 +139,7 @@ def _times(pixels: Any, sizes: Mapping[str, int]) -> np.ndarray | None:
     times = np.full((sizes["T"], sizes["Z"]), np.nan)
     for plane in planes:
         place, unit = _place(plane), TO_SECONDS.get(plane.get("DeltaTUnit", "s").lower(), np.nan)
-        if place[2] == 0 and place[0] < sizes["T"] and place[1] < sizes["Z"]:
+        if place[2] == 0 and place[0] in range(sizes["T"]) and place[1] in range(sizes["Z"]):
             times[place[:2]] = _number(plane.get("DeltaT")) * unit
     return times - times.min() if rising(times) else None
 

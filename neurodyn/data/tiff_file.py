@@ -141,7 +141,7 @@ def look(path: Path) -> Piece:
 
 def _facts(path: Path, tif: tifffile.TiffFile, links: Chain) -> Facts:
     page: Any = tif.pages[0]
-    if page.samplesperpixel != 1 or len(page.shape) != 2 or np.dtype(page.dtype).kind not in "uif":
+    if page.samplesperpixel != 1 or len(page.shape) != 2 or page.dtype is None or page.dtype.kind not in "uif":
         raise not_a_stack(path, f"pages of shape {page.shape}, {page.dtype}")
     whole, cut = _whole(path, tif, len(links.offsets), path.stat().st_size)
     facts = Facts(
@@ -149,7 +149,7 @@ def _facts(path: Path, tif: tifffile.TiffFile, links: Chain) -> Facts:
         page.shape,
         np.dtype(page.dtype).newbyteorder(tif.byteorder).str,
         page.compression != 1,
-        page.dataoffsets[0] if page.is_final else None,
+        page.dataoffsets[0] if page.is_final and page.dataoffsets else None,
         *(str(text or "") for text in (page.software, page.description, _tag(page, "Artist"))),
         dict(tif.imagej_metadata or {}) if tif.is_imagej else {},
         cut=links.broken or cut,
@@ -178,6 +178,8 @@ def _whole(path: Path, tif: tifffile.TiffFile, pages: int, size: int) -> tuple[i
         last: Any = tif.pages[count - 1]
         if count == pages and last.shape != first.shape:
             raise not_a_stack(path, f"pages of shapes {first.shape} and {last.shape}")
+        if len(last.dataoffsets) != len(last.databytecounts):
+            raise unreadable(path, ValueError(f"frame {count - 1} has pieces without a length"))
         end = max((a + b for a, b in zip(last.dataoffsets, last.databytecounts, strict=True)), default=0)
         if end <= size:
             break

@@ -13,7 +13,7 @@ from neurodyn.data.readers import ReadOptions
 from neurodyn.data.stacks import Stack
 from neurodyn.data.tiff_file import Piece
 from neurodyn.data.tiff_frames import frames_of
-from neurodyn.data.tiff_layout import Order
+from neurodyn.data.tiff_layout import Order, check_promise
 from neurodyn.data.tiff_set import check_alike, finished, look_all, missing
 
 Place = tuple[int, int, int]  # time, plane, channel; numbers as they stand in names
@@ -44,13 +44,15 @@ class Grid:
     headers: bool = False
 
 
-def of_places(places: Mapping[Path, Place], words: str, times: int | None = None) -> Grid:
+def of_places(places: Mapping[Path, Place], words: str, times: int | None = None, dense: bool = True) -> Grid:
     """Return the grid of files by the numbers in their names.
 
     Parameters
     ----------
     times
         Number of time points that there should be, where it is told.
+    dense
+        Whether every number of a time point stands for one, so that those left out are missing.
 
     Raises
     ------
@@ -59,7 +61,9 @@ def of_places(places: Mapping[Path, Place], words: str, times: int | None = None
     """
     files, numbers = list(places), np.array(list(places.values()))
     first = numbers.min(axis=0)
-    steps = np.arange(first[0], max(numbers[:, 0].max() + 1, first[0] + (times or 0)))
+    end = max(int(numbers[:, 0].max()) + 1, int(first[0]) + (times or 0))
+    check_promise(files[0].parent, end - int(first[0]) if dense else 0)
+    steps = np.arange(first[0], end) if dense else np.unique(numbers[:, 0])
     axes = [steps, *(np.unique(numbers[:, axis]) for axis in (1, 2))]
     where = tuple(np.searchsorted(axis, numbers[:, k]) for k, axis in enumerate(axes))
     rows = np.full(tuple(len(axis) for axis in axes), -1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ TO_SECONDS = {
     **dict.fromkeys(("min", "minute", "minutes"), 60.0),
     **dict.fromkeys(("h", "hr", "hour", "hours"), 3600.0),
 }
+MOST = 2**25  # frames that a header may promise; a table of more would not be small any more
 AXES = {"T": "time points", "Z": "planes", "C": "channels"}
 
 
@@ -160,8 +162,9 @@ def of_imagej(path: Path, header: Mapping[str, Any], pages: int) -> tuple[Order,
     """
     order = str(header.get("order", "czt")).lower()
     names = {"T": "frames", "Z": "slices", "C": "channels"}
-    said = {axis: max(1, int(header.get(name, 1))) for axis, name in names.items()}
-    promised, images = int(np.prod(list(said.values()))), int(header.get("images", 1))
+    said = {axis: max(1, _count(header.get(name))) for axis, name in names.items()}
+    promised, images = math.prod(said.values()), _count(header.get("images"))
+    check_promise(path, max(promised, images))
     if promised == 1:
         said["T"] = promised = max(images, pages)
     listed = ", ".join(f"{name} {said[axis]}" for axis, name in names.items()) + f", images {images}"
@@ -177,6 +180,26 @@ def of_imagej(path: Path, header: Mapping[str, Any], pages: int) -> tuple[Order,
     if said["T"] == 1 and said["Z"] > 1 and said["C"] == 1:
         words += " (slices taken for time points)"
     return of_sizes(sizes, imagej_rate(header), words), promised
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) else 1
+
+
+def check_promise(path: Path, frames: int) -> None:
+    """Refuse a header that promises more frames than any file has: it is damaged.
+
+    Raises
+    ------
+    DataError
+        Before memory is asked for.
+    """
+    if frames > MOST:
+        raise DataError(
+            f"{path} says that it holds more than it can.",
+            f"Its header promises {frames:,} frames; at most {MOST:,} are read.",
+            "Check that the file is whole; copy it again.",
+        )
 
 
 def timed(sizes: Mapping[str, int]) -> dict[str, int]:
@@ -214,6 +237,7 @@ def of_axes(path: Path, axes: str, shape: tuple[int, ...]) -> Order:
         leading = {"T": next(iter(leading.values()))}
     if not axes.endswith("YX") or set(leading) - set("TZC"):
         raise not_a_stack(path, f"axes {axes} of shape {shape}")
+    check_promise(path, math.prod(leading.values()))
     sizes = leading if "T" in leading else {"T": 1} | leading
     return of_sizes(sizes, words="" if list(sizes) == ["T"] else f"axes {axes}: {counted(sizes)}")
 

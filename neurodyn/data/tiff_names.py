@@ -41,7 +41,7 @@ def by_names(path: Path, files: Sequence[Path]) -> Grid | None:
     if any(axes.values()) and len(set(axes.values())) == len(axes) and len(numbered) == len(parts):
         places = {file: _place(value, axes) for file, value in values.items()}
         told = ", ".join(f"{texts[k]}#" for k in varying)
-        return replace(of_places(places, f"planes and channels by names ({told})"), headers=True)
+        return replace(of_places(places, f"planes and channels by names ({told})", dense=False), headers=True)
     if len(varying) > 1 and not any(_counts([value[k] for value in values.values()]) for k in varying):
         raise _several(path, texts, varying, values)
     return None
