@@ -150,7 +150,9 @@ def _facts(path: Path, tif: tifffile.TiffFile, links: Chain) -> Facts:
         np.dtype(page.dtype).newbyteorder(tif.byteorder).str,
         page.compression != 1,
         page.dataoffsets[0] if page.is_final and page.dataoffsets else None,
-        *(str(text or "") for text in (page.software, page.description, _tag(page, "Artist"))),
+        str(page.software or ""),
+        str(page.description or ""),
+        _tag(page, "Artist"),
         dict(tif.imagej_metadata or {}) if tif.is_imagej else {},
         cut=links.broken or cut,
     )

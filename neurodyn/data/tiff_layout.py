@@ -70,10 +70,10 @@ class Order:
 
     def within(self, count: int) -> Order:
         """Return the time points whose frames are all among the first `count`."""
-        whole = ((self.rows >= 0) & (self.rows < count)).all(axis=(1, 2))
-        if whole.all():
+        whole = np.all((self.rows >= 0) & (self.rows < count), axis=(1, 2))
+        if np.all(whole):
             return self
-        gap = not whole[: int(whole.sum())].all()
+        gap = not np.all(whole[: int(np.sum(whole))])
         slots = self.clock[whole] if gap or self.slots is not None else None
         times = None if self.times is None else self.times[whole]
         return replace(self, rows=self.rows[whole], slots=slots, times=times, span=self.length)
