@@ -6,6 +6,7 @@ Precedence: code < preset or pipeline < ``--config`` < ``NEURODYN_*`` < flags an
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,22 @@ PRESET_FOLDERS = {
     "pipeline": "pipelines",
     "chain": "pipelines/chains",
     "published": "pipelines/published",
+}
+
+
+def _decimal(tag: str, pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """Return the pattern of a number without colons."""
+    number = tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    return re.compile(rf"(?!.*:){pattern.pattern}", pattern.flags) if number else pattern
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader; 20:36 is text, as YAML 1.2 has it, not a number of base 60."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, _decimal(tag, pattern)) for tag, pattern in known]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
@@ -76,10 +93,10 @@ def _read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
 
     Aliases are counted before they are followed: a page of them can stand for more than fits into memory.
     """
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=_Loader)
     if node is not None and (count := _count(node, {})) > LARGEST:
         raise ValueError(f"its aliases stand for {count:,} values; at most {LARGEST:,} are read")
-    return node, yaml.safe_load(text)
+    return node, yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe loader)
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:

@@ -140,7 +140,12 @@ def _stack(path: Path, frames: Nd2Frames) -> Stack:
         source = whole.frames(channel, 0)
         return Part(source, (range(begin, begin + count * within, within), *(range(n) for n in source.shape[1:])))
 
-    return Stack(movie, frames.shape[1], planes, _rate(frames.file.experiment))
+    promised = frames.loops["T"] * planes
+    losses = () if frames.shape[0] >= promised else (
+        f"the acquisition was stopped: {frames.shape[0]} of {promised} frames were taken, {count * planes} are read",
+    )  # fmt: skip
+    rate = _rate(frames.file.experiment)
+    return Stack(movie, frames.shape[1], planes, rate, layout="; ".join(losses), losses=losses)
 
 
 def _rate(loops: list[Any]) -> float | None:

@@ -42,6 +42,9 @@ READERS = Registry(
 )
 
 
+SPAN = r"^[0-9]+:[0-9]+$"
+
+
 class Channel(Params):
     """Where one neural variable lies in the source."""
 
@@ -106,6 +109,21 @@ class ReadOptions(Params):
     behavior: BehaviorLog | None = Field(default=None, description="courses of behaviour beside the recording")
     frame_times: FrameTimes | None = Field(
         default=None, description="camera pulses, or list of times, one per frame of the file"
+    )
+    rows: str | None = Field(
+        default=None, pattern=SPAN, description="rows of a movie that are kept, from 0, the end left out: 0:256"
+    )
+    columns: str | None = Field(
+        default=None, pattern=SPAN, description="columns of a movie that are kept, from 0, the end left out: 0:256"
+    )
+    field: int | None = Field(
+        default=None,
+        ge=0,
+        description="ScanImage only: field of a multi-ROI page, from 0; rows and columns count in it",
+    )
+    incomplete: bool = Field(
+        default=False,
+        description="of an acquisition that was stopped or cut off, read the whole frames that are there",
     )
     bin: int = Field(default=1, ge=1, description="pixels binned by their mean, along y and x, while reading")
     templates: bool = Field(default=False, description="Allen only: also keep the pictures and movies that were shown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.cut import Part
 from neurodyn.data.damage import library, reason
 from neurodyn.data.matlab_check import check_structure
+from neurodyn.data.questions import Need, QuestionError
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -40,18 +42,38 @@ class SbxReader(Reader):
         DataError
             If the description is missing or damaged, or does not fit the movie.
         """
-        refuse_others(options, "sbx", OPTIONS)
+        refuse_others(options, "sbx", OPTIONS | {"incomplete"})
         info = _info(path.with_suffix(".mat"))
         lines, width, channels, rate = _geometry(path, info)
         frame, size = lines * width * channels * 2, path.stat().st_size
-        if size % frame or not size:
-            raise DataError(
-                f"{path} is truncated, or its .mat file is another one's.",
-                f"Found {size} bytes; a frame of {channels} x {lines} x {width} takes {frame}.",
-                "Copy both files again.",
-            )
+        loss = _rest(path, size, frame, f"{channels} x {lines} x {width}", options)
         raw = np.memmap(path, np.dtype("<u2"), "r", shape=(size // frame, lines, width, channels))
-        return read_stack("sbx", path, _stack(Inverted(raw), _planes(info), rate), options)
+        stack = _stack(Inverted(raw), _planes(info), rate)
+        return read_stack("sbx", path, replace(stack, layout="; ".join(loss), losses=loss), options)
+
+
+def _rest(path: Path, size: int, frame: int, shape: str, options: ReadOptions) -> tuple[str, ...]:
+    """Return words for the part of a frame at the end of a movie that was cut off; none where all are whole.
+
+    Raises
+    ------
+    DataError
+        If there is no whole frame, or nobody said that the last one is not.
+    """
+    frames, rest = divmod(size, frame)
+    found = f"{size} bytes; a frame of {shape} takes {frame}"
+    if not frames or (rest and not options.incomplete):
+        what, fix = f"{path} is truncated, or its .mat file is another one's.", "Copy both files again"
+        if not frames:
+            raise DataError(what, f"Found {found}.", f"{fix}.")
+        raise QuestionError(
+            what,
+            f"Found {found}: {frames} are whole.",
+            f"{fix}, or read the whole frames that are there: --set source.incomplete=true",
+            need=Need("--set source.incomplete=true", f"{frames} frames are whole; the file has {found}"),
+            guess={"incomplete": True},
+        )
+    return (f"{frames} whole frames are here, the next is cut off after {rest} of {frame} bytes",) if rest else ()
 
 
 class Inverted:
