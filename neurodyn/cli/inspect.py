@@ -79,7 +79,8 @@ def of_recording(recording: Recording, rate_known: bool = True) -> dict[str, Any
     """Collect the facts about a recording."""
     time = recording.time
     seconds = f"{time[-1] - time[0] + 1 / recording.rate_hz:.1f} s, " if rate_known else ""
-    facts: dict[str, Any] = {
+    facts: dict[str, Any] = {"layout": recording.tree.attrs["layout"]} if "layout" in recording.tree.attrs else {}
+    facts |= {
         "session": recording.session,
         "rate": f"{recording.rate_hz:g} Hz" if rate_known else "unknown",
         "duration": f"{seconds}{time.size} frames",

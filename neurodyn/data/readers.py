@@ -111,7 +111,12 @@ class ReadOptions(Params):
     templates: bool = Field(default=False, description="Allen only: also keep the pictures and movies that were shown")
     skip: tuple[str, ...] = Field(default=(), description="Allen only: stimuli that are left out of the stimulus table")
     pickle: bool = Field(
-        default=False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
+        default=False,
+        description="suite2p only: also read rate, masks and pictures from stat.npy, ops.npy and their like, through an "
+        "unpickler that builds plain data and refuses all else",
+    )
+    cells_only: bool = Field(
+        default=True, description="suite2p only: leave out the ROIs that its iscell does not count as cells"
     )
 
     @model_validator(mode="after")
