@@ -156,8 +156,16 @@ def _look(workspace: Workspace, name: str) -> Scan:
 
 def _not_finite(workspace: Workspace, name: str, step: str, found: Scan) -> DataError:
     array = workspace[name]
+    ways = {
+        "dff": f"leave the frames out: --set dff.nan=frames (dff.nan=nan drops whole {noun(array)})",
+        "neuropil": f"keep the {noun(array)} as NaN: --set neuropil.nan=nan",
+        "deconvolution": f"keep the {noun(array)} as NaN: --set deconvolution.nan=nan",
+    }
     return DataError(
         f"{step}: '{name}' is not finite in {found.broken.sum()} of {inside(workspace, array).sum()} {noun(array)}.",
         f"The first NaN or infinity is at frame {found.first_broken} ({workspace.time[found.first_broken]:g} s).",
-        f"Mend or drop them, mask them (--brain), or keep them as NaN where the step allows: --set {step}.nan=nan",
+        "Mend or drop them, " + ("mask them (--brain), " if array.ndim == 3 else "") + f"or {ways[step]}"
+        if step in ways
+        else "Mend or drop them before this step"
+        + (", or mask them (--brain)." if array.ndim == 3 else ": no option takes them."),
     )
