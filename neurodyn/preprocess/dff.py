@@ -112,7 +112,7 @@ class _Job:
     def __init__(self, params: DffParams, workspace: Workspace) -> None:
         self.params, self.workspace = params, workspace
         names = [params.input, params.f0_from or params.input]
-        looks = [scan(workspace, name, "error" if params.nan == "error" else "nan", "dff") for name in names]
+        looks = [scan(workspace, name, params.nan, "dff") for name in names]
         source = workspace[params.input]
         self.broken = np.zeros(source.shape[1:], dtype=bool)
         holes = [self._holes(look) for look in looks]
