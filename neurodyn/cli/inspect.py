@@ -89,7 +89,7 @@ def describe(seen: Survey, source: Path, told: list[str]) -> dict[str, Any]:
         facts["arrays"] = shown + more
     if seen.needs:
         facts["needs"] = [{"option": need.option, "why": need.why} for need in seen.needs]
-    notes = [*seen.notes, *([] if seen.recording is None else _notes(seen.recording, seen.format, seen.rate_known))]
+    notes = [*seen.notes, *([] if seen.recording is None else _notes(seen.recording, seen))]
     if notes:
         facts["notes"] = notes
     if seen.recording is not None:
@@ -98,37 +98,46 @@ def describe(seen: Survey, source: Path, told: list[str]) -> dict[str, Any]:
     return facts
 
 
-def _notes(recording: Recording, reader: str, rate_known: bool) -> list[str]:
+def _notes(recording: Recording, seen: Survey) -> list[str]:
     """Say what the numbers of a recording mean for what comes next."""
     notes, names = [], set(recording.variables)
-    if any(recording[name].ndim == 3 for name in names) and _kind(recording, reader) == "either":
+    if any(recording[name].ndim == 3 for name in names) and _kind(recording, seen.format) == "either":
         notes.append("A movie of cells goes on with extract, a widefield movie with preprocess.")
-    notes += _interleaved(recording) if rate_known else []
+    notes += _interleaved(recording, list(seen.arrays)) if seen.rate_known else []
     if _without_baseline(recording):
         notes.append(
             "fluorescence is without its background, so that nothing is left to divide by: ΔF/F has to come from the "
             "program that took it (CaImAn: estimates.detrend_df_f, before saving)."
         )
-    if rate_known and names & {"dff", "spikes"} and not _long_enough(recording):
+    if seen.rate_known and names & {"dff", "spikes"} and not _long_enough(recording):
         notes.append(
             f"{_seconds(recording):.0f} s are too short to train a model on; {LONG_ENOUGH:.0f} s are the least."
         )
     return notes
 
 
-def _interleaved(recording: Recording) -> list[str]:
-    """Say that intervals of frames alternate, and how two channels that do so are read."""
+def _interleaved(recording: Recording, arrays: list[str]) -> list[str]:
+    """Say that intervals of frames alternate, and how two channels that do so are read.
+
+    Parameters
+    ----------
+    arrays
+        Names in the source, of which each may be a camera.
+    """
     from neurodyn.data.clock import alternates
+    from neurodyn.data.survey import ACTIVITY
 
     pair = alternates(recording.time)
     if pair is None:
         return []
+    cameras = [name for name in arrays if ACTIVITY.search(name)] or arrays
+    key = f"key: {cameras[0]}, " if cameras else ""
+    others = f"; other arrays here: {', '.join(cameras[1:4])}" if len(cameras) > 1 else ""
     return [
-        f"Intervals alternate between {pair[0]:.4g} and {pair[1]:.4g} s: one frame after another may be of two channels, "
-        f"{1 / sum(pair):.4g} Hz each. Then name them in their order: --channels fluorescence,reference",
-        "Two cameras in one file, each with interleaved frames: "
-        "--set 'source.variables={fluorescence: {key: CAMERA, first: 0, every: 2}, "
-        "reference: {key: CAMERA, first: 1, every: 2}}'",
+        f"Intervals alternate between {pair[0]:.4g} and {pair[1]:.4g} s: frames of two channels may be interleaved, "
+        f"{1 / sum(pair):.4g} Hz each. If so, name them in their order: --channels fluorescence,reference",
+        "or say where each lies, also of two cameras in one file: --set 'source.variables="
+        f"{{fluorescence: {{{key}first: 0, every: 2}}, reference: {{{key}first: 1, every: 2}}}}'{others}",
     ]
 
 
