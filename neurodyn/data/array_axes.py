@@ -96,7 +96,7 @@ def named_axes(array: Any) -> tuple[str, ...] | None:
 def _question(
     path: Path, variable: str, key: str, array: Any, options: ReadOptions, guess: str, why: str
 ) -> QuestionError:
-    place = options.variables.get(variable)
+    place = options.variables.get(variable) if len(options.variables) > 1 else None
     option = f"--axes {guess}" if place is None else f"--set source.variables.{variable}.axes={guess}"
     told: dict[str, Any] = {"axes": guess}
     if place is not None:
