@@ -41,7 +41,8 @@ FrameTimes = Annotated[
     str | None,
     typer.Option(
         "--frame-times",
-        help="Frame times, s, or a camera's TTL trace; for a trace give its rate: --set source.frame_times.fs=5000",
+        help="Frame times, in the unit of their header (else s; --set source.frame_times.unit=ms), or a camera's TTL trace; "
+        "for a trace give its rate: --set source.frame_times.fs=5000",
         show_default=False,
     ),
 ]
@@ -79,6 +80,7 @@ def convert(
     """Convert between formats.
 
     What a file cannot say about itself is set with --set source.KEY=VALUE: plane, split, frame, bin, demux, units, …
+    Two cameras with interleaved frames: --set 'source.variables={a: {key: CAMERA, first: 0, every: 2}, b: …}'
     What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
     from neurodyn.core.files import check_output

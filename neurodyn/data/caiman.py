@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
 from neurodyn.data.damage import broken, library
 from neurodyn.data.lazy import lazy
+from neurodyn.data.masks import PIXEL, Mask, mask_columns
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import View, build, refuse_others, regular_times
 from neurodyn.data.stacks import Stack, rate
 
+LOGGER = logging.getLogger(__name__)
 TRACES = {"dff": "F_dff", "denoised": "C", "spikes": "S"}
 UNITS = {"fluorescence": "a.u.", "denoised": "a.u."}
 QUALITY = {"SNR_comp": "snr", "r_values": "spatial_correlation", "cnn_preds": "probability"}
@@ -61,7 +64,9 @@ class CaimanReader(Reader):
         fs = rate(path, Stack(lambda *_: None, rate_hz=said), options)
         time = regular_times(path, frames, fs)
         units = options.model_copy(update={"units": UNITS | options.units})
-        return build("caiman", path, neural, time, units, rate_hz=fs, rois=rois)
+        words = f"CaImAn's estimates, component by time, as {', '.join(neural)}; {kept.size} of {count} components, as CaImAn accepted them"
+        attrs = {"source": path.name, "layout": words}
+        return build("caiman", path, neural, time, units, rate_hz=fs, rois=rois, attrs=attrs)
 
 
 def is_caiman(path: Path) -> bool:
@@ -118,25 +123,36 @@ def _scalar(file: Any, name: str) -> float | None:
 
 
 def _rois(estimates: Any, file: Any, kept: np.ndarray) -> xr.Dataset:
-    """Return number, centre of mass (pixels) and quality of the components; footprints lie in MATLAB order."""
+    """Return number, centre of mass (pixels), quality and footprint of the components."""
     count = estimates["C"].shape[0]
     columns: dict[str, Any] = {"caiman_component": ("roi", kept)}
     for key, name in QUALITY.items():
         if _is_table(estimates.get(key)) and estimates[key].shape == (count,):
             columns[name] = ("roi", np.asarray(estimates[key][()])[kept])
-    place, dims = (
-        estimates["A"],
-        next((group["dims"] for group in (estimates, file) if _is_table(group.get("dims"))), None),
-    )
-    if place is not None and "indptr" in place and dims is not None and dims.shape == (2,):
-        parts = tuple(np.asarray(place[name][()]) for name in ("data", "indices", "indptr"))
-        footprints = sparse.csc_matrix(parts, shape=tuple(int(n) for n in place["shape"][()]))
-        footprints.check_format(full_check=True)  # what is then computed trusts the indices, and writes where they say
-        footprints = footprints[:, kept]
-        rows = int(dims[0])
-        pixel = np.arange(footprints.shape[0])
-        mass = np.maximum(np.asarray(footprints.sum(axis=0)).ravel(), np.finfo(float).tiny)
-        columns["y"] = ("roi", footprints.T @ (pixel % rows) / mass, {"units": "pixel"})
-        columns["x"] = ("roi", footprints.T @ (pixel // rows) / mass, {"units": "pixel"})
-        columns["npix"] = ("roi", np.diff(footprints.indptr), {"units": "pixel"})
-    return xr.Dataset(columns)
+    dims = next((group["dims"] for group in (estimates, file) if _is_table(group.get("dims"))), None)
+    if "indptr" not in estimates["A"] or dims is None:
+        return xr.Dataset(columns)
+    if dims.shape != (2,):
+        LOGGER.warning("%s: footprints of %d axes are left out.", file.filename, dims.size)
+        return xr.Dataset(columns)
+    return xr.Dataset(columns | _footprints(estimates["A"], kept, rows=int(dims[0])))
+
+
+def _footprints(place: Any, kept: np.ndarray, rows: int) -> dict[str, Any]:
+    """Return centres and masks from the sparse matrix A (pixel, component), whose pixels run down the columns first."""
+    parts = tuple(np.asarray(place[name][()]) for name in ("data", "indices", "indptr"))
+    footprints = sparse.csc_matrix(parts, shape=tuple(int(n) for n in place["shape"][()]))
+    footprints.check_format(full_check=True)  # what is then computed trusts the indices, and writes where they say
+    footprints = footprints[:, kept]
+    pixel = np.arange(footprints.shape[0])
+    mass = np.maximum(np.asarray(footprints.sum(axis=0)).ravel(), np.finfo(float).tiny)
+    edges = footprints.indptr
+    masks = [
+        Mask(footprints.indices[a:b] % rows, footprints.indices[a:b] // rows, footprints.data[a:b])
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    return {
+        "y": ("roi", footprints.T @ (pixel % rows) / mass, PIXEL),
+        "x": ("roi", footprints.T @ (pixel // rows) / mass, PIXEL),
+        "npix": ("roi", np.diff(edges), PIXEL),
+    } | mask_columns(masks)

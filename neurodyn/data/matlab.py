@@ -32,9 +32,10 @@ class MatlabReader(Reader):
     def recognises(cls, path: Path) -> bool:
         """Say whether it is a MATLAB file that no other reader knows, and not the description of a Scanbox movie."""
         from neurodyn.data.cascade import CascadeReader
+        from neurodyn.data.suite2p_mat import is_fall
 
         mine = path.is_file() and path.suffix.lower() == ".mat" and not path.with_suffix(".sbx").is_file()
-        return mine and not CascadeReader.recognises(path)
+        return mine and not (CascadeReader.recognises(path) or is_fall(path))
 
     @classmethod
     def arrays(cls, path: Path) -> Mapping[str, Any]:
@@ -77,7 +78,7 @@ def mat_arrays(path: Path, expand: bool = False) -> dict[str, Any]:
     }
     for name, _, kind in found:
         if kind in ("struct", "cell") and (expand or not arrays):
-            arrays |= (_fields if kind == "struct" else _cells)(name, _load(path, name))
+            arrays |= (_fields if kind == "struct" else _cells)(name, load_variable(path, name))
     return arrays
 
 
@@ -99,14 +100,21 @@ class MatArray:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        return np.asarray(_load(self.path, self.name)).reshape(self.shape, order="F")
+        return np.asarray(load_variable(self.path, self.name)).reshape(self.shape, order="F")
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (max(shape),) if len(shape) == 2 and 1 in shape else tuple(shape)
 
 
-def _load(path: Path, name: str) -> Any:
+def load_variable(path: Path, name: str) -> Any:
+    """Return a variable of a version 5 file as scipy builds it.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
     with library(path):
         return scipy.io.loadmat(path, variable_names=[name])[name]
 

@@ -76,7 +76,9 @@ class Recording:
         Parameters
         ----------
         neural
-            Name -> array or lazy xarray Variable, shape (time, roi) or (time, y, x).
+            Name -> array, shape (time, roi) or (time, y, x); or lazy xarray Variable, whose dims say so. A plain array
+            of fewer frames than ROIs, as of traces that lie (roi, time), is taken as it lies, with a UserWarning:
+            give ``xarray.Variable(("time", "roi"), traces)``, or the transpose.
         rate_hz
             Frames per second and channel. Without `time`, frames start at 0 s.
         time
@@ -94,6 +96,10 @@ class Recording:
             If neither rate nor times are given, or a field breaks the contract.
         """
         variables = {name: _variable(name, values, units or {}) for name, values in neural.items()}
+        if time is None:
+            _warn_of_few_frames(
+                {name: values for name, values in neural.items() if not isinstance(values, xr.Variable)}
+            )
         if not variables:
             raise DataError(
                 "neural: the recording has no variables.", "Expected at least one.", "Give fluorescence=ARRAY"
@@ -304,6 +310,18 @@ def _variable(name: str, values: Any, units: Mapping[str, str]) -> xr.Variable:
         variable = xr.Variable(layout, values)
     variable.attrs = {"units": units.get(name, UNITS.get(name, "a.u.")), "made_by": "source"} | dict(variable.attrs)
     return variable
+
+
+def _warn_of_few_frames(arrays: Mapping[str, Any]) -> None:
+    """Warn of arrays without names of axes that may lie (roi, time)."""
+    for name, values in arrays.items():
+        shape = np.shape(values)
+        if len(shape) == 2 and shape[0] < shape[1]:
+            warnings.warn(
+                f"{name}: {shape[0]} x {shape[1]} is taken as {shape[0]} frames of {shape[1]} ROIs. If it lies (roi, time), "
+                f'give its transpose; else say so: xarray.Variable(("time", "roi"), {name})',
+                stacklevel=3,
+            )
 
 
 def _checked_brain(brain: np.ndarray, variables: Mapping[str, xr.Variable]) -> np.ndarray:

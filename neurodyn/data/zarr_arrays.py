@@ -87,6 +87,9 @@ class ZarrArray:
     def __init__(self, path: Path, array: zarr.Array) -> None:
         self.path, self.array = path, array
         self.shape, self.dtype = array.shape, np.dtype(array.dtype)
+        attrs: dict[str, Any] = dict(array.attrs)
+        self.units = attrs.get("units", attrs.get("unit"))
+        self.dims = getattr(array.metadata, "dimension_names", None) or attrs.get("_ARRAY_DIMENSIONS")
         check_packed(path, array.shape, self.dtype)
 
     def __getitem__(self, key: Any) -> np.ndarray:

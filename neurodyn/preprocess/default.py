@@ -28,6 +28,12 @@ def default_chain(recording: Recording) -> tuple[str, str]:
         raise _unfit(recording, "It has no fluorescence and no dff.")
     if kinds["fluorescence"] == 3:
         return _of_movie(recording, kinds)
+    if without_baseline(recording):
+        raise _unfit(
+            recording,
+            "Its fluorescence is without its background, so that nothing is left to divide by.",
+            "Take ΔF/F from the program that took it away (CaImAn: estimates.detrend_df_f, before saving).",
+        )
     if "corrected" in kinds:
         fix = "Take it for ΔF/F: --chain traces --set dff.input=corrected"
         raise _unfit(recording, "Its neuropil is subtracted already ('corrected').", fix)
@@ -35,6 +41,12 @@ def default_chain(recording: Recording) -> tuple[str, str]:
         return "traces", f"fluorescence of ROIs without neuropil; {kinetics}"
     chain = "two-photon" if known(name) else "traces-suite2p"
     return chain, f"fluorescence of ROIs with neuropil beside it; {kinetics}"
+
+
+def without_baseline(recording: Recording) -> bool:
+    """Say whether the fluorescence is in an arbitrary unit, about a baseline that its program took away."""
+    names = set(recording.variables)
+    return "fluorescence" in names and "dff" not in names and recording["fluorescence"].attrs["units"] == "a.u."
 
 
 def _of_movie(recording: Recording, kinds: dict[str, int]) -> tuple[str, str]:

@@ -132,7 +132,7 @@ class _Job:
     def __init__(self, params: DffParams, workspace: Workspace) -> None:
         self.params, self.workspace = params, workspace
         names = [params.input, params.f0_from or params.input]
-        looks = [scan(workspace, name, "error" if params.nan == "error" else "nan", "dff") for name in names]
+        looks = [scan(workspace, name, params.nan, "dff") for name in names]
         source = workspace[params.input]
         self.broken = np.zeros(source.shape[1:], dtype=bool)
         holes = [self._holes(look) for look in looks]
@@ -141,6 +141,7 @@ class _Job:
         self.one = names[0] == names[1]
         self.floor = looks[1].scale * (0 if params.method == "allen-median" else params.floor)
         self.low = np.zeros(self.mask.shape, dtype=bool)
+        self.finite = False
         self.record = BaselineRecord(workspace, source, params.output)
 
     def _holes(self, look: Scan) -> np.ndarray:
@@ -167,9 +168,19 @@ class _Job:
         bad = np.broadcast_to((divisor <= floor) | (divisor <= 0), change.shape)
         return np.divide(change, divisor, out=np.full(change.shape, np.nan), where=~bad), bad
 
+    def _note(self, values: np.ndarray) -> None:
+        """Note whether anything that counts is a number."""
+        self.finite = self.finite or bool(np.isfinite(values).any())
+
     def finish(self) -> None:
         """Keep the baseline for the report; refuse or log what could not be divided, and log what was NaN already."""
         what, low = noun(self.target), self.low
+        if not self.finite and not (low.any() and self.params.guard == "error"):
+            raise DataError(
+                f"dff: every value of '{self.params.output}' would be NaN.",
+                f"{int(self.broken.sum())} of {self.broken.size} {what} are left out whole, the others have no baseline.",
+                "Leave the frames out instead: --set dff.nan=frames; or mend the recording: neurodyn validate RECORDING",
+            )
         if self.broken.any():
             LOGGER.warning("dff: %d %s have NaN or saturated frames and become NaN.", self.broken.sum(), what)
         if low.any() and self.params.guard == "error":
@@ -216,6 +227,7 @@ class _Level(_Job):
         self.low[tile] |= bad.any(axis=0)
         self.record.add_change(frames, values[:, mask])
         values[:, self.broken[tile]] = np.nan
+        self._note(values[:, self.mask[tile]])
         self.target[key] = values.astype(np.float32)
         self.record.add_levels(frames, tile, f0, self.levels.level[frames])
 
@@ -273,6 +285,7 @@ class _Windows(_Job):
             self.record.add_change(span.keep, values[:, some])
             self.record.add_traces(span.keep, entries[some], f0)
         values[:, self.broken[tile].ravel()] = np.nan
+        self._note(values[:, mask])
         shape = self.mask[tile].shape
         self.low[tile] |= low.reshape(shape)
         self.target[(span.keep, *tile)] = values.reshape(-1, *shape)
