@@ -167,7 +167,7 @@ def _from_onsets(
 def _found(name: str | None, usual: tuple[str, ...], columns: Mapping[str, Any]) -> str | None:
     names = usual if name is None else (name,)
     exact = next((candidate for candidate in names if candidate in columns), None)
-    bare = {split_unit(column)[0].removesuffix("_frame"): column for column in reversed(columns)}
+    bare = {split_unit(column)[0].removesuffix("_frame"): column for column in reversed(list(columns))}
     return exact or next((bare[candidate] for candidate in names if candidate in bare), None)
 
 

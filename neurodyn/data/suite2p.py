@@ -275,7 +275,7 @@ def _pictures(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_stat(output: Output, rows: np.ndarray, count: int) -> dict[str, Any]:
     """Return centres, columns and masks of the ROIs that are read."""
-    stat = output.stat or ()
+    stat = list(output.stat or [])
     if len(stat) != count or not all(isinstance(roi, Mapping) and "med" in roi for roi in stat):
         raise DataError(
             f"{output.where}: stat does not describe the ROIs.",

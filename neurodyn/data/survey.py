@@ -91,12 +91,14 @@ class _Look:
         self.advice: list[str] = []
         self.chosen: str | None = None
         self.rate_known = True
+        self.recording: Recording
 
     def choose(self, large: Mapping[str, Any]) -> None:
         """Choose the array that is read, and what it is called after."""
         name, needs = _choice(self.path, self.arrays, large, self.options.key)
         self.needs += needs
-        self.chosen, told = name, {"key": name}
+        self.chosen = name
+        told: dict[str, Any] = {"key": name}
         if DFF_NAME.fullmatch(name.rpartition("/")[2]):
             told["variables"] = {"dff": Channel(key=name)}
             self.advice.append(f"--set source.variables.dff.key={name}")
