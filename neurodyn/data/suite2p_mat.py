@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 import scipy.io
 
-from neurodyn.data.damage import broken
-from neurodyn.data.matlab import UNREADABLE, MatlabReader, load_variable, mat_arrays
+from neurodyn.core.errors import DataError
+from neurodyn.data.damage import broken, library
+from neurodyn.data.matlab import MatlabReader, load_variable, mat_arrays
 from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.readers import ReadOptions
 from neurodyn.data.recording import Recording
@@ -27,17 +28,18 @@ def is_fall(path: Path) -> bool:
         return False
     try:
         names = set(_names(path))
-    except UNREADABLE:
+    except DataError:
         return False
     return "F" in names and bool({"Fneu", "iscell"} & names)
 
 
 def _names(path: Path) -> list[str]:
     if h5py.is_hdf5(path):
-        with h5py.File(path, "r") as file:
+        with library(path), h5py.File(path, "r") as file:
             return list(file)
     check_structure(path)
-    return [name for name, _, _ in scipy.io.whosmat(path)]
+    with library(path):
+        return [name for name, _, _ in scipy.io.whosmat(path)]
 
 
 def read_fall(path: Path, options: ReadOptions) -> Recording:
@@ -84,9 +86,8 @@ def _stat(path: Path) -> list[Mapping[str, Any]] | None:
     """Return the ROIs; version 7.3 keeps them as references, which are not followed."""
     if h5py.is_hdf5(path) or "stat" not in _names(path):
         return None
-    try:
-        cells = load_variable(path, "stat").ravel()
-        structs = [np.ravel(cell)[0] for cell in cells]
-        return [{name: struct[name] for name in struct.dtype.names} for struct in structs]
-    except UNREADABLE as error:
-        raise broken(path, error) from error
+    cells = load_variable(path, "stat").ravel()
+    structs = [np.ravel(cell) for cell in cells]
+    if not all(struct.size and struct.dtype.names for struct in structs):
+        raise broken(path, ValueError("stat is no list of structs"))
+    return [{name: struct[0][name] for name in struct.dtype.names} for struct in structs]
