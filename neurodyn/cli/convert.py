@@ -57,7 +57,13 @@ Variable = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "convert")(convert)
+    command(
+        app,
+        "convert",
+        panel="Data in and out",
+        example="neurodyn convert movie.tif movie.zarr --fs 10 --indicator GCaMP6f",
+        sections=("source", "nwb"),
+    )(convert)
 
 
 def convert(
@@ -82,6 +88,7 @@ def convert(
     What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
     from neurodyn.data.nwb import NwbFacts
+    from neurodyn.data.readers import read
 
     if target.suffix not in FORMATS:
         raise ConfigError(
@@ -113,6 +120,7 @@ def convert(
         )
     facts = section(common, "nwb", NwbFacts)
     if common.dry_run:
+        read(source, options, reader)
         common.plan([f"{source} -> {target}"])
         return
     _write(ingest(source, options, reader), target, variable, facts)

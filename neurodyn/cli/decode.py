@@ -7,13 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
-from neurodyn.cli.common import Out
-from neurodyn.cli.console import Common, command
+from neurodyn.cli.common import Out, own_settings
+from neurodyn.cli.console import Common, command, progress_bar
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "decode")(decode)
+    command(
+        app,
+        "decode",
+        panel="Analysis",
+        example="neurodyn decode runs/cst --target contrast --split blocked",
+        sections=None,
+    )(decode)
 
 
 def decode(
@@ -51,8 +57,8 @@ def decode(
     output: Out = None,
 ) -> None:
     """Decode a target and print where the table of scores is."""
-    from neurodyn.core.config import Layer, layer_from_environment, layer_from_sets, load_yaml, resolve, validate
-    from neurodyn.decode.run import DecodeConfig
+    from neurodyn.core.config import validate
+    from neurodyn.decode.run import DecodeConfig, check
     from neurodyn.decode.run import decode as run_decoding
 
     flags: dict[str, Any] = {
@@ -64,14 +70,13 @@ def decode(
         "seed": seed,
     }
     flags |= {"features": features.split(",") if features else None, "splits": split.split(",") if split else None}
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [layer for layer in layer_from_environment() if "decode" in layer.values]
-    layers += [Layer({k: v for k, v in flags.items() if v is not None}, "flags"), *layer_from_sets(common.sets or [])]
-    config = validate(DecodeConfig, resolve(layers))
+    config = validate(DecodeConfig, own_settings(common, "decode", flags))
     if common.dry_run:
+        check(source, config)
         common.plan([f"{k}: {v}" for k, v in config.model_dump().items()])
         return
-    path = run_decoding(source, config=config, out=output)
+    with progress_bar(common) as report:
+        path = run_decoding(source, config=config, out=output, progress=report)
     common.say(table(path))
     common.product(path)
 

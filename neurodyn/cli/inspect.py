@@ -21,7 +21,7 @@ FEW = 12
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "inspect")(inspect)
+    command(app, "inspect", panel="Start", example="neurodyn inspect movie.tif", sections=("source",))(inspect)
 
 
 def inspect(

@@ -19,7 +19,9 @@ Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Jobs at a time; 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "run")(run)
+    command(
+        app, "run", panel="Pipelines", example="neurodyn run many-sessions clean/*.zarr -o group -j 8", sections=None
+    )(run)
 
 
 def run(

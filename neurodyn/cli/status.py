@@ -15,7 +15,7 @@ TRIALS = ("complete", "pruned", "running", "interrupted", "fail")
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "status")(status)
+    command(app, "status", panel="Pipelines", example="neurodyn status group")(status)
 
 
 def status(

@@ -11,8 +11,6 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
 from neurodyn.report.blocks import Part
-from neurodyn.report.collect import collect
-from neurodyn.report.comparison import comparison_part
 
 
 def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Path:
@@ -41,6 +39,9 @@ def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Pa
     DataError
         If a path holds nothing to report, or something damaged.
     """
+    from neurodyn.report.collect import collect
+    from neurodyn.report.comparison import comparison_part
+
     if not paths:
         raise ConfigError("There is nothing to report.", "Found no paths.", "Give a run folder: neurodyn report RUN")
     folders = list(dict.fromkeys(_folder(Path(path)) for path in paths))

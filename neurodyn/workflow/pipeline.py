@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_from_sets, load_yaml, resolve, validate
+from neurodyn.core.config import Layer, Params, Resolved, find_preset, layers_of, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
 from neurodyn.workflow.made import Made
@@ -131,7 +131,7 @@ def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = Non
         With file, line and key where the YAML is wrong.
     """
     written = load_yaml(find_preset("pipeline", name))
-    over: list[Layer] = [*([load_yaml(config)] if config else []), *layer_from_sets(sets)]
+    over = layers_of("run", config=config, sets=sets)
     resolved = resolve([written, *over])
     scale, scales = resolved.values.get("scale"), resolved.values.get("scales") or {}
     if scale is not None:
