@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,16 +62,9 @@ def decode(
     from neurodyn.decode.run import DecodeConfig, check
     from neurodyn.decode.run import decode as run_decoding
 
-    flags: dict[str, Any] = {
-        "target": target,
-        "decoder": decoder,
-        "protocol": protocol,
-        "folds": folds,
-        "shuffles": shuffles,
-        "seed": seed,
-    }
-    flags |= {"features": features.split(",") if features else None, "splits": split.split(",") if split else None}
-    config = validate(DecodeConfig, own_settings(common, "decode", flags))
+    given = {"target": target, "decoder": decoder, "protocol": protocol, "folds": folds, "shuffles": shuffles}
+    given |= {"seed": seed, "features": features, "split": split}
+    config = validate(DecodeConfig, own_settings(common, "decode", flags_of(given)))
     if common.dry_run:
         check(source, config)
         common.plan([f"{k}: {v}" for k, v in config.model_dump().items()])
@@ -79,6 +73,14 @@ def decode(
         path = run_decoding(source, config=config, out=output, progress=report)
     common.say(table(path))
     common.product(path)
+
+
+def flags_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what flags say, by key of the configuration; `values` are the options by name, None where not given."""
+    plain = ("target", "decoder", "protocol", "folds", "shuffles", "seed")
+    flags = {name: values[name] for name in plain if values[name] is not None}
+    several = {"features": values["features"], "splits": values["split"]}
+    return flags | {name: text.split(",") for name, text in several.items() if text}
 
 
 def table(path: Path) -> str:

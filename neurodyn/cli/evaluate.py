@@ -27,6 +27,7 @@ OF_RUNS = (
     "responses",
     "rotations",
 )
+METRICS = sorted(["rois", "spikes", *OF_RUNS])
 
 
 def register(app: typer.Typer) -> None:
@@ -73,7 +74,7 @@ def evaluate(
         _inferred(common, metric, sources, features, output or Path(f"{metric.rstrip('s')}-scores"))
         return
     if metric != "spikes":
-        raise unknown("metric", metric, sorted(["rois", "spikes", *OF_RUNS]))
+        raise unknown("metric", metric, METRICS)
     config = validate(SpikeScoreConfig, _resolved(common, features))
     recordings = [path for source in sources for path in recordings_in(source)]
     folder = output or Path("spike-scores")

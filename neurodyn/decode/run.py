@@ -13,12 +13,15 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
+from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.decode import DECODERS
 from neurodyn.decode.features import build_features, feature_names, is_model
 from neurodyn.decode.protocol import Labels, evaluate
 from neurodyn.decode.settings import DecodeConfig, Protocol
 from neurodyn.decode.source import Source, open_source
+from neurodyn.decode.splits import make_folds, order_groups
 from neurodyn.decode.targets import make_labels, with_target
 
 __all__ = ["DecodeConfig", "Protocol", "decode"]
@@ -84,6 +87,14 @@ def check(source: Path, config: DecodeConfig) -> None:
     opened, config = _opened(source, config)
     for session in opened.sessions():
         make_labels(session, config)
+
+
+def check_folds(recording: Recording, windows: WindowConfig, config: DecodeConfig) -> None:
+    """Refuse what a decoding of a model trained on this recording would refuse for its trials, before there is one."""
+    parts = Windows.cut([recording], windows).split()
+    labels, _ = make_labels(Source(parts["test"], parts["train"]), with_target(config, recording))
+    for protocol in config.protocols():
+        make_folds(order_groups(labels.groups, labels.times), protocol)
 
 
 def _opened(source: Path, config: DecodeConfig) -> tuple[Source, DecodeConfig]:
