@@ -57,7 +57,7 @@ def session(folder: Path, name: str, trials: int) -> Path:
 
 
 def test_too_few_trials_for_the_folds_are_seen_before_training(tmp_path, neurodyn):
-    short, long = session(tmp_path, "short", 20), session(tmp_path, "long", 90)
+    short, long = session(tmp_path, "short", 12), session(tmp_path, "long", 40)
     asked = (
         "-o",
         tmp_path / "out",
