@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from neurodyn.cli.common import Out
+from neurodyn.cli.common import Out, require_sources
 from neurodyn.cli.console import Common, command
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "compare")(compare)
+    command(app, "compare", panel="Analysis", example="neurodyn compare runs/cst runs/pca --units folds -o comparison")(
+        compare
+    )
 
 
 def compare(
@@ -48,6 +50,7 @@ def compare(
     folder = output or Path("comparison")
     check_output(folder, whole=False)
     if common.dry_run:
+        require_sources(sources)
         common.plan([f"{', '.join(map(str, sources))} -> {folder / 'comparison.html'}"])
         return
     common.product(write_comparison(sources, folder, against, published, units, subject))

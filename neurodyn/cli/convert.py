@@ -58,7 +58,13 @@ Variable = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "convert")(convert)
+    command(
+        app,
+        "convert",
+        panel="Data in and out",
+        example="neurodyn convert movie.tif movie.zarr --fs 10 --indicator GCaMP6f",
+        sections=("source", "nwb"),
+    )(convert)
 
 
 def convert(
@@ -85,6 +91,7 @@ def convert(
     """
     from neurodyn.core.files import check_output
     from neurodyn.data.nwb import NwbFacts
+    from neurodyn.data.readers import read
 
     if target.suffix not in FORMATS:
         raise ConfigError(
@@ -117,6 +124,7 @@ def convert(
         )
     facts = section(common, "nwb", NwbFacts)
     if common.dry_run:
+        read(source, options, reader)
         common.plan([f"{source} -> {target}"])
         return
     _write(ingest(source, options, reader), target, variable, facts)

@@ -76,7 +76,13 @@ Mirror = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, "allen")(fetch_allen)
+    command(
+        app,
+        "allen",
+        panel="Data in and out",
+        example="neurodyn fetch allen --container 511510667 --session-type A --convert",
+        sections=("source",),
+    )(fetch_allen)
 
 
 def fetch_allen(

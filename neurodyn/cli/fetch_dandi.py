@@ -53,7 +53,13 @@ Api = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, "dandi")(fetch_dandi)
+    command(
+        app,
+        "dandi",
+        panel="Data in and out",
+        example="neurodyn fetch dandi 000728 --subject 484408 --list",
+        sections=("source",),
+    )(fetch_dandi)
 
 
 def fetch_dandi(

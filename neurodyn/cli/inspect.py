@@ -25,7 +25,7 @@ CELLULAR = re.compile(r"sbx|scanbox|scanimage|bruker|prairie|thor", re.IGNORECAS
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "inspect")(inspect)
+    command(app, "inspect", panel="Start", example="neurodyn inspect movie.tif", sections=("source",))(inspect)
 
 
 def inspect(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "match")(match)
+    command(app, "match", panel="Data in and out", example="neurodyn match monday.zarr friday.zarr -o shared")(match)
 
 
 def match(

@@ -21,7 +21,13 @@ SHOWN = 5
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "tune")(tune)
+    command(
+        app,
+        "tune",
+        panel="Models",
+        example="neurodyn tune cst clean.zarr --trials 12 -j 2 -o tuning/cst",
+        sections=None,
+    )(tune)
 
 
 def tune(
@@ -54,8 +60,12 @@ def tune(
     flags += [f"tune.seed={seed}"] if seed is not None else []
     search = load_search(model, common.config, [*flags, *(common.sets or [])])
     folder = output or Path("tuning") / f"{search.preset}-{recordings[0].stem}"
+    from neurodyn.training.tune import check
+    from neurodyn.training.tune import tune as run
+
     check_output(folder, recordings)
     if common.dry_run:
+        check(search, recordings, gpu=gpu)
         common.plan(
             [f"{', '.join(map(str, recordings))} -> {folder}", f"{trials} trials of:", *_space(search)],
             output=folder,
@@ -63,8 +73,6 @@ def tune(
             space={key: space.plain for key, space in search.space.items()},
         )
         return
-    from neurodyn.training.tune import tune as run
-
     with progress_bar(common) as report:
         hear = _hear(report, trials)
         found = run(search, recordings, folder, trials=trials, jobs=jobs, gpu=gpu, existing=existing, hear=hear)

@@ -192,7 +192,7 @@ def _no_recording(path: Path) -> Survey | None:
 
         count = len(read_regions(path).centres)
         notes = [f"{count} regions of interest as neurofinder writes them, no recording.", "As truth for found ROIs: "
-                 f"neurodyn evaluate rois.zarr --metric rois --truth {path.name}"]  # fmt: skip
+                 f"neurodyn evaluate rois.zarr --metric rois --regions {path.name}"]  # fmt: skip
         return Survey("regions", notes=notes)
     if path.is_file() and path.name == "scores.csv":
         return Survey("scores", notes=["A table of scores. See: neurodyn compare, neurodyn report"])

@@ -215,7 +215,7 @@ def _silent(step: str, share: float) -> None:
     """Report to nobody."""
 
 
-def load_chain(name: str | Path, sets: Sequence[str] = ()) -> Chain:
+def load_chain(name: str | Path, sets: Sequence[str] = (), layers: Sequence[Layer] = ()) -> Chain:
     """Load a chain by name or path.
 
     Parameters
@@ -224,6 +224,8 @@ def load_chain(name: str | Path, sets: Sequence[str] = ()) -> Chain:
         A YAML file, or a name in ./pipelines/chains or among the packaged chains.
     sets
         Overrides: "steps.0.window=30", or by the step's name, "dff.window=30".
+    layers
+        Overrides of the same kind that were read already; `sets` win.
 
     Raises
     ------
@@ -231,7 +233,7 @@ def load_chain(name: str | Path, sets: Sequence[str] = ()) -> Chain:
         With file, line and key, and the closest match for a name.
     """
     layer = load_yaml(_find(str(name)))
-    return _build(layer, sets)
+    return _build(layer, [*layers, *layer_from_sets(sets)])
 
 
 def chain_from_steps(steps: Sequence[dict[str, Any]], origin: str, sets: Sequence[str] = ()) -> Chain:
@@ -242,7 +244,7 @@ def chain_from_steps(steps: Sequence[dict[str, Any]], origin: str, sets: Sequenc
     origin
         Where the list stands, for messages.
     """
-    return _build(Layer({"steps": list(steps)}, origin), sets)
+    return _build(Layer({"steps": list(steps)}, origin), layer_from_sets(sets))
 
 
 def list_chains() -> dict[str, Path]:
@@ -262,7 +264,7 @@ def _find(name: str) -> Path:
     return chains[name]
 
 
-def _build(layer: Layer, sets: Sequence[str]) -> Chain:
+def _build(layer: Layer, over: Sequence[Layer]) -> Chain:
     steps = layer.values.get("steps")
     if not isinstance(steps, list) or not steps or not all(isinstance(s, dict) and "step" in s for s in steps):
         raise ConfigError(
@@ -272,7 +274,7 @@ def _build(layer: Layer, sets: Sequence[str]) -> Chain:
         )
     base = dataclasses.replace(layer, values=layer.values | {"steps": {str(i): s for i, s in enumerate(steps)}})
     names = [str(step["step"]) for step in steps]
-    resolved = resolve([base, *layer_from_sets(_by_index(item, names) for item in sets)])
+    resolved = resolve([base, *(_by_index(each, names) for each in over)])
     file = validate(ChainFile, resolved)
     strangers = [index for index in file.steps if index not in {str(i) for i in range(len(names))}]
     if strangers:
@@ -282,21 +284,33 @@ def _build(layer: Layer, sets: Sequence[str]) -> Chain:
     return Chain(tuple(_step(index, resolved) for index in file.steps), file.description)
 
 
-def _by_index(item: str, names: list[str]) -> str:
+def _by_index(layer: Layer, names: list[str]) -> Layer:
     """Turn dff.window=30 into steps.0.window=30."""
-    head, _, rest = item.partition(".")
-    if head in ChainFile.model_fields or not rest or "=" in head:
-        return item
-    places = [index for index, name in enumerate(names) if name == head]
+    places = {key: str(_place(key, layer, names)) for key, value in layer.values.items() if _is_step(key, value)}
+    values = {key: value for key, value in layer.values.items() if key not in places}
+    steps = values.get("steps", {})
+    if places and isinstance(steps, dict):  # anything else is refused when the whole is validated
+        values["steps"] = steps | {place: layer.values[key] for key, place in places.items()}
+    lines = {("steps", places[path[0]], *path[1:]) if path[0] in places else path: n for path, n in layer.lines.items()}
+    return Layer(values, layer.origin, lines)
+
+
+def _is_step(key: str, value: Any) -> bool:
+    return key not in ChainFile.model_fields and isinstance(value, dict)
+
+
+def _place(name: str, layer: Layer, names: list[str]) -> int:
+    """Return which step of the chain a name means."""
+    places = [index for index, each in enumerate(names) if each == name]
     if not places:
-        raise unknown("step", head, names)
+        raise unknown(f"step for {layer.where((name,))}", name, names)
     if len(places) > 1:
         raise ConfigError(
-            f"--set {item} is ambiguous.",
+            f"{layer.where((name,))}: '{name}' is ambiguous.",
             f"The chain has {_numbered(names)}.",
-            f"Name the place: --set steps.{places[0]}.{rest}",
+            f"Name the place: --set steps.{places[0]}.{next(iter(layer.values[name]))}=VALUE",
         )
-    return f"steps.{places[0]}.{rest}"
+    return places[0]
 
 
 def _numbered(names: list[str]) -> str:

@@ -94,11 +94,7 @@ def extract(
     """
     changes = copy.deepcopy(dict(settings or {}))
     preset, cells_only = changes.pop("preset", preset), changes.pop("cells_only", cells_only)
-    _check(recording, variable)
-    suite2p = import_suite2p()
-    chosen = settings_for(suite2p, recording, changes, tau, preset)
-    _fit_blocks(chosen["registration"], recording[variable].shape[1:])
-    _check_device(device)
+    suite2p, chosen = _prepared(recording, variable, changes, tau, preset, device)
     with locked(target):
         clear_partials(target)
         with atomic(target, folder=True) as folder:
@@ -111,6 +107,35 @@ def extract(
             write_tree(extracted(recording, variable, found, cells_only, asked).tree, folder)
             Recording.open(folder)
     return target
+
+
+def check(
+    recording: Recording, *, settings: Mapping[str, Any], variable: str = "fluorescence", device: str = "cpu"
+) -> None:
+    """Refuse what `extract` would refuse before it begins; nothing is written.
+
+    suite2p, which takes long to import, is asked only where there are settings that it may not know.
+    """
+    changes = {name: value for name, value in settings.items() if name not in ("preset", "cells_only")}
+    if changes:
+        _prepared(recording, variable, changes, None, settings.get("preset", "fast"), device)
+        return
+    _check(recording, variable)
+    _check_device(device)
+    if version("suite2p") == "absent":
+        raise _no_suite2p("It is not installed.")
+
+
+def _prepared(
+    recording: Recording, variable: str, changes: Mapping[str, Any], tau: float | None, preset: str, device: str
+) -> tuple[ModuleType, dict[str, Any]]:
+    """Return suite2p and its settings, where it can work on this movie."""
+    _check(recording, variable)
+    suite2p = import_suite2p()
+    chosen = settings_for(suite2p, recording, changes, tau, preset)
+    _fit_blocks(chosen["registration"], recording[variable].shape[1:])
+    _check_device(device)
+    return suite2p, chosen
 
 
 def _check(recording: Recording, variable: str) -> None:
@@ -159,16 +184,17 @@ def import_suite2p() -> ModuleType:
             import suite2p
             import suite2p.io  # noqa: F401 - BinaryFile
     except (ImportError, OSError) as error:
-        raise ConfigError(
-            "suite2p cannot be imported.",
-            f"{type(error).__name__}: {error}",
-            "Install the extra: pip install 'neurodyn[suite2p]'; it needs a home folder that can be written",
-        ) from error
+        raise _no_suite2p(f"{type(error).__name__}: {error}") from error
     if ours:
         for empty in (folder / "settings", folder):
             with contextlib.suppress(OSError):  # somebody else put something there meanwhile
                 empty.rmdir()
     return suite2p
+
+
+def _no_suite2p(found: str) -> ConfigError:
+    fix = "Install the extra: pip install 'neurodyn[suite2p]'; it needs a home folder that can be written"
+    return ConfigError("suite2p cannot be imported.", found, fix)
 
 
 def settings_for(

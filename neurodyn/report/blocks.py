@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -59,16 +59,19 @@ class Link:
     text
         What it says.
     path
-        A file, relative to the page.
+        A file, relative to the page, or a place on the page: #NAME.
+    name
+        What others on the page call its cell; "" where none does.
     """
 
     text: str
     path: str
+    name: str = ""
 
     @property
     def address(self) -> str:
         """The path as an address."""
-        return quote(self.path)
+        return quote(self.path, safe="/#") if self.path.startswith("#") else quote(self.path)
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,48 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A job in a cell of a grid.
+
+    Parameters
+    ----------
+    state
+        What became of it, one of the legend's words.
+    link
+        Its name, with or without what it made.
+    more
+        Where else it leads.
+    """
+
+    state: str
+    link: str | Link
+    more: Sequence[Link] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Jobs by row and column.
+
+    Parameters
+    ----------
+    caption
+        What it shows.
+    legend
+        State -> the letter that stands for it.
+    header
+        Column names, that of the rows' titles first.
+    rows
+        Title, and the marks in each column.
+    """
+
+    kind: ClassVar[str] = "grid"
+    caption: str
+    legend: Mapping[str, str]
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Sequence[Mark]]]]
+
+
+@dataclass(frozen=True)
 class Figure:
     """An image, embedded.
 
@@ -120,7 +165,7 @@ class Figure:
     caption: str
 
 
-Block = Text | Items | Table | Figure
+Block = Text | Items | Table | Grid | Figure
 
 
 @dataclass(frozen=True)

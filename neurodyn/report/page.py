@@ -11,9 +11,6 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
 from neurodyn.report.blocks import Part
-from neurodyn.report.collect import collect
-from neurodyn.report.comparison import comparison_part
-from neurodyn.report.hidden import hidden_part
 from neurodyn.report.references import References
 
 
@@ -43,6 +40,10 @@ def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Pa
     DataError
         If a path holds nothing to report, or something damaged.
     """
+    from neurodyn.report.collect import collect
+    from neurodyn.report.comparison import comparison_part
+    from neurodyn.report.hidden import hidden_part
+
     if not paths:
         raise ConfigError("There is nothing to report.", "Found no paths.", "Give a run folder: neurodyn report RUN")
     folders = list(dict.fromkeys(_folder(Path(path)) for path in paths))
