@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.log import Report, silent, within
 from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
@@ -103,6 +105,7 @@ def evaluate(
     params: Mapping[str, Any] | None = None,
     protocol: Protocol | None = None,
     models: Mapping[str, str] | None = None,
+    progress: Report = silent,
 ) -> list[Score]:
     """Score a decoder on one or more sets of features, all on the same folds and shuffles.
 
@@ -118,6 +121,8 @@ def evaluate(
         The decoder's settings.
     models
         Feature name -> what made it; "none" where not given.
+    progress
+        Called after every fold with the features and the share of folds × features that is done.
 
     Returns
     -------
@@ -138,9 +143,10 @@ def evaluate(
     design = _design(labels, protocol)
     labels = _with_rare_classes(labels, design)
     scores = []
-    for name, values in named.items():
+    for number, (name, values) in enumerate(named.items()):
         _check(name, values, labels, chosen.sequential)
-        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol)
+        tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
+        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol, tell)
         context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
         scores += _score(context, predicted, reference, design)
     return scores
@@ -226,7 +232,13 @@ def shuffle_trials(target: np.ndarray, groups: np.ndarray, times: np.ndarray, rn
 
 
 def _cross_validate(
-    decoder: type[Decoder], params: Any, values: np.ndarray, task: Task, design: _Design, protocol: Protocol
+    decoder: type[Decoder],
+    params: Any,
+    values: np.ndarray,
+    task: Task,
+    design: _Design,
+    protocol: Protocol,
+    tell: Callable[[float], None],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return, per fold, predictions and training means, each of shape (test sample, column)."""
     reduction, params = _reduction(decoder, params, values, protocol)
@@ -238,6 +250,7 @@ def _cross_validate(
         rows = reduction.divide(fold.train, fold.test, inner)
         predicted.append(_tuned(decoder, candidates, task, rows, targets, inner))
         reference.append(np.broadcast_to(targets.mean(axis=0), predicted[-1].shape))
+        tell(len(predicted) / len(design.folds))
     return predicted, reference
 
 

@@ -18,169 +18,35 @@ Kind = Literal["class", "quantity", "angle"]
 DEFAULTS: dict[Task, str] = {"regress": "ridge", "classify": "lda", "circular": "ridge"}
 
 # The last word of a name that stands here decides: image_contrast is a contrast, contrast_id a code.
-CLASSES = frozenset(
-    [
-        "image",
-        "picture",
-        "photo",
-        "scene",
-        "texture",
-        "movie",
-        "clip",
-        "video",
-        "frame",
-        "stimulus",
-        "stim",
-        "class",
-        "category",
-        "kind",
-        "type",
-        "label",
-        "name",
-        "odor",
-        "odour",
-        "smell",
-        "taste",
-        "id",
-        "identity",
-        "code",
-        "index",
-        "idx",
-        "condition",
-        "cond",
-        "context",
-        "rule",
-        "cue",
-        "choice",
-        "outcome",
-        "object",
-        "face",
-        "word",
-        "letter",
-        "digit",
-        "template",
-        "pattern",
-        "cluster",
-        "group",
-        "block",
-        "state",
-        "stage",
-        "side",
-        "port",
-        "spout",
-        "target",
-        "shape",
-        "animal",
-        "session",
-        "odorant",
-        "syllable",
-        "song",
-        "call",
-        "sound",
-        "maneuver",
-        "behavior",
-        "behaviour",
-    ]
-)
-QUANTITIES = frozenset(
-    [
-        "contrast",
-        "intensity",
-        "power",
-        "amplitude",
-        "volume",
-        "luminance",
-        "brightness",
-        "loudness",
-        "speed",
-        "velocity",
-        "acceleration",
-        "frequency",
-        "freq",
-        "sf",
-        "tf",
-        "hz",
-        "size",
-        "diameter",
-        "radius",
-        "width",
-        "height",
-        "length",
-        "duration",
-        "delay",
-        "latency",
-        "interval",
-        "time",
-        "position",
-        "pos",
-        "distance",
-        "depth",
-        "x",
-        "y",
-        "z",
-        "elevation",
-        "altitude",
-        "eccentricity",
-        "reward",
-        "value",
-        "level",
-        "concentration",
-        "dose",
-        "pressure",
-        "temperature",
-        "weight",
-        "coherence",
-        "strength",
-        "probability",
-        "count",
-        "number",
-        "licks",
-        "pupil",
-        "area",
-        "rate",
-        "score",
-        "current",
-        "voltage",
-        "energy",
-    ]
-)
-ANGLES = frozenset(
-    [
-        "direction",
-        "dir",
-        "orientation",
-        "ori",
-        "angle",
-        "phase",
-        "heading",
-        "azimuth",
-        "bearing",
-        "yaw",
-        "theta",
-        "azi",
-        "hd",
-        "rotation",
-    ]
-)
+CLASSES = frozenset({
+    "image", "picture", "photo", "scene", "texture", "movie", "clip", "video", "frame", "stimulus", "stim", "class",
+    "category", "kind", "type", "label", "name", "odor", "odour", "smell", "taste", "id", "identity", "code",
+    "index", "idx", "condition", "cond", "context", "rule", "cue", "choice", "outcome", "object", "face", "word",
+    "letter", "digit", "template", "pattern", "cluster", "group", "block", "state", "stage", "side", "port",
+    "spout", "target", "shape", "animal", "session", "odorant", "syllable", "song", "call", "sound", "maneuver",
+    "behavior", "behaviour",
+})  # fmt: skip
+QUANTITIES = frozenset({
+    "contrast", "intensity", "power", "amplitude", "volume", "luminance", "brightness", "loudness", "speed",
+    "velocity", "acceleration", "frequency", "freq", "sf", "tf", "hz", "size", "diameter", "radius", "width",
+    "height", "length", "duration", "delay", "latency", "interval", "time", "position", "pos", "distance", "depth",
+    "x", "y", "z", "elevation", "altitude", "eccentricity", "reward", "value", "level", "concentration", "dose",
+    "pressure", "temperature", "weight", "coherence", "strength", "probability", "count", "number", "licks",
+    "pupil", "area", "rate", "score", "current", "voltage", "energy",
+})  # fmt: skip
+ANGLES = frozenset({
+    "direction", "dir", "orientation", "ori", "angle", "phase", "heading", "azimuth", "bearing", "yaw", "theta",
+    "azi", "hd", "rotation",
+})  # fmt: skip
 MEANINGS: dict[str, Kind] = {
     **dict.fromkeys(CLASSES, "class"),
     **dict.fromkeys(QUANTITIES, "quantity"),
     **dict.fromkeys(ANGLES, "angle"),
 }
-NOTHING = frozenset(
-    [
-        "contrast",
-        "intensity",
-        "power",
-        "amplitude",
-        "volume",
-        "luminance",
-        "brightness",
-        "loudness",
-        "current",
-        "voltage",
-    ]
-)
+NOTHING = frozenset({
+    "contrast", "intensity", "power", "amplitude", "volume", "luminance", "brightness", "loudness", "current",
+    "voltage",
+})  # fmt: skip
 
 FEW = 12
 REPEATED = 3
@@ -279,7 +145,7 @@ def choose_task(column: Column, config: DecodeConfig) -> Choice:
         If numbers are asked for where there are names, or a circle whose period nobody knows.
     """
     found = _by_itself(column, config)
-    wanted = config.task
+    wanted: Task | None = config.task
     if wanted is None and config.decoder is not None and found.task not in (able := DECODERS.get(config.decoder).tasks):
         wanted = next(task for task in TASKS if task in able)
     if wanted is None or wanted == found.task:

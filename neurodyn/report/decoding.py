@@ -43,6 +43,11 @@ READING = (
     "Directions, orientations and phases are scored on the circle: the mean cosine of the error is 1 without errors and 0 at "
     "chance where they are spread evenly; errors are absolute, in degrees, the short way round."
 )
+LEFT_OUT = (
+    "Windows left out: what cannot be decoded is not scored. A window has no label where it ends outside any stimulus or "
+    "where the behaviour was not recorded; one that lies across the border of two trials or segments would stand on both "
+    "sides of a split. No decoder was fitted to such windows or tested on them."
+)
 
 
 def words(metric: str) -> str:
@@ -59,11 +64,13 @@ def decoding_section(scores: list[Score]) -> Section:
     """Show every decoding: a figure per target, a table per target and split."""
     rows = pooled(scores)
     names = dict.fromkeys(row.features for row in rows if row.features)
-    blocks: list[Block] = [Text(READING), Items([f"{name}: {describe(name)}" for name in names])]
+    blocks: list[Block] = []
     for group in _grouped(rows, lambda s: (s.session, s.target)).values():
         blocks.append(_figure(group))
         blocks += [_table(part) for part in _grouped(group, lambda s: s.split).values()]
-    return Section("Decoding", blocks)
+    left = [Text(LEFT_OUT)] if any("left out" in row.note for row in rows) else []
+    reading = [Text(READING), *left, Items([f"{name}: {describe(name)}" for name in names])]
+    return Section("Decoding", [*blocks, *reading])
 
 
 def _grouped(rows: list[Score], key: Callable[[Score], Hashable]) -> dict[Hashable, list[Score]]:

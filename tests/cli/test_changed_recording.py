@@ -7,12 +7,14 @@ import numpy as np
 from neurodyn.data.recording import Recording
 from tests.report.fake_run import traces
 
+BRIEFLY = ("--gpu", "none", "--epochs", 1, "--set", "training={steps_per_epoch: 2, warmup: 1}")
+
 
 def test_no_command_pairs_a_run_with_what_its_recording_became(neurodyn, tmp_path):
     recording = traces(trials=20)
     path = recording.save(tmp_path / "mouse.zarr")
     run = tmp_path / "run"
-    assert neurodyn("train", "pca", path, "--gpu", "none", "-o", run).code == 0
+    assert neurodyn("train", "pca", path, *BRIEFLY, "-o", run).code == 0
     assert neurodyn("infer", run, "--gpu", "none").code == 0
     moved = shutil.move(path, tmp_path / "kept.zarr")
     table = {str(name): column.values for name, column in recording.stimulus.data_vars.items()}
@@ -41,7 +43,7 @@ def test_nor_what_became_of_another_recording_that_was_predicted(neurodyn, tmp_p
     path, other = traces(trials=20).save(tmp_path / "mouse.zarr"), traces(trials=20, seed=1)
     there = other.save(tmp_path / "other.zarr")
     run = tmp_path / "run"
-    assert neurodyn("train", "pca", path, "--gpu", "none", "-o", run).code == 0
+    assert neurodyn("train", "pca", path, *BRIEFLY, "-o", run).code == 0
     assert neurodyn("infer", run, there, "--gpu", "none").code == 0
     shutil.rmtree(there)
     traces(trials=20, seed=2).save(there)

@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
     with pytest.raises(DataError, match="no prediction to decode"):
         decode(empty, config=DecodeConfig(target="contrast"))
     few = traces(trials=4).save(tmp_path / "few.zarr")
-    with pytest.raises(DataError, match="fewer trials than folds"):
+    with pytest.raises(DataError, match="too few trials for"):
         decode(few, config=DecodeConfig(target="orientation%180", windows=EVENTS))
 
 
