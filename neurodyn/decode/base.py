@@ -47,9 +47,13 @@ class Decoder(ABC):
         """Return the settings that nested tuning compares; `[params]` where nothing is tuned."""
 
     @classmethod
-    def rotation_invariant(cls, params: Params) -> bool:
-        """Say whether the decoder knows samples by their differences and products of these alone, once standardised."""
-        return False
+    def on_rotated(cls, params: Params, dimensions: int) -> Params | None:
+        """Return the settings for rows turned to other axes, or None where the axes matter to the decoder.
+
+        Such rows are standardised as far as the decoder wants it, and stand for so many `dimensions`, though they have
+        no more columns than there are training samples. For decoders that know samples by products and differences alone.
+        """
+        return None
 
     @abstractmethod
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:

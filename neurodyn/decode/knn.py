@@ -48,9 +48,9 @@ class KNN(Decoder):
         return [params.model_copy(update={"k": k}) for k in sorted(params.grid, reverse=True)] or [params]
 
     @classmethod
-    def rotation_invariant(cls, params: Params) -> bool:
-        """Say that Euclidean distances are all that counts, where they are asked for."""
-        return params.metric == "euclidean"
+    def on_rotated(cls, params: Params, dimensions: int) -> Params | None:
+        """Return the settings for rows turned to other axes, where Euclidean distances are all that counts."""
+        return params.model_copy(update={"standardise": False}) if params.metric == "euclidean" else None
 
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Keep the training samples: features shape (sample, feature), target shape (sample,)."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
+from pydantic import Field
 
 from neurodyn.core import config
 from neurodyn.decode.base import Decoder
@@ -18,6 +19,7 @@ class LDA(Decoder):
     Every class's covariance is estimated from its own samples, standardised, shrunk towards the unit matrix, and scaled
     back; Σ is their mean, weighted by the shares π of the classes. Written for the many label sets of a null: the same
     classifier as scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")`, without its cost per fit.
+    With `dimensions` features are standardised by nobody and shrunk towards their mean variance.
 
     References
     ----------
@@ -25,7 +27,13 @@ class LDA(Decoder):
     """
 
     class Params(config.Params):
-        """The shrinkage decoder has no settings."""
+        """Settings of the discriminant analysis."""
+
+        dimensions: int | None = Field(
+            default=None,
+            ge=1,
+            description="shrink without standardising each class, as if the features were so many directions of one scale",
+        )
 
     tasks = frozenset({"classify"})
     citation = "Ledoit & Wolf (2004), J Portfolio Management 30:110-119, doi:10.3905/jpm.2004.110"
@@ -37,11 +45,16 @@ class LDA(Decoder):
         """Return the one setting there is."""
         return [params]
 
+    @classmethod
+    def on_rotated(cls, params: Params, dimensions: int) -> Params:
+        """Return the settings for rows turned to other axes: shrunk evenly over all directions, seen and unseen."""
+        return params.model_copy(update={"dimensions": dimensions})
+
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Estimate class means and the shared covariance: features shape (sample, feature), target shape (sample,)."""
         self._classes, codes = np.unique(target, return_inverse=True)
         self._centre = features.mean(axis=0, dtype=np.float64)
-        self._weights, self._offset = _discriminants(features - self._centre, codes)
+        self._weights, self._offset = _discriminants(features - self._centre, codes, self.params.dimensions)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -50,35 +63,40 @@ class LDA(Decoder):
         return self._classes[np.argmax(scores, axis=1)]
 
 
-def _discriminants(rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _discriminants(rows: np.ndarray, codes: np.ndarray, dimensions: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return weights, shape (feature, class), and offsets, shape (class,), of centred rows; every class has samples."""
     counts = np.bincount(codes)
     ordered = np.split(rows[np.argsort(codes, kind="stable")], np.cumsum(counts)[:-1])
     means = np.stack([own.mean(axis=0) for own in ordered])
     covariance = np.zeros((rows.shape[1], rows.shape[1]))
     for count, own, mean in zip(counts, ordered, means, strict=True):
-        covariance += count / len(rows) * _shrunk(own - mean)
+        shrunk = _standardised_shrunk(own - mean) if dimensions is None else _shrunk(own - mean, dimensions)
+        covariance += count / len(rows) * shrunk
     weights = _solve(covariance, means.T)
     return weights, np.log(counts / len(rows)) - 0.5 * np.einsum("kp,pk->k", means, weights)
 
 
-def _shrunk(rows: np.ndarray) -> np.ndarray:
-    """Return the Ledoit-Wolf covariance of centred rows that are standardised first, in the rows' unit squared."""
-    count, width = rows.shape
-    spread = np.sqrt(np.einsum("np,np->p", rows, rows) / count)
+def _standardised_shrunk(rows: np.ndarray) -> np.ndarray:
+    """Return the shrunk covariance of centred rows that are standardised first, in the rows' unit squared."""
+    spread = np.sqrt(np.einsum("np,np->p", rows, rows) / len(rows))
     spread[spread <= 1e-12 * max(float(spread.max()), 1e-300)] = 1.0  # constant in this class
-    unit = rows / spread
-    correlation = unit.T @ unit / count
-    if width > 1:
-        length = np.einsum("np,np->n", unit, unit)
-        mean = float(length.sum()) / (count * width)
-        squared = float(np.einsum("pq,pq->", correlation, correlation))
-        apart = squared - width * mean**2
+    return _shrunk(rows / spread, rows.shape[1]) * spread * spread[:, None]
+
+
+def _shrunk(rows: np.ndarray, dimensions: int) -> np.ndarray:
+    """Return the Ledoit-Wolf covariance of centred rows in a space of so many dimensions, most of them without variance."""
+    count, width = rows.shape
+    covariance = rows.T @ rows / count
+    if dimensions > 1:
+        length = np.einsum("np,np->n", rows, rows)
+        mean = float(length.sum()) / (count * dimensions)
+        squared = float(np.einsum("pq,pq->", covariance, covariance))
+        apart = squared - dimensions * mean**2
         noise = min((float(length @ length) / count - squared) / count, apart)
         share = noise / apart if noise > 0 else 0.0
-        correlation *= 1 - share
-        correlation.flat[:: width + 1] += share * mean
-    return correlation * spread * spread[:, None]
+        covariance *= 1 - share
+        covariance.flat[:: width + 1] += share * mean
+    return covariance
 
 
 def _solve(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:

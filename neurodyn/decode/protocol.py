@@ -265,8 +265,9 @@ def _reduction(decoder: type[Decoder], params: Any, values: np.ndarray, protocol
         return FoldPCA(values, protocol.pca, unit_variance=standardise is not None), unscaled
     if values.shape[-1] <= protocol.wide:
         return Plain(values), params
-    if decoder.rotation_invariant(params) and values.ndim == 2:
-        return Rotation(values, bool(standardise), protocol.wide), unscaled
+    rotated = decoder.on_rotated(params, protocol.wide)
+    if rotated is not None and values.ndim == 2:
+        return Rotation(values, standardise is not False, protocol.wide), rotated
     return FoldPCA(values, protocol.wide_pca), params
 
 

@@ -48,9 +48,9 @@ class Ridge(Decoder):
         return [params.model_copy(update={"penalty": x}) for x in sorted(params.grid, reverse=True)] or [params]
 
     @classmethod
-    def rotation_invariant(cls, params: Params) -> bool:
-        """Say that it is: the penalty is on the length of the weights."""
-        return True
+    def on_rotated(cls, params: Params, dimensions: int) -> Params:
+        """Return the settings for rows turned to other axes: the penalty is on the length of the weights."""
+        return params.model_copy(update={"standardise": False})
 
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Solve for the weights: features shape (sample, feature), target shape (sample,)."""

@@ -41,8 +41,8 @@ class Protocol(Params):
     wide: int = Field(
         default=256,
         ge=1,
-        description="features wider than this are rotated onto what the training samples span, where the decoder knows "
-        "distances alone, else reduced to `wide_pca` components inside the training fold",
+        description="features wider than this are rotated onto what the training samples span, where the decoder allows "
+        "it, else reduced to `wide_pca` components inside the training fold",
     )
     wide_pca: int = Field(
         default=50,

@@ -96,7 +96,7 @@ def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
         if pca
         else (
             f"features wider than {protocol['wide']} were rotated onto the axes that the training samples span (ridge, "
-            f"logistic regression and Euclidean neighbours) or reduced to {protocol['wide_pca']} principal components "
+            f"discriminants, logistic regression and Euclidean neighbours) or reduced to {protocol['wide_pca']} principal components "
             "fitted inside each training fold (other decoders)"
         )
     )
