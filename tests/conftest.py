@@ -5,6 +5,7 @@ from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as training does: threads in products this small only wait
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # a processor for each of the two workers of pyproject.toml
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # numba sets the number for PyTorch, too, once suite2p has loaded it
 
 import pytest
 from jaxtyping import install_import_hook
