@@ -86,7 +86,7 @@ class Counts(Step):
     def apply(self, workspace: Workspace) -> None:
         """Infer one chunk of ROIs after another."""
         p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
-        scan(workspace, p.input, "error", "counts")
+        scan(workspace, p.input, step="counts")
         starts = events.stretch_starts(workspace.time, rate)
         stretches = events.stretch_slices(starts, source.shape[0])
         training = training_windows(workspace, stretches, p.fit_on)

@@ -116,20 +116,21 @@ class Scanner:
         )
 
 
-def scan(workspace: Workspace, name: str, nan: NanPolicy = "error", step: str = "") -> Scan:
+def scan(workspace: Workspace, name: str, nan: NanPolicy | None = None, step: str = "") -> Scan:
     """Look at a variable, once per run, and refuse or mark what cannot be computed with.
 
     Parameters
     ----------
     nan
-        "error" refuses NaN and infinity inside the brain; "nan" only marks them.
+        "error" refuses NaN and infinity inside the brain; "nan" only marks them; None refuses them too, for a step
+        that has no setting to do otherwise.
     step
         The step that asks, for the message.
 
     Raises
     ------
     DataError
-        With the number of ROIs or pixels and the first frame, under the policy "error".
+        With the number of ROIs or pixels and the first frame, unless the policy is "nan".
     """
     if name not in workspace.scans:
         workspace.scans[name] = _look(workspace, name)
@@ -140,8 +141,8 @@ def scan(workspace: Workspace, name: str, nan: NanPolicy = "error", step: str = 
             "%s: %d of %d frames are saturated (value %d), the first is frame %d.",
             *(name, frames.sum(), frames.size, value, int(np.argmax(frames))),
         )
-    if found.broken.any() and nan == "error":
-        raise _not_finite(workspace, name, step, found)
+    if found.broken.any() and nan != "nan":
+        raise _not_finite(workspace, name, step, found, nan)
     return found
 
 
@@ -154,10 +155,11 @@ def _look(workspace: Workspace, name: str) -> Scan:
     return scanner.done()
 
 
-def _not_finite(workspace: Workspace, name: str, step: str, found: Scan) -> DataError:
+def _not_finite(workspace: Workspace, name: str, step: str, found: Scan, nan: NanPolicy | None) -> DataError:
     array = workspace[name]
+    keep = f", or keep them as NaN: --set {step}.nan=nan" if nan == "error" else ", or take this step out of the chain"
     return DataError(
         f"{step}: '{name}' is not finite in {found.broken.sum()} of {inside(workspace, array).sum()} {noun(array)}.",
         f"The first NaN or infinity is at frame {found.first_broken} ({workspace.time[found.first_broken]:g} s).",
-        f"Mend or drop them, mask them (--brain), or keep them as NaN where the step allows: --set {step}.nan=nan",
+        f"Mend or drop them, mask them (--brain){keep}",
     )

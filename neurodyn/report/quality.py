@@ -63,8 +63,8 @@ def checks(recording: Recording, qc: xr.Dataset) -> list[Check]:
         *_movement(qc),
         *_left_over(recording, qc),
     ]
-    if "demux_margin" in qc:
-        unsure = float(np.mean(qc["demux_margin"].values < 0.005))
+    if "demux_certainty" in qc:
+        unsure = float(np.mean(qc["demux_certainty"].values < 3.0))
         why = "the channels look alike in these frames; some may stand in the wrong channel"
         found.append(Check("frames of uncertain channel, share", unsure, 0.001, why))
     for name in _ending(qc, "_noise_level"):
@@ -290,8 +290,8 @@ def _maps(recording: Recording, qc: xr.Dataset, names: list[str], caption: str, 
 def _separation(recording: Recording, qc: xr.Dataset) -> Figure | None:
     return _histogram(
         qc,
-        "demux_margin",
-        "correlation with the chosen channel less the other",
+        "demux_certainty",
+        "likeness to the chosen channel less the other (SD)",
         "frames",
         "Channel separation: how much better each frame fits its channel than the other; near 0 the choice is a guess.",
     )

@@ -186,7 +186,7 @@ def test_gaps_in_the_frame_times_are_reported(make_workspace, caplog):
     data = movie(frames=200, side=2)
     times = np.arange(200) / 10 + np.where(np.arange(200) >= 120, 3.0, 0.0)
     with caplog.at_level(logging.WARNING):
-        gapped = run(make_workspace(fluorescence=data, time=times), window=5)
+        gapped = run(make_workspace(fluorescence=data, time=times), window=5, gaps="across")
     assert "1 gaps in the frame times, the first after 11.9 s" in caplog.text
     assert np.array_equal(gapped, run(make_workspace(fluorescence=data), window=5))
 
@@ -246,6 +246,25 @@ def test_a_stretch_shorter_than_the_window_is_refused(make_workspace):
     with pytest.raises(DataError, match="does not suit") as error:
         run(make_workspace(fluorescence=data, time=times), window=6, gaps="restart")
     assert "shortest stretch without missing frames has 40 frames" in error.value.found
+    assert error.value.found.endswith("4 s; the window takes 61.")
+    assert "dff.gaps=across" in error.value.fix
+
+
+def test_a_window_of_less_than_two_frames_is_refused_for_that(make_workspace):
+    with pytest.raises(DataError, match="does not suit") as error:
+        run(make_workspace(rate_hz=0.02, fluorescence=movie(frames=500, side=2)), window=60.0)
+    assert "shorter than two frames, 100 s" in error.value.found
+
+
+@pytest.mark.parametrize(
+    "params", [{"method": "butterworth", "cutoff": 0.1}, {"method": "fir", "taps": 51}, {"method": "maximin"}, {}]
+)
+def test_no_baseline_reaches_across_a_pause(make_workspace, params):
+    _, data, times = gapped([])
+    times = times + np.where(np.arange(900) < 400, 0, 60.0)
+    result = run(make_workspace(fluorescence=data, time=times), window=6, **params)
+    for part in (slice(0, 400), slice(400, None)):
+        np.testing.assert_allclose(result[part], run(make_workspace(fluorescence=data[part]), window=6, **params), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["nan", "saturated"])

@@ -1,0 +1,318 @@
+"""How large one spike is in a cell's fluorescence, how many spikes there were, and whether that can be told at all."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.interpolate import BSpline
+from scipy.special import gammaln, xlogy
+
+from neurodyn.compiled.counting import backward, forward
+
+SIZES = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 17, 22, 30], dtype=np.float64)
+STEP = 0.05  # levels of calcium lie at most 5 % apart
+LOWEST = 0.02  # less calcium than this, in spikes, is none
+KNOT_SECONDS = 30.0
+LOW_SHARE, LOW_NORMAL = 2.0, 2.0537  # per cent, and how many standard deviations below the mean these lie
+CHUNK_SECONDS = 10.0
+FEW_FRAMES = 3_000
+MOST_FRAMES = 20_000
+RATIO = 1.4
+FINEST = 2.0
+ALIKE = 1.25
+CERTAIN = 6.0
+LEAST_SPIKES = 5.0
+ODD = 0.15
+WEIGHT = 2.0
+RARE = 5e-6
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A cell's trace as whole spikes, decaying calcium, a slow baseline and white noise.
+
+    Parameters
+    ----------
+    quantum
+        Jump at one spike, in the trace's unit.
+    noise
+        Standard deviation of the noise, in the trace's unit.
+    baseline
+        Of every frame, in the trace's unit, shape (time,).
+    shares
+        Share of frames with each of `SIZES` spikes, shape (count,).
+    likelihood
+        Logarithm of the likelihood, but for a constant.
+    frames
+        Expected number of frames with each of `SIZES` spikes, shape (count,).
+    counts
+        Expected spikes of each frame, shape (time,).
+    calcium
+        Expected calcium of each frame and its square, in spikes, shape (time, 2).
+    """
+
+    quantum: float
+    noise: float
+    baseline: np.ndarray
+    shares: np.ndarray
+    likelihood: float
+    frames: np.ndarray
+    counts: np.ndarray
+    calcium: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """Log likelihood with the shares of one, two ... spikes integrated out, under a Dirichlet prior.
+
+        Few events are explained by any quantum whose multiples they may be; the prior has small numbers likelier.
+        """
+        found, prior = self.frames[1:], WEIGHT * 0.6 ** SIZES[1:]
+        prior *= WEIGHT / prior.sum()
+        total = found.sum()
+        fitted = xlogy(found, found / max(total, 1e-300)).sum()
+        averaged = gammaln(WEIGHT) - gammaln(WEIGHT + total) + (gammaln(prior + found) - gammaln(prior)).sum()
+        return float(self.likelihood - fitted + averaged)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a cell's trace says of one spike.
+
+    Parameters
+    ----------
+    fit
+        The likeliest description.
+    reason
+        Why one spike's size cannot be told; empty where it can.
+    """
+
+    fit: Fit
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One trace in uninterrupted stretches.
+
+    Parameters
+    ----------
+    trace
+        ΔF/F, shape (time,); NaN frames are passed over.
+    starts
+        First frame of every stretch, and the number of frames.
+    rate_hz
+        Frames per second.
+    tau
+        Decay time constant, s.
+    knots
+        Functions whose sum the baseline is, shape (time, function).
+    """
+
+    trace: np.ndarray
+    starts: np.ndarray
+    rate_hz: float
+    tau: float
+    knots: np.ndarray
+
+    @classmethod
+    def of(cls, trace: np.ndarray, starts: np.ndarray, rate_hz: float, tau: float) -> Cell:
+        """Give a trace a baseline of cubic splines with a knot every half minute."""
+        return cls(trace, starts, rate_hz, tau, splines(trace.size, KNOT_SECONDS * rate_hz))
+
+    @property
+    def decay(self) -> float:
+        """Factor by which calcium decays from frame to frame."""
+        return math.exp(-1 / (self.tau * self.rate_hz))
+
+    @property
+    def resolution(self) -> float:
+        """Smallest jump that one standard deviation of noise hides, over that deviation: √(1 - g²)."""
+        return math.sqrt(1 - self.decay**2)
+
+    def take(self, windows: np.ndarray) -> Cell:
+        """Return the cell with some of its frames, shape (window, time), each window a stretch."""
+        starts = np.arange(len(windows) + 1) * windows.shape[1]
+        chosen = windows.ravel()
+        return replace(self, trace=self.trace[chosen], starts=starts, knots=self.knots[chosen])
+
+
+def splines(frames: int, apart: float) -> np.ndarray:
+    """Return cubic B-splines with a knot every `apart` frames, a constant where that is too far, shape (time, function)."""
+    count = round(frames / apart)
+    if count < 2:
+        return np.ones((frames, 1))
+    inner = np.linspace(0, frames - 1, count + 1)
+    return BSpline.design_matrix(np.arange(frames), np.r_[[0.0] * 3, inner, [frames - 1.0] * 3], 3).toarray()
+
+
+def innovation_noise(cell: Cell) -> float:
+    """Return the standard deviation of white noise of a trace, from its smaller steps y(t) - g y(t-1), in its unit.
+
+    Spikes only raise these; the distance between their 10th and 30th percentile is that of white noise wherever most
+    frames hold no spike.
+    """
+    steps = cell.trace[1:] - cell.decay * cell.trace[:-1]
+    steps = np.delete(steps, cell.starts[1:-1] - 1)
+    low, high = np.nanpercentile(steps, [10, 30])
+    return float(high - low) / 0.75715 / math.sqrt(1 + cell.decay**2)
+
+
+def first_baseline(cell: Cell, noise: float) -> np.ndarray:
+    """Return the second percentile of each half minute, raised by what noise lowers it, shape (time,)."""
+    frames = cell.trace.size
+    parts = np.array_split(np.arange(frames), max(1, round(frames / (KNOT_SECONDS * cell.rate_hz))))
+    parts = [part for part in parts if np.isfinite(cell.trace[part]).any()]
+    low = [np.nanpercentile(cell.trace[part], LOW_SHARE) + LOW_NORMAL * noise for part in parts]
+    return np.interp(np.arange(frames), [part.mean() for part in parts], low)
+
+
+def ladder(top: float, fall: float) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
+    """Return calcium levels, in spikes, a whole number of which is one frame's decay, and where spikes lift them to.
+
+    Parameters
+    ----------
+    top
+        Highest calcium expected, in spikes.
+    fall
+        -log g.
+
+    Returns
+    -------
+    tuple
+        Levels, their shift per frame, and the lower level and its weight as `forward` takes them.
+    """
+    shift = max(1, math.ceil(fall / STEP))
+    count = math.ceil(math.log((top + 2) / LOWEST) * shift / fall) + 2
+    levels = np.r_[0.0, LOWEST * np.exp(fall / shift * np.arange(count - 1))]
+    lifted = np.minimum(levels + SIZES[:, None], levels[-1] * (1 - 1e-12))
+    lower = np.clip(np.searchsorted(levels, lifted, side="right") - 1, 0, levels.size - 2)
+    return levels, shift, lower, (lifted - levels[lower]) / (levels[lower + 1] - levels[lower])
+
+
+def explained(cell: Cell, fit: Fit) -> Fit:
+    """Return a description with the expected spikes and calcium of every frame, given all frames."""
+    trace = (cell.trace - fit.baseline) / fit.quantum
+    levels, shift, lower, weight = ladder(max(2.0, float(np.nanmax(trace))), 1 / (cell.tau * cell.rate_hz))
+    states = np.empty((trace.size, levels.size), np.float32)
+    bounds = np.empty((trace.size, 2), np.int64)
+    some = fit.shares > RARE
+    chosen = (lower[some], weight[some], fit.shares[some])
+    given = (trace, cell.starts, levels, shift, *chosen, fit.noise / fit.quantum, states, bounds)
+    likelihood = forward(*given) - np.isfinite(trace).sum() * math.log(fit.quantum)
+    counts, calcium, frames = np.empty(trace.size), np.empty((trace.size, 2)), np.zeros(SIZES.size)
+    frames[some] = backward(*given, SIZES[some], counts, calcium)
+    return replace(fit, likelihood=likelihood, frames=frames, counts=counts, calcium=calcium)
+
+
+def improved(cell: Cell, fit: Fit, free: bool = True) -> Fit:
+    """Return the parameters that make an explained trace likeliest: the M-step of expectation maximisation.
+
+    Parameters
+    ----------
+    free
+        Refit quantum, noise and shares, too, not only the baseline.
+    """
+    seen = np.isfinite(cell.trace)
+    trace, basis, (mean, square) = cell.trace[seen], cell.knots[seen], fit.calcium[seen].T
+    if not free:
+        level = np.linalg.lstsq(basis, trace - fit.quantum * mean, rcond=None)[0]
+        return replace(fit, baseline=cell.knots @ level)
+    cross = mean @ basis
+    left = np.block([[square.sum(), cross[None]], [cross[:, None], basis.T @ basis]])
+    found = np.linalg.lstsq(left, np.r_[mean @ trace, basis.T @ trace], rcond=None)[0]
+    quantum = max(float(found[0]), FINEST * cell.resolution * fit.noise)
+    rest = (trace - quantum * mean - basis @ found[1:]) ** 2 + quantum**2 * (square - mean**2)
+    noise = max(math.sqrt(float(rest.mean())), 1e-3 * quantum)
+    shares = fit.frames + np.r_[1.0, np.full(SIZES.size - 1, 0.02)]
+    return replace(fit, quantum=quantum, noise=noise, baseline=cell.knots @ found[1:], shares=shares / shares.sum())
+
+
+def maximised(cell: Cell, quantum: float, noise: float, baseline: np.ndarray, rounds: int) -> Fit:
+    """Return the likeliest description near a quantum, by expectation maximisation (Dempster et al., 1977)."""
+    shares = np.r_[1.0, 0.02 * 0.4 ** np.arange(SIZES.size - 1)]
+    none = np.empty(0)
+    fit = explained(cell, Fit(quantum, noise, baseline, shares / shares.sum(), -math.inf, none, none, none))
+    for done in range(rounds):
+        better = improved(cell, fit)
+        better = explained(cell, replace(better, quantum=quantum) if done == 0 else better)
+        settled = abs(better.likelihood - fit.likelihood) < 0.3
+        fit = better
+        if settled and done > 1:
+            break
+    return fit
+
+
+def tell(cell: Cell) -> Told:
+    """Find one spike's size from a trace alone, whatever the firing rate and however many spikes come together.
+
+    Spikes are whole, so that jumps are multiples of a quantum; which quantum explains the trace best is found by expectation
+    maximisation from many starts. It is told where no other one explains the trace nearly as well (6 nats), but for
+    whole parts of it whose odd multiples never occur.
+    """
+    if not np.isfinite(cell.trace).any() or np.nanmin(cell.trace) == np.nanmax(cell.trace):
+        raise ValueError("a constant trace has no spikes")
+    noise = max(innovation_noise(cell), 1e-6 * float(np.nanmax(np.abs(cell.trace))))
+    busy = cell.take(busiest(cell, FEW_FRAMES))
+    low = first_baseline(busy, noise)
+    most = float(np.nanmax(busy.trace - low))
+    least = 1.5 * FINEST * cell.resolution * noise
+    starts = least * RATIO ** np.arange(max(1, math.ceil(math.log(max(most / least, 1)) / math.log(RATIO)) + 1))
+    tried = sorted((maximised(busy, start, noise, low, 4) for start in starts), key=lambda fit: -fit.score)
+    whole = cell.take(busiest(cell, MOST_FRAMES)) if cell.trace.size > MOST_FRAMES else cell
+    low = first_baseline(whole, noise)
+    found = [maximised(whole, fit.quantum, fit.noise, low, 12) for fit in _distinct(tried)[:2]]
+    for _ in range(2):
+        best = max(found, key=lambda fit: fit.score)
+        found += [maximised(whole, best.quantum * by, best.noise, best.baseline, 8) for by in (0.5, 0.7, 1.4, 2.0, 3.0)]
+        if max(found, key=lambda fit: fit.score).score < best.score + 1:
+            break
+    return _judged(whole, found)
+
+
+def _distinct(fits: list[Fit]) -> list[Fit]:
+    """Leave out fits whose quantum is nearly that of one before."""
+    kept: list[Fit] = []
+    for fit in fits:
+        if all(not _alike(fit, other) for other in kept):
+            kept.append(fit)
+    return kept
+
+
+def _alike(fit: Fit, other: Fit) -> bool:
+    return max(fit.quantum / other.quantum, other.quantum / fit.quantum) < ALIKE
+
+
+def _divides(fine: Fit, coarse: Fit) -> bool:
+    """Say whether a finer quantum is a whole part of a coarser one, and only its multiples occur."""
+    parts = round(coarse.quantum / fine.quantum)
+    if parts < 2 or abs(coarse.quantum / fine.quantum / parts - 1) > 0.12:
+        return False
+    odd = fine.frames[SIZES % parts != 0].sum()
+    return bool(odd < ODD * fine.frames[1:].sum())
+
+
+def _judged(cell: Cell, found: list[Fit]) -> Told:
+    """Choose among fits, and say why the choice is not certain, if so."""
+    best = max(found, key=lambda fit: fit.score)
+    near = [fit for fit in found if fit.score > best.score - CERTAIN]
+    for fit in sorted(near, key=lambda fit: fit.quantum):
+        best = fit if _divides(best, fit) else best
+    rivals = [fit for fit in near if not _alike(fit, best) and not _divides(fit, best)]
+    if best.counts.sum() < LEAST_SPIKES:
+        return Told(best, "too few spikes")
+    if best.quantum < 1.3 * FINEST * cell.resolution * best.noise:
+        return Told(best, "one spike is lost in the noise")
+    if rivals:
+        return Told(best, "several sizes of one spike explain it alike")
+    return Told(best, "")
+
+
+def busiest(cell: Cell, frames: int) -> np.ndarray:
+    """Return the windows of ten seconds in which the trace rises most, in order, indices of shape (window, time)."""
+    length = min(int(np.diff(cell.starts).min()), max(20, round(CHUNK_SECONDS * cell.rate_hz)))
+    parts = zip(cell.starts[:-1], cell.starts[1:], strict=True)
+    windows = np.concatenate([np.arange(a, b - length + 1, length)[:, None] + np.arange(length) for a, b in parts])
+    rise = np.nan_to_num(np.nanmax(cell.trace[windows], axis=1) - np.nanmedian(cell.trace[windows], axis=1))
+    return windows[np.sort(np.argsort(-rise)[: max(1, frames // length)])]
