@@ -9,24 +9,29 @@ import numpy as np
 from scipy.interpolate import BSpline
 from scipy.special import gammaln, xlogy
 
+from neurodyn.calcium.ar1 import noise_sd, varies
 from neurodyn.compiled.counting import backward, forward
 
 SIZES = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 17, 22, 30], dtype=np.float64)
-STEP = 0.05  # levels of calcium lie at most 5 % apart
+COARSEST, CLOSEST = 0.05, 0.012  # how far apart levels of calcium lie, as a share of the lower one
 LOWEST = 0.02  # less calcium than this, in spikes, is none
 KNOT_SECONDS = 30.0
 LOW_SHARE, LOW_NORMAL = 2.0, 2.0537  # per cent, and how many standard deviations below the mean these lie
 CHUNK_SECONDS = 10.0
-FEW_FRAMES = 3_000
-MOST_FRAMES = 20_000
+FEW_FRAMES = 1_500
+MOST_FRAMES = 4_000
 RATIO = 1.4
+RIVALS = (0.5, 0.7, 1.4, 2.0, 3.0, 4.5)
 FINEST = 2.0
 ALIKE = 1.25
 CERTAIN = 6.0
 LEAST_SPIKES = 5.0
-ODD = 0.15
+ODD = 0.3
 WEIGHT = 2.0
 RARE = 5e-6
+NEVER_EMPTY = 0.2
+LEAST_SINGLE = 0.3
+SETTLING = 3
 
 
 @dataclass(frozen=True)
@@ -83,12 +88,12 @@ class Told:
     Parameters
     ----------
     fit
-        The likeliest description.
+        The likeliest description; None for a trace that does not vary.
     reason
         Why one spike's size cannot be told; empty where it can.
     """
 
-    fit: Fit
+    fit: Fit | None
     reason: str
 
 
@@ -147,28 +152,26 @@ def splines(frames: int, apart: float) -> np.ndarray:
     return BSpline.design_matrix(np.arange(frames), np.r_[[0.0] * 3, inner, [frames - 1.0] * 3], 3).toarray()
 
 
-def innovation_noise(cell: Cell) -> float:
-    """Return the standard deviation of white noise of a trace, from its smaller steps y(t) - g y(t-1), in its unit.
-
-    Spikes only raise these; the distance between their 10th and 30th percentile is that of white noise wherever most
-    frames hold no spike.
-    """
-    steps = cell.trace[1:] - cell.decay * cell.trace[:-1]
-    steps = np.delete(steps, cell.starts[1:-1] - 1)
-    low, high = np.nanpercentile(steps, [10, 30])
-    return float(high - low) / 0.75715 / math.sqrt(1 + cell.decay**2)
+def cell_noise(cell: Cell) -> float:
+    """Return the standard deviation of white noise of a cell, in its unit, from steps within its stretches."""
+    parted = np.insert(cell.trace, cell.starts[1:-1], np.nan)
+    return noise_sd(parted, cell.decay)
 
 
 def first_baseline(cell: Cell, noise: float) -> np.ndarray:
-    """Return the second percentile of each half minute, raised by what noise lowers it, shape (time,)."""
+    """Return the second percentile of each half minute, raised by what noise lowers it, shape (time,).
+
+    Less a fifth of what the trace lies above that on average: where spikes are many, calcium never decays to 0.
+    """
     frames = cell.trace.size
     parts = np.array_split(np.arange(frames), max(1, round(frames / (KNOT_SECONDS * cell.rate_hz))))
     parts = [part for part in parts if np.isfinite(cell.trace[part]).any()]
     low = [np.nanpercentile(cell.trace[part], LOW_SHARE) + LOW_NORMAL * noise for part in parts]
-    return np.interp(np.arange(frames), [part.mean() for part in parts], low)
+    level = np.interp(np.arange(frames), [part.mean() for part in parts], low)
+    return level - NEVER_EMPTY * max(0.0, float(np.nanmean(cell.trace - level)))
 
 
-def ladder(top: float, fall: float) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
+def ladder(top: float, fall: float, step: float) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
     """Return calcium levels, in spikes, a whole number of which is one frame's decay, and where spikes lift them to.
 
     Parameters
@@ -177,13 +180,15 @@ def ladder(top: float, fall: float) -> tuple[np.ndarray, int, np.ndarray, np.nda
         Highest calcium expected, in spikes.
     fall
         -log g.
+    step
+        Largest distance between levels, as a share of the lower one.
 
     Returns
     -------
     tuple
         Levels, their shift per frame, and the lower level and its weight as `forward` takes them.
     """
-    shift = max(1, math.ceil(fall / STEP))
+    shift = max(1, math.ceil(fall / step))
     count = math.ceil(math.log((top + 2) / LOWEST) * shift / fall) + 2
     levels = np.r_[0.0, LOWEST * np.exp(fall / shift * np.arange(count - 1))]
     lifted = np.minimum(levels + SIZES[:, None], levels[-1] * (1 - 1e-12))
@@ -194,7 +199,9 @@ def ladder(top: float, fall: float) -> tuple[np.ndarray, int, np.ndarray, np.nda
 def explained(cell: Cell, fit: Fit) -> Fit:
     """Return a description with the expected spikes and calcium of every frame, given all frames."""
     trace = (cell.trace - fit.baseline) / fit.quantum
-    levels, shift, lower, weight = ladder(max(2.0, float(np.nanmax(trace))), 1 / (cell.tau * cell.rate_hz))
+    usual = 1 + max(0.0, float(np.nanmean(trace)))
+    step = float(np.clip(0.5 * fit.noise / fit.quantum / usual, CLOSEST, COARSEST))  # half of the noise
+    levels, shift, lower, weight = ladder(max(2.0, float(np.nanmax(trace))), 1 / (cell.tau * cell.rate_hz), step)
     states = np.empty((trace.size, levels.size), np.float32)
     bounds = np.empty((trace.size, 2), np.int64)
     some = fit.shares > RARE
@@ -212,10 +219,12 @@ def improved(cell: Cell, fit: Fit, free: bool = True) -> Fit:
     Parameters
     ----------
     free
-        Refit quantum, noise and shares, too, not only the baseline.
+        Refit quantum and noise, too, not only baseline and shares.
     """
     seen = np.isfinite(cell.trace)
     trace, basis, (mean, square) = cell.trace[seen], cell.knots[seen], fit.calcium[seen].T
+    shares = fit.frames + np.r_[1.0, np.full(SIZES.size - 1, 0.02)]
+    fit = replace(fit, shares=shares / shares.sum())
     if not free:
         level = np.linalg.lstsq(basis, trace - fit.quantum * mean, rcond=None)[0]
         return replace(fit, baseline=cell.knots @ level)
@@ -225,17 +234,25 @@ def improved(cell: Cell, fit: Fit, free: bool = True) -> Fit:
     quantum = max(float(found[0]), FINEST * cell.resolution * fit.noise)
     rest = (trace - quantum * mean - basis @ found[1:]) ** 2 + quantum**2 * (square - mean**2)
     noise = max(math.sqrt(float(rest.mean())), 1e-3 * quantum)
-    shares = fit.frames + np.r_[1.0, np.full(SIZES.size - 1, 0.02)]
-    return replace(fit, quantum=quantum, noise=noise, baseline=cell.knots @ found[1:], shares=shares / shares.sum())
+    return replace(fit, quantum=quantum, noise=noise, baseline=cell.knots @ found[1:])
 
 
-def maximised(cell: Cell, quantum: float, noise: float, baseline: np.ndarray, rounds: int) -> Fit:
-    """Return the likeliest description near a quantum, by expectation maximisation (Dempster et al., 1977)."""
-    shares = np.r_[1.0, 0.02 * 0.4 ** np.arange(SIZES.size - 1)]
+def maximised(cell: Cell, quantum: float, noise: float, baseline: np.ndarray, rounds: int, free: bool = True) -> Fit:
+    """Return the likeliest description near a quantum, by expectation maximisation (Dempster et al., 1977).
+
+    Parameters
+    ----------
+    free
+        Fit the noise, too.
+    """
+    drive = (1 - cell.decay) * float(np.nanmean(cell.trace - baseline)) / quantum
+    shares = min(max(drive, 0.005), 1.0) * 0.5 ** np.arange(1.0, SIZES.size)
     none = np.empty(0)
-    fit = explained(cell, Fit(quantum, noise, baseline, shares / shares.sum(), -math.inf, none, none, none))
+    first = Fit(quantum, noise, baseline, np.r_[1 - shares.sum(), shares], -math.inf, none, none, none)
+    fit = explained(cell, first)
     for done in range(rounds):
         better = improved(cell, fit)
+        better = replace(better, noise=better.noise if free and done > 1 else noise)
         better = explained(cell, replace(better, quantum=quantum) if done == 0 else better)
         settled = abs(better.likelihood - fit.likelihood) < 0.3
         fit = better
@@ -251,24 +268,38 @@ def tell(cell: Cell) -> Told:
     maximisation from many starts. It is told where no other one explains the trace nearly as well (6 nats), but for
     whole parts of it whose odd multiples never occur.
     """
-    if not np.isfinite(cell.trace).any() or np.nanmin(cell.trace) == np.nanmax(cell.trace):
-        raise ValueError("a constant trace has no spikes")
-    noise = max(innovation_noise(cell), 1e-6 * float(np.nanmax(np.abs(cell.trace))))
+    if not varies(cell.trace):
+        return Told(None, "constant")
+    noise = max(cell_noise(cell), 1e-6 * float(np.nanmax(np.abs(cell.trace))))
     busy = cell.take(busiest(cell, FEW_FRAMES))
     low = first_baseline(busy, noise)
     most = float(np.nanmax(busy.trace - low))
     least = 1.5 * FINEST * cell.resolution * noise
     starts = least * RATIO ** np.arange(max(1, math.ceil(math.log(max(most / least, 1)) / math.log(RATIO)) + 1))
-    tried = sorted((maximised(busy, start, noise, low, 4) for start in starts), key=lambda fit: -fit.score)
+    tried = sorted((maximised(busy, start, noise, low, 5, free=False) for start in starts), key=lambda fit: -fit.score)
     whole = cell.take(busiest(cell, MOST_FRAMES)) if cell.trace.size > MOST_FRAMES else cell
     low = first_baseline(whole, noise)
-    found = [maximised(whole, fit.quantum, fit.noise, low, 12) for fit in _distinct(tried)[:2]]
+    found = [maximised(whole, fit.quantum, fit.noise, low, 8) for fit in _distinct(tried)[:2]]
     for _ in range(2):
         best = max(found, key=lambda fit: fit.score)
-        found += [maximised(whole, best.quantum * by, best.noise, best.baseline, 8) for by in (0.5, 0.7, 1.4, 2.0, 3.0)]
+        found += [maximised(whole, best.quantum * by, best.noise, best.baseline, 10) for by in RIVALS]
         if max(found, key=lambda fit: fit.score).score < best.score + 1:
             break
     return _judged(whole, found)
+
+
+def counted(cell: Cell, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
+    """Return whole spikes per frame and the calcium behind a trace, in its unit, both of shape (time,).
+
+    Quantum and noise are those given; baseline and shares are fitted to the trace. Expected spikes are summed up within each
+    stretch, and a spike stands where their sum passes a half: so the total is the expected one.
+    """
+    fit = explained(cell, replace(fit, baseline=first_baseline(cell, fit.noise)))
+    for _ in range(SETTLING):
+        fit = explained(cell, improved(cell, fit, free=False))
+    parts = np.split(fit.counts, cell.starts[1:-1])
+    whole = [np.diff(np.floor(np.cumsum(part) + 0.5), prepend=0.0) for part in parts]
+    return np.concatenate(whole), fit.quantum * fit.calcium[:, 0]
 
 
 def _distinct(fits: list[Fit]) -> list[Fit]:
@@ -304,6 +335,8 @@ def _judged(cell: Cell, found: list[Fit]) -> Told:
         return Told(best, "too few spikes")
     if best.quantum < 1.3 * FINEST * cell.resolution * best.noise:
         return Told(best, "one spike is lost in the noise")
+    if best.frames[1:3].sum() < LEAST_SINGLE * best.frames[1:].sum():
+        return Told(best, "hardly any event is of one spike or two")
     if rivals:
         return Told(best, "several sizes of one spike explain it alike")
     return Told(best, "")

@@ -53,7 +53,8 @@ def _observe(
                 nearest = min(nearest, (value - levels[level]) ** 2)
         for level in range(first, last + 1):
             worse = ((value - levels[level]) ** 2 - nearest) / (2 * noise**2)
-            state[level] *= math.exp(-worse) if worse < FAR else 0.0
+            if state[level] > 0:  # what cannot be may lie nearer, and then the exponential is infinite
+                state[level] *= math.exp(-worse) if worse < FAR else 0.0
     total = state[first : last + 1].sum()
     state[first : last + 1] /= total
     limit = FADED * state[first : last + 1].max()
@@ -125,6 +126,9 @@ def _moments(state: np.ndarray, later: np.ndarray, bounds: np.ndarray, levels: n
         total += mass
         mean += mass * levels[level]
         square += mass * levels[level] ** 2
+    if total == 0.0:  # what is far from both sides was left out of both
+        middle = levels[(bounds[0] + bounds[1]) // 2]
+        return middle, middle**2
     return mean / total, square / total
 
 
@@ -170,6 +174,10 @@ def _retreat(
             total += message
         earlier[level] = total
         top = max(top, total)
+    if top == 0.0 or found.sum() == 0.0:  # what is far from both sides was left out of both
+        earlier[was[0] : was[1] + 1] = 1.0
+        found[:] = shares
+        return
     found /= found.sum()
     earlier[was[0] : was[1] + 1] /= top
 

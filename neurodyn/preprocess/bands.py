@@ -174,8 +174,10 @@ class Band:
         stretches = Timeline.of(workspace.time, workspace.rate_hz, "restart", 0).stretches
         self.begins = {start for start, _ in stretches}
         return [
-            Block(slice(max(block.keep.start, start), min(block.keep.stop, stop)),
-                  slice(max(block.read.start, start), min(block.read.stop, stop)))
+            Block(
+                slice(max(block.keep.start, start), min(block.keep.stop, stop)),
+                slice(max(block.read.start, start), min(block.read.stop, stop)),
+            )
             for block in whole
             for start, stop in stretches
             if block.keep.start < stop and start < block.keep.stop

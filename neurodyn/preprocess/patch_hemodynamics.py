@@ -21,7 +21,7 @@ from neurodyn.preprocess.hemodynamics import map_name
 from neurodyn.preprocess.optimal_linear import Estimate, Form, Output, correlations, estimate, varying
 from neurodyn.preprocess.patches import Patch, Region, regions
 from neurodyn.preprocess.scan import scan
-from neurodyn.preprocess.threads import processors
+from neurodyn.core.processor import processors
 from neurodyn.preprocess.tiles import blocks, inside, same_shape
 
 LOGGER = logging.getLogger(__name__)

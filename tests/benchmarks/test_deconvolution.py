@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.preprocess.suite2p import import_suite2p
-from neurodyn.preprocess.threads import processors
+from neurodyn.core.processor import processors
 
 pytestmark = pytest.mark.slow
 TAU, RATE, ROIS, FRAMES, LOOPED = 0.7, 30.0, 1000, 10_000, 50

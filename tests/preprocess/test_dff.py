@@ -264,7 +264,9 @@ def test_no_baseline_reaches_across_a_pause(make_workspace, params):
     times = times + np.where(np.arange(900) < 400, 0, 60.0)
     result = run(make_workspace(fluorescence=data, time=times), window=6, **params)
     for part in (slice(0, 400), slice(400, None)):
-        np.testing.assert_allclose(result[part], run(make_workspace(fluorescence=data[part]), window=6, **params), atol=1e-6)
+        np.testing.assert_allclose(
+            result[part], run(make_workspace(fluorescence=data[part]), window=6, **params), atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("kind", ["nan", "saturated"])

@@ -1,0 +1,88 @@
+"""Spikes are counted where the size of one can be told, and nothing is made up elsewhere."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy.signal import lfilter
+
+from neurodyn.calcium.quantum import Cell, counted, splines, tell
+
+TAU, QUANTUM = 0.7, 0.2
+
+
+def simulated(rng, rate_hz, firing, snr, kind, seconds=120.0, drift=0.05):
+    """One cell, ΔF/F of shape (time,), and its number of spikes: Poisson spikes or bursts of three on average, on a baseline that is off."""
+    frames = int(seconds * rate_hz)
+    if kind == "poisson":
+        times = rng.uniform(0, seconds, rng.poisson(firing * seconds))
+    else:
+        onsets = rng.uniform(0, seconds, rng.poisson(firing * seconds / 3))
+        sizes = rng.geometric(1 / 3, onsets.size) if kind == "geometric" else 1 + rng.poisson(2, onsets.size)
+        times = np.concatenate([[0.0], *(a + 0.01 * np.arange(n) for a, n in zip(onsets, sizes, strict=True))])[1:]
+    spikes = np.histogram(times, np.arange(frames + 1) / rate_hz)[0]
+    calcium = lfilter([QUANTUM], [1, -np.exp(-1 / (TAU * rate_hz))], spikes)
+    place = np.arange(frames) / frames
+    slow = drift * (np.sin(2 * np.pi * (2 * place + rng.random())) if rng.random() < 0.5 else 1.0)
+    return calcium + slow + QUANTUM / snr * rng.normal(size=frames), spikes.sum()
+
+
+def count(trace, rate_hz):
+    """Spikes counted in a trace, NaN where they cannot be told, and the reason."""
+    cell = Cell.of(trace, np.array([0, trace.size]), rate_hz, TAU)
+    told = tell(cell)
+    return (np.nan if told.reason else counted(cell, told.fit)[0].sum()), told.reason
+
+
+def ratios(conditions, seeds, seconds=120.0):
+    """Counted over true spikes, NaN where not told, shape (condition, seed)."""
+    found = []
+    for number, (rate_hz, firing, snr, kind) in enumerate(conditions):
+        for seed in seeds:
+            rng = np.random.default_rng([number, seed])
+            trace, true = simulated(rng, rate_hz, firing, snr, kind, seconds, drift=rng.choice([-0.05, 0.05]))
+            total, reason = count(trace, rate_hz)
+            assert np.isnan(total) == bool(reason)
+            found.append(total / max(true, 1))
+    return np.array(found).reshape(len(conditions), -1)
+
+
+def test_totals_are_right_where_they_are_told():
+    conditions = [(15, 0.5, 5, kind) for kind in ("poisson", "geometric", "shifted")]
+    found = ratios(conditions, range(7), seconds=100.0)
+    told = found[np.isfinite(found)]
+    assert told.size > 0.6 * found.size
+    assert abs(np.median(told) - 1) < 0.2
+    assert ((told > 0.5) & (told < 2)).all()
+
+
+def test_no_spike_is_invented_in_noise():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        trace = 0.05 + 0.04 * rng.normal(size=600)
+        assert count(trace, 15)[1]
+    assert tell(Cell.of(np.full(600, 0.2), np.array([0, 600]), 15, TAU)).reason == "constant"
+
+
+def test_the_quantum_does_not_depend_on_the_unit_or_an_offset():
+    trace, _ = simulated(np.random.default_rng(1), 15, 0.5, 5, "poisson")
+    first = count(trace, 15)[0]
+    assert count(1000 * trace - 70, 15)[0] == pytest.approx(first, abs=1)
+
+
+def test_splines_sum_to_one_and_are_one_where_the_trace_is_short():
+    np.testing.assert_allclose(splines(900, 300).sum(axis=1), 1)
+    assert splines(500, 450).shape == (500, 1)
+
+
+@pytest.mark.slow
+def test_where_counting_holds():
+    """The table of docs/counts.md, printed: share told, median and extremes of counted over true spikes."""
+    kinds = ("poisson", "geometric", "shifted")
+    for rate_hz, firing, snr in itertools.product((5, 10, 30, 60), (0.05, 0.2, 1, 5), (1, 2, 5, 10)):
+        found = ratios([(rate_hz, firing, snr, kind) for kind in kinds], range(7), seconds=300.0)
+        told = found[np.isfinite(found)]
+        line = f"| {rate_hz} | {firing} | {snr} | {np.isfinite(found).mean():.2f} |"
+        print(line, *(f"{value:.2f} |" for value in np.percentile(told, [0, 50, 100])) if told.size else "- | - | - |")
+        assert told.size == 0 or abs(np.median(told) - 1) < 0.2
+        assert ((told > 0.5) & (told < 2)).all()
