@@ -10,7 +10,7 @@ from oasis.oasis_methods import oasisAR1
 
 from neurodyn.calcium.ar1 import varies
 from neurodyn.calcium.indicators import kinetics, known
-from neurodyn.calcium.quantum import Cell, busiest, first_baseline, cell_noise
+from neurodyn.calcium.quantum import Cell, busiest, cell_noise, first_baseline
 from neurodyn.core.errors import DataError
 
 LOGGER = logging.getLogger(__name__)
@@ -26,8 +26,9 @@ BESIDE, CLEAR = 2, 10.0
 
 
 def decay_time(trace: np.ndarray, starts: np.ndarray, rate_hz: float) -> float:
-    """Return the decay time constant of one cell's calcium, s; NaN where the trace does not tell it to within
-    a factor of 1.6.
+    """Return the decay time constant of one cell's calcium, s, or NaN.
+
+    NaN is where the trace does not tell it to within a factor of 1.6.
 
     Among decay times on a logarithmic grid, the one at which the fewest events explain the trace best: the sum of squares over
     the noise's variance, plus twice the logarithm of the number of frames for every event, as OASIS with a smallest

@@ -18,10 +18,10 @@ from neurodyn.calcium.kinetics import fit_kinetics, shared_tau
 from neurodyn.calcium.quantum import Cell, counted, tell
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.core.processor import processors
 from neurodyn.preprocess import events
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import scan
-from neurodyn.core.processor import processors
 from neurodyn.preprocess.tiles import tiles
 
 LOGGER = logging.getLogger(__name__)

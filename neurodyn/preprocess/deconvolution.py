@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -21,10 +20,10 @@ from neurodyn.calcium.quantum import Cell, tell
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.core.processor import processors
 from neurodyn.preprocess import events
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import NanPolicy, scan
-from neurodyn.core.processor import processors
 from neurodyn.preprocess.tiles import tiles
 
 LOGGER = logging.getLogger(__name__)

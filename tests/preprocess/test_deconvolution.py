@@ -9,7 +9,6 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import lfilter
 
-from neurodyn.calcium.ar1 import noise_sd
 from neurodyn.calcium.indicators import onset_constant
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.preprocess.deconvolution import Deconvolution, DeconvolutionParams
