@@ -117,7 +117,13 @@ def _movement(qc: xr.Dataset) -> list[Check]:
     shifts = qc["motion"].values
     size = np.hypot(*(shifts - np.nanmedian(shifts, axis=0)).T)
     lost = float(np.isnan(size).mean())
+    angles = qc["rotation"].values if "rotation" in qc else np.zeros(0)
+    turned = [float((np.abs(angles) >= 1).mean())] if angles.size else []
     return [
+        *(
+            Check("frames rotated by 1 degree or more, share", share, 0.001, "shifts alone do not undo rotations")
+            for share in turned
+        ),
         Check(
             "motion, 95th percentile (pixels)",
             float(np.nanpercentile(size, 95)),

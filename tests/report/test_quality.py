@@ -70,6 +70,7 @@ def test_motion_lost_frames_and_unsure_channels_are_flagged(tmp_path):
     qc = xr.Dataset(
         {
             "motion": (("time_qc", "axis"), shifts),
+            "rotation": ("time_qc", np.where(np.arange(FRAMES) < 10, 3.0, 0.0)),
             "demux_certainty": ("frame_qc", margin),
             "demux_dropped": (("time_qc", "channel"), dropped),
             "deconvolution_noise_level": ("roi", np.array([4.0, 7.0, 9.0])),
@@ -77,6 +78,7 @@ def test_motion_lost_frames_and_unsure_channels_are_flagged(tmp_path):
     )
     assert raised(processed(tmp_path, qc=qc)) == {
         "motion, 95th percentile (pixels)",
+        "frames rotated by 1 degree or more, share",
         "frames that could not be registered, share",
         "frames of uncertain channel, share",
         "dropped frames, interpolated, share",
