@@ -30,6 +30,7 @@ ODD = 0.3
 WEIGHT = 2.0
 RARE = 5e-6
 NEVER_EMPTY = 0.2
+LEAST_NOISE = 1e-3
 LEAST_SINGLE = 0.3
 SETTLING = 3
 
@@ -270,22 +271,27 @@ def tell(cell: Cell) -> Told:
     """
     if not varies(cell.trace):
         return Told(None, "constant")
-    noise = max(cell_noise(cell), 1e-6 * float(np.nanmax(np.abs(cell.trace))))
-    busy = cell.take(busiest(cell, FEW_FRAMES))
-    low = first_baseline(busy, noise)
-    most = float(np.nanmax(busy.trace - low))
-    least = 1.5 * FINEST * cell.resolution * noise
-    starts = least * RATIO ** np.arange(max(1, math.ceil(math.log(max(most / least, 1)) / math.log(RATIO)) + 1))
-    tried = sorted((maximised(busy, start, noise, low, 5, free=False) for start in starts), key=lambda fit: -fit.score)
+    noise = max(cell_noise(cell), LEAST_NOISE * float(np.nanstd(cell.trace)))
+    first = _searched(cell.take(busiest(cell, FEW_FRAMES)), noise)
     whole = cell.take(busiest(cell, MOST_FRAMES)) if cell.trace.size > MOST_FRAMES else cell
     low = first_baseline(whole, noise)
-    found = [maximised(whole, fit.quantum, fit.noise, low, 8) for fit in _distinct(tried)[:2]]
+    found = [maximised(whole, fit.quantum, fit.noise, low, 8) for fit in _distinct(first)[:2]]
     for _ in range(2):
         best = max(found, key=lambda fit: fit.score)
         found += [maximised(whole, best.quantum * by, best.noise, best.baseline, 10) for by in RIVALS]
         if max(found, key=lambda fit: fit.score).score < best.score + 1:
             break
     return _judged(whole, found)
+
+
+def _searched(cell: Cell, noise: float) -> list[Fit]:
+    """Return fits from quanta on a logarithmic grid, from what noise hides to the whole trace, the best first."""
+    low = first_baseline(cell, noise)
+    least = 1.5 * FINEST * cell.resolution * noise
+    most = max(float(np.nanmax(cell.trace - low)), least)
+    starts = least * RATIO ** np.arange(math.ceil(math.log(most / least) / math.log(RATIO)) + 1)
+    fits = [maximised(cell, start, noise, low, 5, free=False) for start in starts]
+    return sorted(fits, key=lambda fit: -fit.score)
 
 
 def counted(cell: Cell, fit: Fit) -> tuple[np.ndarray, np.ndarray]:
@@ -343,8 +349,12 @@ def _judged(cell: Cell, found: list[Fit]) -> Told:
 
 
 def busiest(cell: Cell, frames: int) -> np.ndarray:
-    """Return the windows of ten seconds in which the trace rises most, in order, indices of shape (window, time)."""
-    length = min(int(np.diff(cell.starts).min()), max(20, round(CHUNK_SECONDS * cell.rate_hz)))
+    """Return the windows of ten seconds in which the trace rises most, in order, indices of shape (window, time).
+
+    Where half of the stretches are shorter, so are the windows; stretches shorter than these are left out.
+    """
+    lengths = np.diff(cell.starts)
+    length = int(min(max(20, round(CHUNK_SECONDS * cell.rate_hz)), max(20, np.median(lengths)), lengths.max()))
     parts = zip(cell.starts[:-1], cell.starts[1:], strict=True)
     windows = np.concatenate([np.arange(a, b - length + 1, length)[:, None] + np.arange(length) for a, b in parts])
     rise = np.nan_to_num(np.nanmax(cell.trace[windows], axis=1) - np.nanmedian(cell.trace[windows], axis=1))

@@ -6,7 +6,7 @@ import logging
 import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import zarr
@@ -55,6 +55,15 @@ class CountsParams(Params):
         default="part",
         description="stimulus column; where there is one, estimates come from its events named train alone",
     )
+
+
+class _Counted(NamedTuple):
+    """What is said of one ROI: counts and calcium, shape (time,), the size of one spike, and why there are none."""
+
+    counts: np.ndarray
+    calcium: np.ndarray
+    quantum: float
+    reason: str
 
 
 class Counts(Step):
@@ -106,28 +115,40 @@ class Counts(Step):
         stretches = events.stretch_slices(starts, source.shape[0])
         training = training_windows(workspace, stretches, p.fit_on)
         tau = self._tau(workspace, training)
-        decay = math.exp(-1 / (tau * rate))
         made = {"tau": tau, "tau_unit": "s"}
         counts = workspace.create(p.output, p.input, "spikes, estimated, per frame", "counts", **made)
         calcium = workspace.create(p.calcium, p.input, str(source.attrs["units"]), "counts", **made)
         quanta, reasons = np.zeros(source.shape[1]), np.full(source.shape[1], "", dtype=object)
-        edges = np.r_[starts, source.shape[0]]
         for done, (tile,) in enumerate(tiles(source), start=1):
             traces = np.asarray(source[:, tile], dtype=np.float64)
-            if p.quantum == "gain":
-                cells = [Cell.of(np.ascontiguousarray(trace), edges, rate, tau) for trace in traces.T]
-                with ThreadPoolExecutor(processors()) as pool:
-                    said = list(pool.map(lambda cell: _said(cell, training), cells))
-                found, quanta[tile], reasons[tile] = zip(*said, strict=True)
-            else:
-                quanta[tile] = self._quanta(traces[training], rate, tau)
-                found = [self._infer(*pair, decay, stretches) for pair in zip(traces.T, quanta[tile], strict=True)]
-            counts[:, tile], calcium[:, tile] = (np.stack(part, 1).astype("f4") for part in zip(*found, strict=True))
+            likeliest = p.quantum == "gain"
+            said = (self._likeliest if likeliest else self._sparsest)(traces, training, stretches, rate, tau)
+            for roi, one in zip(range(tile.start, tile.stop), said, strict=True):
+                quanta[roi], reasons[roi] = one.quantum, one.reason
+            counts[:, tile] = np.stack([one.counts for one in said], 1).astype("f4")
+            calcium[:, tile] = np.stack([one.calcium for one in said], 1).astype("f4")
             workspace.progress(done / len(tiles(source)))
         workspace.keep("qc", f"{p.output}_quantum", ("roi",), quanta, str(source.attrs["units"]), input=p.input)
         if p.quantum == "gain":
             _report(reasons)
             workspace.describe_rois(f"{p.output}_not_told", reasons)
+
+    def _likeliest(
+        self, traces: np.ndarray, training: np.ndarray, stretches: list[slice], rate_hz: float, tau: float
+    ) -> list[_Counted]:
+        """Return the likeliest whole counts of each ROI, traces of shape (time, roi)."""
+        edges = np.array([part.start for part in stretches] + [len(traces)])
+        cells = [Cell.of(np.ascontiguousarray(trace), edges, rate_hz, tau) for trace in traces.T]
+        with ThreadPoolExecutor(processors()) as pool:
+            return list(pool.map(lambda cell: _said(cell, training), cells))
+
+    def _sparsest(
+        self, traces: np.ndarray, training: np.ndarray, stretches: list[slice], rate_hz: float, tau: float
+    ) -> list[_Counted]:
+        """Return the counts of each ROI by OASIS with a smallest event, traces of shape (time, roi)."""
+        quanta, decay = self._quanta(traces[training], rate_hz, tau), math.exp(-1 / (tau * rate_hz))
+        found = [self._infer(*pair, decay, stretches) for pair in zip(traces.T, quanta, strict=True)]
+        return [_Counted(*pair, float(quantum), "") for pair, quantum in zip(found, quanta, strict=True)]
 
     def _tau(self, workspace: Workspace, training: np.ndarray) -> float:
         """Return the decay time constant of all ROIs, s."""
@@ -181,13 +202,13 @@ class Counts(Step):
         )
 
 
-def _said(cell: Cell, training: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], float, str]:
-    """Return counts and calcium of one ROI, its quantum, and why there are none, NaN for all that cannot be told."""
+def _said(cell: Cell, training: np.ndarray) -> _Counted:
+    """Return counts and calcium of one ROI, NaN where the size of one spike cannot be told."""
     told = tell(cell.take(training))
     if told.fit is None or told.reason:
         nothing = np.full(cell.trace.size, np.nan)
-        return (nothing, nothing), math.nan, told.reason
-    return counted(cell, told.fit), told.fit.quantum, ""
+        return _Counted(nothing, nothing, math.nan, told.reason)
+    return _Counted(*counted(cell, told.fit), told.fit.quantum, "")
 
 
 def _report(reasons: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from neurodyn.calcium.quantum import Cell, counted, splines, tell
+from neurodyn.calcium.quantum import Cell, busiest, counted, splines, tell
 
 TAU, QUANTUM = 0.7, 0.2
 
@@ -74,6 +74,15 @@ def test_the_quantum_does_not_depend_on_the_unit_or_an_offset():
 def test_splines_sum_to_one_and_are_one_where_the_trace_is_short():
     np.testing.assert_allclose(splines(900, 300).sum(axis=1), 1)
     assert splines(500, 450).shape == (500, 1)
+
+
+def test_the_busiest_windows_lie_within_stretches():
+    trace = np.zeros(1000)
+    trace[[250, 700]] = 5
+    windows = busiest(Cell.of(trace, np.array([0, 3, 400, 405, 1000]), 10, TAU), 200)
+    assert windows.shape == (2, 100)
+    assert [window[0] for window in windows] == [203, 605]
+    assert all((np.diff(window) == 1).all() for window in windows)
 
 
 @pytest.mark.slow
