@@ -19,7 +19,7 @@ KNOT_SECONDS = 30.0
 LOW_SHARE, LOW_NORMAL = 2.0, 2.0537  # per cent, and how many standard deviations below the mean these lie
 CHUNK_SECONDS = 10.0
 FEW_FRAMES = 1_500
-MOST_FRAMES = 4_000
+MOST_FRAMES = 3_000
 RATIO = 1.4
 RIVALS = (0.5, 0.7, 1.4, 2.0, 3.0, 4.5)
 FINEST = 2.0
@@ -30,6 +30,7 @@ ODD = 0.3
 WEIGHT = 2.0
 RARE = 5e-6
 NEVER_EMPTY = 0.2
+PATIENCE, FAR_BELOW = 2, 40.0
 LEAST_NOISE = 1e-3
 LEAST_SINGLE = 0.3
 SETTLING = 3
@@ -238,13 +239,23 @@ def improved(cell: Cell, fit: Fit, free: bool = True) -> Fit:
     return replace(fit, quantum=quantum, noise=noise, baseline=cell.knots @ found[1:])
 
 
-def maximised(cell: Cell, quantum: float, noise: float, baseline: np.ndarray, rounds: int, free: bool = True) -> Fit:
+def maximised(
+    cell: Cell,
+    quantum: float,
+    noise: float,
+    baseline: np.ndarray,
+    rounds: int,
+    free: bool = True,
+    hopeless: float = -math.inf,
+) -> Fit:
     """Return the likeliest description near a quantum, by expectation maximisation (Dempster et al., 1977).
 
     Parameters
     ----------
     free
         Fit the noise, too.
+    hopeless
+        Give up after three rounds where the score is that far below this one.
     """
     drive = (1 - cell.decay) * float(np.nanmean(cell.trace - baseline)) / quantum
     shares = min(max(drive, 0.005), 1.0) * 0.5 ** np.arange(1.0, SIZES.size)
@@ -257,7 +268,7 @@ def maximised(cell: Cell, quantum: float, noise: float, baseline: np.ndarray, ro
         better = explained(cell, replace(better, quantum=quantum) if done == 0 else better)
         settled = abs(better.likelihood - fit.likelihood) < 0.3
         fit = better
-        if settled and done > 1:
+        if (settled and done > 1) or (done == PATIENCE and fit.score < hopeless - FAR_BELOW):
             break
     return fit
 
@@ -278,7 +289,8 @@ def tell(cell: Cell) -> Told:
     found = [maximised(whole, fit.quantum, fit.noise, low, 8) for fit in _distinct(first)[:2]]
     for _ in range(2):
         best = max(found, key=lambda fit: fit.score)
-        found += [maximised(whole, best.quantum * by, best.noise, best.baseline, 10) for by in RIVALS]
+        given = (best.noise, best.baseline, 10)
+        found += [maximised(whole, best.quantum * by, *given, hopeless=best.score) for by in RIVALS]
         if max(found, key=lambda fit: fit.score).score < best.score + 1:
             break
     return _judged(whole, found)
