@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Annotated
 
 import typer
 
@@ -12,9 +13,14 @@ from neurodyn.core.processor import keep_freed_memory, use_wide_vectors
 
 VERBS = (
     "demo",
+    "inspect",
+    "convert",
+    "fetch",
+    "validate",
+    "simulate",
+    "match",
     "preprocess",
     "extract",
-    "fetch",
     "train",
     "tune",
     "infer",
@@ -24,14 +30,9 @@ VERBS = (
     "compare",
     "report",
     "run",
-    "simulate",
-    "convert",
-    "inspect",
-    "validate",
-    "match",
+    "status",
     "list",
     "show",
-    "status",
     "doctor",
     "docs",
 )
@@ -41,14 +42,27 @@ def build() -> typer.Typer:
     """Assemble the application; no verb imports anything heavy before it runs."""
     app = typer.Typer(
         name="neurodyn",
-        help="Calcium imaging from raw movie to decoded, reported result.",
-        no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
         pretty_exceptions_enable=False,
     )
+    app.callback(invoke_without_command=True)(start)
     for verb in VERBS:
         importlib.import_module(f"neurodyn.cli.{verb}").register(app)
     return app
+
+
+def start(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Calcium imaging from raw movie to decoded, reported result."""
+    if version:
+        from neurodyn.core.provenance import version as installed
+
+        sys.stdout.write(f"neurodyn {installed()}\n")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main() -> None:

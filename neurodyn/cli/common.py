@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
 from neurodyn.cli.console import Common
-from neurodyn.core.errors import ConfigError
+from neurodyn.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from neurodyn.core.config import Params
+    from neurodyn.core.config import Params, Resolved
     from neurodyn.data.readers import ReadOptions
     from neurodyn.data.recording import Recording
 
@@ -72,25 +72,40 @@ def section(common: Common, name: str, model: type[P], given: dict[str, Any] | N
     given
         Values of flags.
     """
-    from neurodyn.core.config import (
-        Layer,
-        Resolved,
-        layer_from_environment,
-        layer_from_sets,
-        load_yaml,
-        resolve,
-        validate,
-    )
+    from neurodyn.core.config import Resolved, layers_of, resolve, validate
 
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [
-        *layer_from_environment(),
-        *([Layer({name: given}, "flags")] if given else []),
-        *layer_from_sets(common.sets or []),
-    ]
+    flags = {name: given} if given else {}
+    layers = layers_of(sections=(name,), config=common.config, flags=flags, sets=common.sets or [])
     resolved = resolve(layer for layer in layers if name in layer.values)
     values = {name: resolved.values.get(name) or {}}
     return validate(model, Resolved(values, resolved.origins), prefix=(name,))
+
+
+def own_settings(common: Common, command: str, flags: dict[str, Any] | None = None) -> Resolved:
+    """Resolve the keys of a command that stand in no section: ``--config``, ``NEURODYN_COMMAND__*``, flags and ``--set``.
+
+    Parameters
+    ----------
+    flags
+        Values of flags; those that are None were not given.
+    """
+    from neurodyn.core.config import layers_of, resolve
+
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
+    return resolve(layers_of(command, config=common.config, flags=given, sets=common.sets or []))
+
+
+def require_sources(paths: Iterable[Path]) -> None:
+    """Refuse sources that are not there, before anything else is done.
+
+    Raises
+    ------
+    DataError
+        Naming the first.
+    """
+    for path in paths:
+        if not path.exists():
+            raise DataError(f"{path} does not exist.", "Expected a file or folder to read.", "Check the path.")
 
 
 def ingest(path: Path, options: ReadOptions, reader: str | None = None) -> Recording:
@@ -149,7 +164,6 @@ def _settled(path: Path, request: str, existing: Existing) -> bool:
 
 def _recording_request(path: Path) -> str | None:
     """Return the request that made a recording; None where there is no readable recording."""
-    from neurodyn.core.errors import DataError
     from neurodyn.data.recording import Recording
 
     try:

@@ -7,13 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from neurodyn.cli.common import Out
+from neurodyn.cli.common import Out, require_sources
 from neurodyn.cli.console import Common, command
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "compare")(compare)
+    command(app, "compare", panel="Analysis", example="neurodyn compare runs/cst runs/pca --units folds -o comparison")(
+        compare
+    )
 
 
 def compare(
@@ -42,10 +44,13 @@ def compare(
     output: Out = None,
 ) -> None:
     """Put models of the same targets into one table with intervals and paired tests, and one figure each."""
+    from neurodyn.core.files import check_output
     from neurodyn.report.compare import compare as write_comparison
 
     folder = output or Path("comparison")
+    check_output(folder, whole=False)
     if common.dry_run:
+        require_sources(sources)
         common.plan([f"{', '.join(map(str, sources))} -> {folder / 'comparison.html'}"])
         return
     common.product(write_comparison(sources, folder, against, published, units, subject))

@@ -10,20 +10,27 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurodyn.core.errors import NeurodynError, TerminatedError, WorkError, out_of_memory
-from neurodyn.core.log import LOGGER, log_to
+from neurodyn.cli.parameters import parameters_of, typed
+from neurodyn.core.errors import ConfigError, NeurodynError, TerminatedError, WorkError, out_of_memory
+from neurodyn.core.log import LOGGER, Report, log_to, silent
+from neurodyn.core.registry import unknown
 
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+EVERY = 10.0  # seconds between two lines on one stage
 INTERRUPTED, TERMINATED = 130, 143
 LAST_LINES = 200
 
@@ -54,8 +61,27 @@ Debug = Annotated[
 
 
 @dataclass(frozen=True)
+class Call:
+    """A command as it was typed.
+
+    Parameters
+    ----------
+    name
+        The command.
+    parameters
+        What it takes, by name.
+    values
+        What it was given, by name.
+    """
+
+    name: str
+    parameters: Mapping[str, inspect.Parameter]
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Common:
-    """The options every command takes."""
+    """The options every command takes, and the call they came with."""
 
     config: ConfigFile = None
     sets: Sets = None
@@ -65,6 +91,14 @@ class Common:
     verbose: Verbose = False
     log_file: LogFile = None
     debug: Debug = False
+    call: Call | None = None
+
+    def again(self, **changed: Any) -> list[str]:
+        """Return the command line that does this call with some of its values changed."""
+        if self.call is None:
+            raise ValueError("this command was not typed")
+        words = typed(self.call.parameters, {**self.call.values, **changed})
+        return [sys.executable, "-P", "-m", "neurodyn", self.call.name, *words]
 
     def product(self, path: Path | str, **facts: Any) -> None:
         """Print what was made: one line, or one JSON object with ``--json``."""
@@ -101,30 +135,70 @@ class _LastLines(logging.Handler):
 CONSOLE = _Console()
 
 
-def command(app: typer.Typer, name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Register a command whose first parameter is `Common`; its options are added to the command's own."""
+def command(
+    app: typer.Typer, name: str, *, panel: str, example: str, sections: Sequence[str] | None = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose first parameter is `Common`; its options are added to the command's own.
+
+    Parameters
+    ----------
+    panel
+        Under which heading the help lists it.
+    example
+        A line to type.
+    sections
+        Sections of configuration that it reads, others being refused; None where it has keys of its own, and checks all.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(function, eval_str=True).parameters
-        shared = [_parameter(f.name, COMMON_HINTS[f.name], f.default) for f in fields(Common)]
+        own = list(parameters_of(function).values())[1:]
+        shared = [_parameter(each, hint, getattr(Common, each)) for each, hint in COMMON_HINTS.items()]
+        parameters = {parameter.name: parameter for parameter in [*own, *shared]}
 
         @wraps(function)
         def run(**values: Any) -> None:
-            common = Common(**{f.name: values.pop(f.name) for f in fields(Common)})
+            call = Call(name, parameters, dict(values))
+            common = Common(**{each: values.pop(each) for each in COMMON_HINTS}, call=call)
             try:
                 with _logging(common):
+                    refuse_strangers(name, sections, common.config, common.sets or [])
                     function(common, **values)
             except KeyboardInterrupt as error:  # which typer would turn into a silent exit
                 raise typer.Exit(show_error(error)) from error
 
-        parameters = [*list(own.values())[1:], *shared]
-        vars(run)["__signature__"] = inspect.Signature(parameters)
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        vars(run)["__signature__"] = inspect.Signature(list(parameters.values()))
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters.values()}
         del run.__wrapped__
-        app.command(name)(run)
+        vars(run)["sections"] = sections
+        app.command(name, rich_help_panel=panel, epilog=f"Example: {example}")(run)
         return function
 
     return register
+
+
+def refuse_strangers(name: str, sections: Sequence[str] | None, config: Path | None, sets: Sequence[str]) -> None:
+    """Refuse what a command that reads sections, or no configuration at all, would not read.
+
+    Raises
+    ------
+    ConfigError
+        Naming the section and those that there are.
+    """
+    if sections is None or not (config or sets):
+        return
+    from neurodyn.core.config import SECTIONS, load_yaml
+
+    if not sections:
+        given = f"--set {sets[0]}" if sets else f"--config {config}"
+        raise ConfigError(f"{given}: {name} has nothing to set.", "It reads no configuration.", "Leave it out.")
+    heads = [(item.partition("=")[0].partition(".")[0], f"--set {item}", sections) for item in sets]
+    if config:  # one file may serve several commands
+        layer = load_yaml(config)
+        heads += [(head, layer.where((head,)), SECTIONS) for head in layer.values]
+    for head, origin, known in heads:
+        if head not in known:
+            close = unknown("section", head, known)
+            raise ConfigError(f"{origin}: {name} reads no section '{head}'.", close.found, close.fix)
 
 
 COMMON_HINTS: dict[str, Any] = {
@@ -149,6 +223,10 @@ def _logging(common: Common) -> Iterator[None]:
     from rich.logging import RichHandler
 
     CONSOLE.debug = CONSOLE.debug or common.debug
+    if common.log_file is not None:
+        from neurodyn.core.files import check_output
+
+        check_output(common.log_file)
     level = logging.ERROR if common.quiet else logging.DEBUG if common.verbose else logging.INFO
     handler = RichHandler(level, Console(stderr=True), show_path=False, show_time=False, markup=False)
     LOGGER.setLevel(logging.DEBUG)
@@ -167,27 +245,41 @@ def _logging(common: Common) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bar(common: Common) -> Iterator[Callable[[str, float], None]]:
-    """Yield `report(label, share)`: a bar on a terminal, otherwise a line whenever the label changes."""
+def progress_bar(common: Common) -> Iterator[Report]:
+    """Yield `report(label, share)`: a bar with the time left on a terminal, otherwise a line now and then."""
     if common.quiet:
-        yield lambda label, share: None
+        yield silent
     elif not sys.stderr.isatty():
         yield _line_reporter(common)
     else:
         from rich.console import Console
-        from rich.progress import Progress
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-        with Progress(console=Console(stderr=True), transient=True) as progress:
-            task = progress.add_task("", total=1.0)
-            yield lambda label, share: progress.update(task, description=label, completed=share)
+        columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
+            yield _bar_reporter(progress)
 
 
-def _line_reporter(common: Common) -> Callable[[str, float], None]:
-    seen: list[str] = [""]
+def _bar_reporter(progress: Progress) -> Report:
+    task = progress.add_task("", total=1.0)
 
     def report(label: str, share: float) -> None:
-        if label != seen[0]:
-            seen[0] = label
+        if share < progress.tasks[0].completed:  # another stage begins, and with it another pace
+            progress.reset(task, description=label)
+        progress.update(task, description=label, completed=share)
+
+    return report
+
+
+def _line_reporter(common: Common) -> Report:
+    """Say a line whenever the label changes, and at most every ten seconds otherwise."""
+    said, when = "", 0.0
+
+    def report(label: str, share: float) -> None:
+        nonlocal said, when
+        now = time.monotonic()
+        if label != said or now - when >= EVERY:
+            said, when = label, now
             common.say(f"{label} ({share:.0%})")
 
     return report

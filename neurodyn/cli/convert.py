@@ -41,7 +41,8 @@ FrameTimes = Annotated[
     str | None,
     typer.Option(
         "--frame-times",
-        help="Frame times, s, or a camera's TTL trace; for a trace give its rate: --set source.frame_times.fs=5000",
+        help="Frame times, in the unit of their header (else s; --set source.frame_times.unit=ms), or a camera's TTL trace; "
+        "for a trace give its rate: --set source.frame_times.fs=5000",
         show_default=False,
     ),
 ]
@@ -57,7 +58,13 @@ Variable = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "convert")(convert)
+    command(
+        app,
+        "convert",
+        panel="Data in and out",
+        example="neurodyn convert movie.tif movie.zarr --fs 10 --indicator GCaMP6f",
+        sections=("source", "nwb"),
+    )(convert)
 
 
 def convert(
@@ -79,9 +86,12 @@ def convert(
     """Convert between formats.
 
     What a file cannot say about itself is set with --set source.KEY=VALUE: plane, split, frame, bin, demux, units, …
+    Two cameras with interleaved frames: --set 'source.variables={a: {key: CAMERA, first: 0, every: 2}, b: …}'
     What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
+    from neurodyn.core.files import check_output
     from neurodyn.data.nwb import NwbFacts
+    from neurodyn.data.readers import read
 
     if target.suffix not in FORMATS:
         raise ConfigError(
@@ -104,6 +114,7 @@ def convert(
         brain=brain,
         files={name: file for name, file in beside.items() if file is not None},
     )
+    check_output(target, [source, *(Path(file) for file in beside.values() if file is not None)])
     if target.exists() and existing != "overwrite":
         if existing == "skip":
             common.product(target)
@@ -113,6 +124,7 @@ def convert(
         )
     facts = section(common, "nwb", NwbFacts)
     if common.dry_run:
+        read(source, options, reader)
         common.plan([f"{source} -> {target}"])
         return
     _write(ingest(source, options, reader), target, variable, facts)

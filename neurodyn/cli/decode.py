@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from neurodyn.cli.common import Out
-from neurodyn.cli.console import Common, command
+from neurodyn.cli.common import Out, own_settings
+from neurodyn.cli.console import Common, command, progress_bar
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "decode")(decode)
+    command(
+        app,
+        "decode",
+        panel="Analysis",
+        example="neurodyn decode runs/cst --target contrast --split blocked",
+        sections=None,
+    )(decode)
 
 
 def decode(
@@ -51,33 +58,36 @@ def decode(
     output: Out = None,
 ) -> None:
     """Decode a target and print where the table of scores is."""
-    from neurodyn.core.config import Layer, layer_from_environment, layer_from_sets, load_yaml, resolve, validate
-    from neurodyn.decode.run import DecodeConfig
+    from neurodyn.core.config import validate
+    from neurodyn.core.files import check_output
+    from neurodyn.decode.run import DecodeConfig, check
     from neurodyn.decode.run import decode as run_decoding
 
-    flags: dict[str, Any] = {
-        "target": target,
-        "decoder": decoder,
-        "protocol": protocol,
-        "folds": folds,
-        "shuffles": shuffles,
-        "seed": seed,
-    }
-    flags |= {"features": features.split(",") if features else None, "splits": split.split(",") if split else None}
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [layer for layer in layer_from_environment() if "decode" in layer.values]
-    layers += [Layer({k: v for k, v in flags.items() if v is not None}, "flags"), *layer_from_sets(common.sets or [])]
-    config = validate(DecodeConfig, resolve(layers))
+    given = {"target": target, "decoder": decoder, "protocol": protocol, "folds": folds, "shuffles": shuffles}
+    given |= {"seed": seed, "features": features, "split": split}
+    config = validate(DecodeConfig, own_settings(common, "decode", flags_of(given)))
+    if output is not None:
+        check_output(output, whole=False)
     if common.dry_run:
+        check(source, config)
         common.plan([f"{k}: {v}" for k, v in config.model_dump().items()])
         return
-    path = run_decoding(source, config=config, out=output)
+    with progress_bar(common) as report:
+        path = run_decoding(source, config=config, out=output, progress=report)
     common.say(table(path))
     common.product(path)
 
 
+def flags_of(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what flags say, by key of the configuration; `values` are the options by name, None where not given."""
+    plain = ("target", "decoder", "protocol", "folds", "shuffles", "seed")
+    flags = {name: values[name] for name in plain if values[name] is not None}
+    several = {"features": values["features"], "splits": values["split"]}
+    return flags | {name: text.split(",") for name, text in several.items() if text}
+
+
 def table(path: Path) -> str:
-    """Render a table of scores for the terminal: every row with its chance level and interval."""
+    """Render a table of scores for the terminal: what the target was taken for, then every row with chance and interval."""
     from neurodyn.data.scores import read_scores
 
     rows = [("features", "decoder", "split", "metric", "value", "95 % interval", "shuffled", "p", "n")]
@@ -100,4 +110,13 @@ def table(path: Path) -> str:
             )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def taken(path: Path) -> list[str]:
+    """Return what the target of a table of scores was taken for in each session, in sentences, each once."""
+    from neurodyn.core.files import read_json
+
+    made = path.with_name(f"decode{path.stem.removeprefix('scores')}.json")
+    sessions = read_json(made)["sessions"] if made.is_file() else []
+    return list(dict.fromkeys(session["taken"] for session in sessions))

@@ -15,7 +15,7 @@ from neurodyn.cli.run import run_pipeline
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "demo")(demo)
+    command(app, "demo", panel="Start", example="neurodyn demo -o demo", sections=None)(demo)
 
 
 def demo(

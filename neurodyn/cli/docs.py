@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import typer
-from typer.models import ArgumentInfo
 
 from neurodyn.cli.common import Out
 from neurodyn.cli.console import Common, command
+from neurodyn.cli.parameters import Parameter, parameters_of
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "docs")(docs)
+    command(app, "docs", panel="About", example="neurodyn docs -o docs")(docs)
 
 
 def docs(common: Common, output: Out = None) -> None:
     """Write a page per command, and one on the steps of preprocessing: their methods text and sources."""
     from neurodyn.cli.app import build
-    from neurodyn.core.files import atomic
+    from neurodyn.core.files import atomic, check_output
 
     folder = output or Path("docs")
+    check_output(folder, whole=False)
     pages = {f"commands/{name}.md": text for name, text in command_pages(build())}
     pages["steps.md"] = steps_page()
     if common.dry_run:
@@ -50,7 +49,7 @@ def command_pages(app: typer.Typer, prefix: str = "neurodyn") -> Iterator[tuple[
 
 
 def _page(callback: Callable[..., Any], name: str) -> str:
-    parameters = [Parameter.of(p) for p in inspect.signature(callback, eval_str=True).parameters.values()]
+    parameters = [Parameter.of(p) for p in parameters_of(callback).values()]
     arguments = [p for p in parameters if not p.words]
     shape = " ".join([name, "[OPTIONS]", *(p.metavar for p in arguments)])
     lines = [f"# {name}", "", _plain(callback.__doc__), "", "```", shape, "```", ""]
@@ -63,51 +62,6 @@ def _page(callback: Callable[..., Any], name: str) -> str:
             names = ", ".join(f"`{word}`" for word in p.words)
             lines.append(f"| {names}{f' {_cell(p.metavar)}' if p.metavar else ''} | {p.default} | {_cell(p.help)} |")
     return "\n".join([*lines, ""])
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """An argument or an option of a command, as it is shown.
-
-    Parameters
-    ----------
-    words
-        What is typed for an option, such as --jobs; () for an argument.
-    metavar
-        What stands for its value; "" for a switch.
-    default
-        Its default, or "".
-    help
-        What it means.
-    """
-
-    words: tuple[str, ...]
-    metavar: str
-    default: str
-    help: str
-
-    @classmethod
-    def of(cls, parameter: inspect.Parameter) -> Parameter:
-        """Read what a command's signature says of one of its parameters."""
-        kind, info = get_args(parameter.annotation)
-        kinds = [part for part in get_args(kind) if part is not type(None)] or [kind]
-        several = any(get_origin(part) is list for part in [kind, *kinds])
-        if isinstance(info, ArgumentInfo):
-            word = (info.metavar or parameter.name.upper()) + ("..." if several else "")
-            optional = parameter.default is not inspect.Parameter.empty
-            return cls((), f"[{word}]" if optional else word, "", info.help or "")
-        given = parameter.default
-        shown = "" if given in (None, False, inspect.Parameter.empty) else f"`{given}`"
-        told = [word for word in (info.default, *(info.param_decls or ())) if isinstance(word, str)]  # Typer's order
-        words = tuple(told or [f"--{parameter.name.replace('_', '-')}"])
-        return cls(words, "" if kind is bool else info.metavar or _value(kind, kinds), shown, info.help or "")
-
-
-def _value(kind: Any, kinds: Sequence[Any]) -> str:
-    if get_origin(kind) is Literal:
-        return "|".join(map(str, get_args(kind)))
-    names = {int: "INTEGER", float: "NUMBER", Path: "PATH"}
-    return names.get(kinds[0], "TEXT")
 
 
 def _plain(text: str | None) -> str:

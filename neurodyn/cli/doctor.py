@@ -16,7 +16,7 @@ from neurodyn.core.errors import WorkError
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "doctor")(doctor)
+    command(app, "doctor", panel="About", example="neurodyn doctor")(doctor)
 
 
 def doctor(common: Common) -> None:

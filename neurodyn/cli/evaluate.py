@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurodyn.cli.common import Out
+from neurodyn.cli.common import Out, own_settings, require_sources
 from neurodyn.cli.console import Common, command
 
 if TYPE_CHECKING:
@@ -27,11 +27,14 @@ OF_RUNS = (
     "responses",
     "rotations",
 )
+METRICS = sorted(["rois", "spikes", *OF_RUNS])
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "evaluate")(evaluate)
+    command(app, "evaluate", panel="Analysis", example="neurodyn evaluate runs/cst --metric forecast", sections=None)(
+        evaluate
+    )
 
 
 def evaluate(
@@ -60,9 +63,13 @@ def evaluate(
 ) -> None:
     """Score spikes, latents, forecasts or ROIs against what is known, or a model's cost, and print where the table is."""
     from neurodyn.core.config import validate
+    from neurodyn.core.files import check_output
     from neurodyn.core.registry import unknown
     from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
 
+    require_sources(sources)
+    if output is not None:
+        check_output(output, whole=False)
     if metric == "rois":
         _rois(common, sources, regions, output or Path("roi-scores"))
         return
@@ -70,7 +77,7 @@ def evaluate(
         _inferred(common, metric, sources, features, output or Path(f"{metric.rstrip('s')}-scores"))
         return
     if metric != "spikes":
-        raise unknown("metric", metric, sorted(["rois", "spikes", *OF_RUNS]))
+        raise unknown("metric", metric, METRICS)
     config = validate(SpikeScoreConfig, _resolved(common, features))
     recordings = [path for source in sources for path in recordings_in(source)]
     folder = output or Path("spike-scores")
@@ -100,12 +107,7 @@ def _rois(common: Common, sources: list[Path], regions: Path | None, folder: Pat
 
 
 def _resolved(common: Common, features: str | None) -> Resolved:
-    """Merge --config, --features and --set."""
-    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve
-
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [Layer({"features": features.split(",")}, "flags")] if features else []
-    return resolve([*layers, *layer_from_sets(common.sets or [])])
+    return own_settings(common, "evaluate", {"features": features.split(",") if features else None})
 
 
 def _inferred(common: Common, metric: str, sources: list[Path], features: str | None, folder: Path) -> None:

@@ -17,6 +17,7 @@ from neurodyn.cli.common import (
     ReaderName,
     ingest,
     make_recording,
+    own_settings,
     read_options,
     request_id,
 )
@@ -25,7 +26,9 @@ from neurodyn.cli.console import Common, command, progress_bar
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "extract")(extract)
+    command(
+        app, "extract", panel="Preprocess", example="neurodyn extract movie.tif --fs 30 -o rois.zarr", sections=None
+    )(extract)
 
 
 def extract(
@@ -51,13 +54,21 @@ def extract(
     suite2p's settings go into the configuration by their names: --set detection.threshold_scaling=0.8; so do
     preset and cells_only (true: keep what its classifier calls cells).
     """
+    from neurodyn.core.files import check_output
     from neurodyn.core.provenance import version
+    from neurodyn.data.readers import read
+    from neurodyn.preprocess.suite2p import check
     from neurodyn.preprocess.suite2p import extract as run_suite2p
     from neurodyn.training.devices import choose_devices
 
+    check_output(output, [movie])
     options = read_options(common, fs=fs, axes=axes, key=key, indicator=indicator)
     settings = _settings(common, preset)
     device = str(choose_devices(gpu).first)
+    if common.dry_run:
+        check(read(movie, options, reader), settings=settings, device=device)
+        common.plan([f"{movie} -> {output}", f"suite2p settings: {settings}, on {device}"], settings=settings)
+        return
     recording = ingest(movie, options, reader)
     request = request_id(
         source=recording.tree.attrs["source_sha256"],
@@ -65,9 +76,6 @@ def extract(
         settings=settings,
         version=version(),
     )
-    if common.dry_run:
-        common.plan([f"{movie} -> {output}", f"suite2p settings: {settings}, on {device}"], settings=settings)
-        return
 
     def write() -> None:
         recording.tree.attrs["request"] = request
@@ -79,10 +87,6 @@ def extract(
 
 
 def _settings(common: Common, preset: str | None) -> dict[str, Any]:
-    """Resolve suite2p's settings: ``--config``, flags, ``--set``, without the section on reading."""
-    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve
-
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [Layer({"preset": preset}, "flags")] if preset else []
-    values = resolve([Layer({"preset": "fast"}, "default"), *layers, *layer_from_sets(common.sets or [])]).values
+    """Resolve suite2p's settings, without the section on reading."""
+    values = {"preset": "fast"} | own_settings(common, "extract", {"preset": preset}).values
     return {name: value for name, value in values.items() if name != "source"}

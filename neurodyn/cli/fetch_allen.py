@@ -76,7 +76,13 @@ Mirror = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, "allen")(fetch_allen)
+    command(
+        app,
+        "allen",
+        panel="Data in and out",
+        example="neurodyn fetch allen --container 511510667 --session-type A --convert",
+        sections=("source",),
+    )(fetch_allen)
 
 
 def fetch_allen(
@@ -107,6 +113,8 @@ def fetch_allen(
     Conditions on sessions hold together; each takes several values, separated by commas. Downloads are checked, and go
     on where they were interrupted. What the reader of sessions takes is set with --set source.KEY=VALUE.
     """
+    from neurodyn.core.files import check_output
+
     texts = {"areas": area, "depths": depth, "cre_lines": cre, "stimuli": stimulus, "session_types": session_type}
     texts |= {"containers": container, "experiments": experiment}
     conditions = {name: tuple(text.split(",")) for name, text in texts.items() if text}
@@ -116,6 +124,8 @@ def fetch_allen(
             "Expected at least one condition; all of them are half a terabyte.",
             "Type for example: neurodyn fetch allen --container 511510667 --session-type A",
         )
+    if output is not None:
+        check_output(output, whole=output.suffix == ".zarr")
     access = _access(backend == "allensdk", jobs, api, mirror, timeout=timeout, retries=retries, offline=offline)
     chosen = _chosen(conditions, failed, access.catalogue(refresh))
     if listed is not None:

@@ -53,7 +53,13 @@ Api = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    command(app, "dandi")(fetch_dandi)
+    command(
+        app,
+        "dandi",
+        panel="Data in and out",
+        example="neurodyn fetch dandi 000728 --subject 484408 --list",
+        sections=("source",),
+    )(fetch_dandi)
 
 
 def fetch_dandi(
@@ -79,9 +85,12 @@ def fetch_dandi(
     Conditions hold together; subjects and sessions take several values, separated by commas. Downloads are checked, and
     go on where they were interrupted. What the reader takes is set with --set source.KEY=VALUE.
     """
+    from neurodyn.core.files import check_output
     from neurodyn.data.dandi import API, Archive, Selection, parse_dandiset
     from neurodyn.data.download import Link
 
+    if output is not None:
+        check_output(output, whole=False)
     number = parse_dandiset(dandiset)
     subjects, sessions = (tuple(text.split(",")) if text else () for text in (subject, session))
     wanted = Selection(path=path, subjects=subjects, sessions=sessions)

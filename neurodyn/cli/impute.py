@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurodyn.cli.common import ExistingOption, Out, make_recording, request_id
-from neurodyn.cli.console import Common, command
+from neurodyn.cli.common import ExistingOption, Out, make_recording, own_settings, request_id
+from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "impute")(impute)
+    command(
+        app,
+        "impute",
+        panel="Models",
+        example="neurodyn impute clean.zarr --model svd --reject 10-12.5,80-81 -o filled.zarr",
+        sections=None,
+    )(impute)
 
 
 def impute(
@@ -50,8 +57,9 @@ def impute(
     --reject and --pixels name. What was observed stays as it is. With --model, its windows and parameters are set by
     --set windows.duration=10 and --set model.components=30.
     """
-    from neurodyn.core.files import sha256
+    from neurodyn.core.files import check_output, sha256
     from neurodyn.core.provenance import version
+    from neurodyn.training.impute import check
     from neurodyn.training.impute import impute as fill
 
     if (run is None) == (model is None):
@@ -61,13 +69,20 @@ def impute(
     holes, rest = _holes(common, reject, pixels)
     filler = _filler(run, model, rest)
     target = output or source.with_name(f"{source.stem}-imputed.zarr")
+    check_output(target, [source])
     if common.dry_run:
+        check(source, filler, holes)
         common.plan([f"{source} -> {target}, by {filler.config.name}"], **holes.model_dump(mode="json"))
         return
     request = request_id(
         source=sha256(source), holes=holes.model_dump(mode="json"), filler=_identity(filler), version=version()
     )
-    make_recording(common, target, request, existing, lambda: fill(source, target, filler, holes, request))
+
+    def write() -> None:
+        with progress_bar(common) as report:
+            fill(source, target, filler, holes, request, report)
+
+    make_recording(common, target, request, existing, write)
     common.product(target)
 
 
@@ -77,7 +92,7 @@ def _identity(filler: Filler) -> dict[str, Any]:
 
 def _holes(common: Common, reject: str | None, pixels: str | None) -> tuple[HoleConfig, list[str]]:
     """Return what is missing, and the --set items that are about the model."""
-    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.config import validate
     from neurodyn.data.holes import HoleConfig
 
     items = common.sets or []
@@ -85,9 +100,7 @@ def _holes(common: Common, reject: str | None, pixels: str | None) -> tuple[Hole
     given: dict[str, Any] = {"pixels": pixels} if pixels else {}
     if reject:
         given["reject"] = [_stretch(part) for part in reject.split(",")]
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [Layer(given, "flags")] if given else []
-    holes = validate(HoleConfig, resolve([*layers, *layer_from_sets(mine)]))
+    holes = validate(HoleConfig, own_settings(replace(common, sets=mine), "impute", given))
     return holes, [item for item in items if item not in mine]
 
 

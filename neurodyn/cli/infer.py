@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from neurodyn.cli.common import Gpu
-from neurodyn.cli.console import Common, command
+from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.core.errors import ConfigError
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "infer")(infer)
+    command(app, "infer", panel="Models", example="neurodyn infer runs/cst")(infer)
 
 
 def infer(
@@ -68,18 +68,22 @@ def infer(
     ] = None,
 ) -> None:
     """Predict held-out windows and score hidden frames against linear interpolation."""
+    from neurodyn.training.infer import check
     from neurodyn.training.infer import infer as run_inference
 
     parts = ("train", "valid", "test") if part == "all" else tuple(part.split(","))
-    if common.dry_run:
-        common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
-        return
+    asked: dict[str, Any] = {"parts": parts, "gpu": gpu, "maps": attention.split(",") if attention else ()}
+    asked |= {"at": _times(at), "few": few, "horizon": horizon}
     if stream is not None:
         _stream(common, run, stream, gpu, threads)
         return
-    maps = attention.split(",") if attention else ()
-    asked = {"maps": maps, "at": _times(at), "few": few, "horizon": horizon, "threads": threads}
-    common.product(run_inference(run, recordings or None, parts=parts, gpu=gpu, **asked))
+    if common.dry_run:
+        check(run, recordings or None, **asked)
+        common.plan([f"{run}: {', '.join(parts)} windows -> {run / 'prediction.zarr'}"])
+        return
+    with progress_bar(common) as report:
+        path = run_inference(run, recordings or None, threads=threads, progress=report, **asked)
+    common.product(path)
 
 
 def _times(text: str | None) -> list[float] | Literal["truth"] | None:
@@ -97,5 +101,8 @@ def _stream(common: Common, run: Path, source: str, gpu: str, threads: int | Non
     from neurodyn.training.stream import Streamer, frames_of_lines, growing_frames, stream_forecasts
 
     streamer = Streamer.open(run, gpu, threads)
+    if common.dry_run:
+        common.plan([f"{run}: forecasts of {source}, frame by frame -> stdout"])
+        return
     frames = frames_of_lines(sys.stdin, streamer) if source == "-" else growing_frames(Path(source), streamer)
     common.say(stream_forecasts(streamer, frames, sys.stdout).said)

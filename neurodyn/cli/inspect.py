@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
     from neurodyn.data.survey import Survey
 
 FEW = 12
+LONG_ENOUGH = 300.0  # s of recording from which on a model may be trained
+CELLULAR = re.compile(r"sbx|scanbox|scanimage|bruker|prairie|thor", re.IGNORECASE)
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "inspect")(inspect)
+    command(app, "inspect", panel="Start", example="neurodyn inspect movie.tif", sections=("source",))(inspect)
 
 
 def inspect(
@@ -43,7 +47,8 @@ def inspect(
 
     options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator)
     seen = survey(source, options, reader)
-    facts = describe(seen, source)
+    flags = {"fs": fs, "channels": channels, "axes": axes, "key": key, "indicator": indicator, "reader": reader}
+    facts = describe(seen, source, typed(common, flags))
     if common.json:
         common.product(source, **facts)
         return
@@ -58,8 +63,25 @@ def _line(value: Any) -> str:
     return f"{value['option']}   ({value['why']})" if isinstance(value, dict) else str(value)
 
 
-def describe(seen: Survey, source: Path) -> dict[str, Any]:
-    """Collect what is known about a source, ready for a table or JSON."""
+def typed(common: Common, flags: dict[str, Any]) -> list[str]:
+    """Return what was said of the source, as options to be typed again."""
+    words = [f"--{name} {_quoted(value)}" for name, value in flags.items() if value is not None]
+    words += [f"--set {shlex.quote(item)}" for item in common.sets or [] if item.startswith("source.")]
+    return words + ([f"--config {shlex.quote(str(common.config))}"] if common.config else [])
+
+
+def _quoted(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else shlex.quote(str(value))
+
+
+def describe(seen: Survey, source: Path, told: list[str]) -> dict[str, Any]:
+    """Collect what is known about a source, ready for a table or JSON.
+
+    Parameters
+    ----------
+    told
+        Options that were given, as they are typed.
+    """
     facts: dict[str, Any] = {"format": seen.format}
     if seen.arrays:
         shown = [f"{name} {what}" for name, what in list(seen.arrays.items())[:FEW]]
@@ -67,19 +89,83 @@ def describe(seen: Survey, source: Path) -> dict[str, Any]:
         facts["arrays"] = shown + more
     if seen.needs:
         facts["needs"] = [{"option": need.option, "why": need.why} for need in seen.needs]
-    if seen.notes:
-        facts["notes"] = seen.notes
+    notes = [*seen.notes, *([] if seen.recording is None else _notes(seen.recording, seen))]
+    if notes:
+        facts["notes"] = notes
     if seen.recording is not None:
         facts |= of_recording(seen.recording, seen.rate_known)
-        facts["next"] = next_steps(seen, source)
+        facts["next"] = next_steps(seen, source, told)
     return facts
+
+
+def _notes(recording: Recording, seen: Survey) -> list[str]:
+    """Say what the numbers of a recording mean for what comes next."""
+    from neurodyn.preprocess.default import without_baseline
+
+    notes, names = [], set(recording.variables)
+    if any(recording[name].ndim == 3 for name in names) and _kind(recording, seen.format) == "either":
+        notes.append("A movie of cells goes on with extract, a widefield movie with preprocess.")
+    notes += _interleaved(recording, list(seen.arrays)) if seen.rate_known else []
+    if without_baseline(recording):
+        notes.append(
+            "fluorescence is without its background, so that nothing is left to divide by: ΔF/F has to come from the "
+            "program that took it (CaImAn: estimates.detrend_df_f, before saving)."
+        )
+    if seen.rate_known and names & {"dff", "spikes"} and not _long_enough(recording):
+        notes.append(
+            f"{_seconds(recording):.0f} s are too short to train a model on; {LONG_ENOUGH:.0f} s are the least."
+        )
+    return notes
+
+
+def _interleaved(recording: Recording, arrays: list[str]) -> list[str]:
+    """Say that intervals of frames alternate, and how two channels that do so are read.
+
+    Parameters
+    ----------
+    arrays
+        Names in the source, of which each may be a camera.
+    """
+    from neurodyn.data.clock import alternates
+    from neurodyn.data.survey import ACTIVITY
+
+    pair = alternates(recording.time)
+    if pair is None:
+        return []
+    cameras = [name for name in arrays if ACTIVITY.search(name)] or arrays
+    key = f"key: {cameras[0]}, " if cameras else ""
+    others = f"; other arrays here: {', '.join(cameras[1:4])}" if len(cameras) > 1 else ""
+    return [
+        f"Intervals alternate between {pair[0]:.4g} and {pair[1]:.4g} s: frames of two channels may be interleaved, "
+        f"{1 / sum(pair):.4g} Hz each. If so, name them in their order: --channels fluorescence,reference",
+        "or say where each lies, also of two cameras in one file: --set 'source.variables="
+        f"{{fluorescence: {{{key}first: 0, every: 2}}, reference: {{{key}first: 1, every: 2}}}}'{others}",
+    ]
+
+
+def _seconds(recording: Recording) -> float:
+    return float(recording.time[-1] - recording.time[0] + 1 / recording.rate_hz)
+
+
+def _long_enough(recording: Recording) -> bool:
+    return _seconds(recording) >= LONG_ENOUGH
+
+
+def _kind(recording: Recording, reader: str) -> str:
+    """Return whether a movie is of cells or widefield, by its variables and by the microscope that wrote it; else "either"."""
+    words = f"{reader} {recording.tree.attrs.get('layout', '')}"
+    if CELLULAR.search(words):
+        return "cells"
+    two = {"fluorescence", "reference"} <= set(recording.variables)
+    return "widefield" if two or reader.startswith("wfield") else "either"
 
 
 def of_recording(recording: Recording, rate_known: bool = True) -> dict[str, Any]:
     """Collect the facts about a recording."""
     time = recording.time
     seconds = f"{time[-1] - time[0] + 1 / recording.rate_hz:.1f} s, " if rate_known else ""
-    facts: dict[str, Any] = {
+    facts: dict[str, Any] = {"layout": recording.tree.attrs["layout"]} if "layout" in recording.tree.attrs else {}
+    facts |= {
         "session": recording.session,
         "rate": f"{recording.rate_hz:g} Hz" if rate_known else "unknown",
         "duration": f"{seconds}{time.size} frames",
@@ -128,43 +214,75 @@ def _stimulus(table: xr.Dataset, rate_known: bool) -> list[str]:
     return lines
 
 
-def next_steps(seen: Survey, source: Path) -> list[str]:
-    """Return commands that make sense of a recording next; the one that tells what is missing, first."""
+def next_steps(seen: Survey, source: Path, told: list[str]) -> list[str]:
+    """Return commands that make sense of a recording next; the one that tells what is missing, first.
+
+    Parameters
+    ----------
+    told
+        Options that were given, as they are typed.
+    """
     recording = seen.recording
     assert recording is not None
-    if seen.needs:
-        told = " ".join(need.option for need in seen.needs)
-        return [f"neurodyn convert {source} recording.zarr {told}"]
+    needs = [need.option for need in seen.needs]
+    words = [shlex.quote(str(source)), *told, *needs, *seen.advice]
+    convert = " ".join(["neurodyn convert", words[0], "recording.zarr", *words[1:]])
+    steps = _made_of(recording, seen.format, " ".join(words))
+    if needs:
+        return [convert, *(step for step in steps if step.startswith("neurodyn extract"))]
+    if source.suffix != ".zarr" or seen.format != "recording":
+        return [*steps, convert]
+    return steps + _learnt_from(recording, words[0])
+
+
+def _made_of(recording: Recording, reader: str, words: str) -> list[str]:
+    """Return the commands that bring a recording to ROIs, to ΔF/F, to spikes."""
     names = set(recording.variables)
     steps = []
+    if (
+        any(recording[name].ndim == 3 for name in names)
+        and "dff" not in names
+        and _kind(recording, reader) != "widefield"
+    ):
+        steps.append(f"neurodyn extract {_for_extract(words)} -o rois.zarr")
+    chain = _chain(recording, reader)
+    return steps + ([f"neurodyn preprocess {words} --chain {chain} -o clean.zarr"] if chain else [])
+
+
+def _for_extract(words: str) -> str:
+    """Spell names of channels as `extract` takes them."""
+    split = shlex.split(words)
+    spelt = [
+        shlex.quote(word) if split[k - 1] != "--channels" or not k else shlex.quote(f"source.channels=[{word}]")
+        for k, word in enumerate(split)
+    ]
+    return " ".join("--set" if word == "--channels" else word for word in spelt)
+
+
+def _chain(recording: Recording, reader: str) -> str:
+    """Return the chain that fits what a recording has, as `preprocess` takes it by itself; nothing where none does."""
+    from neurodyn.core.errors import DataError
+    from neurodyn.preprocess.default import default_chain
+
+    names = set(recording.variables)
+    if any(recording[name].ndim == 3 for name in names) and "reference" not in names and "dff" not in names:
+        return "" if _kind(recording, reader) == "cells" else "widefield-mean"
+    try:
+        return default_chain(recording)[0]
+    except DataError:
+        return ""
+
+
+def _learnt_from(recording: Recording, source: str) -> list[str]:
+    """Return the commands that train on a recording and decode it."""
+    names = set(recording.variables)
+    if not names & {"dff", "spikes"}:
+        return []
     movie = any(recording[name].ndim == 3 for name in names)
-    if movie and "dff" not in names:
-        both = "fluorescence" in names and "reference" in names
-        chain = "widefield" if both else "widefield-mean"
-        steps += [] if both else [f"neurodyn extract {source} -o rois.zarr"]
-        steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
-    elif "dff" not in names and "fluorescence" in names:
-        chain = "two-photon" if "neuropil" in names and _on_record(recording.indicator) else (
-            "traces-suite2p" if "neuropil" in names else "traces"
-        )  # fmt: skip
-        steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
-    elif "dff" in names and "spikes" not in names and not movie:
-        chain = "spikes" if _on_record(recording.indicator) else "counts"
-        steps.append(f"neurodyn preprocess {source} --chain {chain} -o clean.zarr")
+    model = "cst" if movie else "lfads" if "spikes" in names else "cst-traces"
     target = _target(recording)
-    if source.suffix != ".zarr":
-        steps.append(f"neurodyn convert {source} recording.zarr")
-    elif names & {"dff", "spikes"}:
-        model = "cst" if movie else "lfads" if "spikes" in names else "cst-traces"
-        steps.append(f"neurodyn train {model} {source} -o runs/model")
-        steps += [f"neurodyn decode {source} --target {target}"] if target else []
-    return steps
-
-
-def _on_record(indicator: str) -> bool:
-    from neurodyn.calcium.indicators import known
-
-    return known(indicator) is not None
+    steps = [f"neurodyn train {model} {source} -o runs/model"] if _long_enough(recording) else []
+    return steps + ([f"neurodyn decode {source} --target {target}"] if target else [])
 
 
 def _target(recording: Recording) -> str | None:

@@ -22,7 +22,7 @@ REGISTRIES = {
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "list")(list_names)
+    command(app, "list", panel="About", example="neurodyn list models")(list_names)
 
 
 def registry(kind: str) -> Registry:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "match")(match)
+    command(app, "match", panel="Data in and out", example="neurodyn match monday.zarr friday.zarr -o shared")(match)
 
 
 def match(
@@ -32,10 +32,12 @@ def match(
 
     Without -o, print which row each cell has in each session. With it, also write that table, cells.csv.
     """
-    from neurodyn.core.files import atomic, make_folder
+    from neurodyn.core.files import atomic, check_output, make_folder
     from neurodyn.data.matching import rows_of_cells
     from neurodyn.data.recording import Recording
 
+    if output is not None:
+        check_output(output, whole=False)
     if len(sources) < 2:
         raise ConfigError("One recording has nothing to match.", f"Found {len(sources)}.", "Give two or more.")
     recordings = [Recording.open(source) for source in sources]
@@ -53,6 +55,8 @@ def match(
             f"{name} {sum(places[k] is not None for places in rows.values())}" for k, name in enumerate(names)
         )
         raise DataError("The sessions share no cell.", f"Cells: {counts}.", "Are these sessions of the same animal?")
+    for name in names:
+        check_output(output / f"{name}.zarr", sources)
     make_folder(output)
     common.say(f"{len(shared)} of {len(rows)} cells are in every session.")
     for place, (name, source) in enumerate(zip(names, sources, strict=True)):

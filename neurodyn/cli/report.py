@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from neurodyn.cli.common import Out
+from neurodyn.cli.common import Out, require_sources
 from neurodyn.cli.console import Common, command
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "report")(report)
+    command(app, "report", panel="Analysis", example="neurodyn report runs/cst -o report.html")(report)
 
 
 def report(
@@ -30,11 +30,14 @@ def report(
     output: Out = None,
 ) -> None:
     """Write what was done and what came out as one HTML page."""
+    from neurodyn.core.files import check_output
     from neurodyn.report.page import report as write_report
 
     first = sources[0]
     target = output or (first / "report.html" if first.suffix != ".zarr" else first.with_name("report.html"))
+    check_output(target, [source for source in sources if source.is_file()])
     if common.dry_run:
+        require_sources(sources)
         common.plan([f"{', '.join(map(str, sources))} -> {target}"])
         return
     common.product(write_report(sources, target, published))

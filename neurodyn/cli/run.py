@@ -19,7 +19,9 @@ Jobs = Annotated[int, typer.Option("-j", "--jobs", min=1, help="Jobs at a time; 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "run")(run)
+    command(
+        app, "run", panel="Pipelines", example="neurodyn run many-sessions clean/*.zarr -o group -j 8", sections=None
+    )(run)
 
 
 def run(
@@ -31,8 +33,11 @@ def run(
     output: Out = None,
     jobs: Jobs = 1,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Go on with independent jobs after a failure.")
-    ] = False,
+        bool,
+        typer.Option(
+            "--keep-going/--stop-at-first", help="After a failure: go on with what does not depend on it, or stop."
+        ),
+    ] = True,
     until: Annotated[
         str | None,
         typer.Option("--until", help="Stop after this job, or after all jobs of this name.", show_default=False),
@@ -62,7 +67,9 @@ def run_pipeline(
     common: Common, pipeline: str, inputs: list[Path], folder: Path, how: How, existing: Existing = "error"
 ) -> None:
     """Resolve and run a pipeline, telling on stderr what happens."""
+    from neurodyn.cli.jobs import check_jobs
     from neurodyn.core.errors import DataError
+    from neurodyn.core.files import check_output
     from neurodyn.core.registry import unknown
     from neurodyn.workflow.pipeline import load_pipeline, plan
     from neurodyn.workflow.run import run as run_jobs
@@ -71,10 +78,12 @@ def run_pipeline(
     for path in [*inputs, *([how.profile] if how.profile else [])]:
         if not path.exists():
             raise DataError(f"{path} does not exist.", "Expected an input file.", "Check the path.")
+    check_output(folder, inputs, whole=False)
     planned = plan(spec, inputs)
     names = dict.fromkeys(name for job in planned.jobs for name in (job.rule, job.name))
     if how.until is not None and how.until not in names:
         raise unknown("job", how.until, names)
+    check_jobs(planned)
     if common.dry_run:
         _show_plan(common, planned, folder, how)
         return

@@ -14,7 +14,7 @@ Kind = Literal["model", "step", "chain", "decoder", "simulator", "pipeline"]
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "show")(show)
+    command(app, "show", panel="About", example="neurodyn show model cst")(show)
 
 
 def show(

@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
-from neurodyn.cli.common import ExistingOption, make_recording, request_id
+from neurodyn.cli.common import ExistingOption, make_recording, own_settings, request_id
 from neurodyn.cli.console import Common, command
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "simulate")(simulate)
+    command(
+        app,
+        "simulate",
+        panel="Data in and out",
+        example="neurodyn simulate widefield -o rig.zarr --seed 1 --set trials=60",
+        sections=None,
+    )(simulate)
 
 
 def simulate(
@@ -24,14 +30,14 @@ def simulate(
     existing: ExistingOption = "error",
 ) -> None:
     """Make a synthetic recording with ground truth."""
-    from neurodyn.core.config import Layer, layer_from_sets, load_yaml, resolve, validate
+    from neurodyn.core.config import validate
+    from neurodyn.core.files import check_output
     from neurodyn.core.provenance import version
     from neurodyn.simulate import SIMULATORS
 
+    check_output(output)
     simulator = SIMULATORS.get(kind)
-    layers = [load_yaml(common.config)] if common.config else []
-    layers += [Layer({"seed": seed}, "--seed")] if seed is not None else []
-    params = validate(simulator.Params, resolve([*layers, *layer_from_sets(common.sets or [])]))
+    params = validate(simulator.Params, own_settings(common, "simulate", {"seed": seed}))
     request = request_id(simulate=kind, params=params.model_dump(mode="json"), version=version())
     if common.dry_run:
         common.plan([f"{k}: {v}" for k, v in params.model_dump().items()], output=output)

@@ -15,7 +15,7 @@ TRIALS = ("complete", "pruned", "running", "interrupted", "fail")
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "status")(status)
+    command(app, "status", panel="Pipelines", example="neurodyn status group")(status)
 
 
 def status(
@@ -42,8 +42,7 @@ def status(
 
 
 def _show_jobs(common: Common, folder: Path) -> None:
-    from neurodyn.workflow.run import repeat_command
-    from neurodyn.workflow.states import ORDER, job_states, summary
+    from neurodyn.workflow.states import ORDER, files_of, job_states, repeat_command, summary
 
     states = sorted(job_states(folder), key=lambda state: ORDER.index(state.state))
     rows: list[dict[str, Any]] = []
@@ -51,9 +50,14 @@ def _show_jobs(common: Common, folder: Path) -> None:
     for state in states:
         row = {"job": state.name, "state": state.state, "product": state.product, "seconds": state.seconds}
         if state.state in ("failed", "interrupted"):
-            row |= {"why": " | ".join(state.tail(folder, 3)), "repeat": repeat_command(folder, state.argv)}
+            row |= {"why": " | ".join(state.tail(folder, 3)), "log": str(files_of(folder, state).log)}
+            row |= {"repeat": repeat_command(folder, state.argv)}
+        if state.held_by:
+            row |= {"held_by": state.held_by}
+            said.append(f"{state.name} is held back by {', '.join(state.held_by)}.")
         if state.state == "failed":
-            said += [f"{state.name} failed with exit code {state.code}: {row['why']}", f"  Repeat it: {row['repeat']}"]
+            said += [f"{state.name} failed with exit code {state.code}: {row['why']}", f"  Log: {row['log']}"]
+            said += [f"  Repeat it: {row['repeat']}"]
         rows.append(row)
     _show(common, rows, said)
 

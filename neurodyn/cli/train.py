@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "train")(train)
+    command(
+        app, "train", panel="Models", example="neurodyn train cst clean.zarr --gpu auto -o runs/cst", sections=None
+    )(train)
 
 
 def train(
@@ -42,9 +44,10 @@ def train(
     existing: ExistingOption = "error",
 ) -> None:
     """Train a model; prints the run folder, so that RUN=$(neurodyn train …) works."""
+    from neurodyn.core.files import check_output
     from neurodyn.core.registry import unknown
     from neurodyn.training.config import load_run_config
-    from neurodyn.training.fit import fit
+    from neurodyn.training.fit import check, fit
 
     if task not in ("predict", "classify"):
         raise unknown("task", task, ["classify", "predict"])
@@ -57,7 +60,9 @@ def train(
         own = [*flags, *([f"training.seed={each}"] if each is not None else []), *(common.sets or [])]
         config, resolved = load_run_config(model, common.config, own)
         folder = _folder(output, Path(model).stem, recordings, config.training.seed, len(seeds) > 1)
+        check_output(folder, recordings)
         if common.dry_run:
+            check(config, recordings, gpu=gpu)
             common.plan([f"{', '.join(map(str, recordings))} -> {folder}", *_origins(resolved)], output=folder)
             continue
         with progress_bar(common) as report:

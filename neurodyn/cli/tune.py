@@ -21,7 +21,13 @@ SHOWN = 5
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "tune")(tune)
+    command(
+        app,
+        "tune",
+        panel="Models",
+        example="neurodyn tune cst clean.zarr --trials 12 -j 2 -o tuning/cst",
+        sections=None,
+    )(tune)
 
 
 def tune(
@@ -47,13 +53,19 @@ def tune(
     are never read. Searched is what the model declares (neurodyn show model NAME) and --set tune.space.model.KEY=[…] names;
     --set model.KEY=VALUE fixes a parameter. One process with one seed finds the same again; several do not.
     """
+    from neurodyn.core.files import check_output
     from neurodyn.training.space import load_search
 
     flags = [f"training.epochs={epochs}"] if epochs is not None else []
     flags += [f"tune.seed={seed}"] if seed is not None else []
     search = load_search(model, common.config, [*flags, *(common.sets or [])])
     folder = output or Path("tuning") / f"{search.preset}-{recordings[0].stem}"
+    from neurodyn.training.tune import check
+    from neurodyn.training.tune import tune as run
+
+    check_output(folder, recordings)
     if common.dry_run:
+        check(search, recordings, gpu=gpu)
         common.plan(
             [f"{', '.join(map(str, recordings))} -> {folder}", f"{trials} trials of:", *_space(search)],
             output=folder,
@@ -61,8 +73,6 @@ def tune(
             space={key: space.plain for key, space in search.space.items()},
         )
         return
-    from neurodyn.training.tune import tune as run
-
     with progress_bar(common) as report:
         hear = _hear(report, trials)
         found = run(search, recordings, folder, trials=trials, jobs=jobs, gpu=gpu, existing=existing, hear=hear)

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    command(app, "validate")(validate)
+    command(app, "validate", panel="Data in and out", example="neurodyn validate movie.zarr", sections=("source",))(
+        validate
+    )
 
 
 def validate(

@@ -1,13 +1,14 @@
 """Configuration: layers merged in order, each value with its origin, each error with its line.
 
-Precedence: code < preset or pipeline < ``--config`` < ``NEURODYN_*`` < flags and ``--set``.
+Precedence: code < preset or pipeline < ``--config`` < ``NEURODYN_SECTION__KEY`` < flags < ``--set``.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +21,37 @@ from neurodyn.core.registry import unknown
 Path_ = tuple[str, ...]
 MALFORMED = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: dates and numbers that are none
 LARGEST = 100_000  # values in one file
+COMMANDS = (
+    "decode",
+    "evaluate",
+    "extract",
+    "impute",
+    "preprocess",
+    "run",
+    "simulate",
+)  # whose keys stand in no section
+SECTIONS = ("source", "nwb", "model", "windows", "training", "stages", "tune")
 PRESET_FOLDERS = {
     "model": "models",
     "pipeline": "pipelines",
     "chain": "pipelines/chains",
     "published": "pipelines/published",
+}
+
+
+def _decimal(tag: str, pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """Return the pattern of a number without colons."""
+    number = tag in ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+    return re.compile(rf"(?!.*:){pattern.pattern}", pattern.flags) if number else pattern
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader; 20:36 is text, as YAML 1.2 has it, not a number of base 60."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, _decimal(tag, pattern)) for tag, pattern in known]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 
 
@@ -76,10 +103,10 @@ def _read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
 
     Aliases are counted before they are followed: a page of them can stand for more than fits into memory.
     """
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
+    node = yaml.compose(text, Loader=_Loader)
     if node is not None and (count := _count(node, {})) > LARGEST:
         raise ValueError(f"its aliases stand for {count:,} values; at most {LARGEST:,} are read")
-    return node, yaml.safe_load(text)
+    return node, yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe loader)
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
@@ -163,6 +190,52 @@ def layer_from_environment(environ: Mapping[str, str] | None = None) -> list[Lay
     return layers
 
 
+def layers_of(
+    command: str | None = None,
+    sections: Sequence[str] = (),
+    *,
+    config: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    sets: Iterable[str] = (),
+) -> list[Layer]:
+    """Return what a person says to a command, in order: ``--config``, environment, flags, ``--set``.
+
+    Parameters
+    ----------
+    command
+        Its name, where it has keys that stand in no section: ``NEURODYN_DECODE__FOLDS=3`` is ``--set folds=3`` of decode.
+    sections
+        Sections it reads: ``NEURODYN_SOURCE__FS=10`` is ``--set source.fs=10``.
+    config
+        A YAML file.
+    flags
+        Values of flags that were given.
+    sets
+        Items of ``--set``.
+
+    Raises
+    ------
+    ConfigError
+        If one of them cannot be read, or the environment names a section that no command has.
+    """
+    layers = [load_yaml(config)] if config else []
+    layers += [layer for each in layer_from_environment() for layer in _meant(each, command, sections)]
+    layers += [Layer(dict(flags), "flags")] if flags else []
+    return [*layers, *layer_from_sets(sets)]
+
+
+def _meant(layer: Layer, command: str | None, sections: Sequence[str]) -> Iterator[Layer]:
+    """Yield a layer of the environment as a command takes it, if it is meant."""
+    ((head, values),) = layer.values.items()
+    if head in sections:
+        yield layer
+    elif head == command:
+        yield Layer(values, layer.origin)
+    elif head not in (*SECTIONS, *COMMANDS):
+        close = unknown("section", head, [*SECTIONS, *COMMANDS])
+        raise ConfigError(f"{layer.origin}: there is no section '{head}'.", close.found, close.fix)
+
+
 def _merge(base: dict[str, Any], layer: Layer, at: dict[str, Any], prefix: Path_, origins: dict[Path_, str]) -> None:
     for key, value in at.items():
         path = (*prefix, key)
@@ -180,6 +253,11 @@ def resolve(layers: Iterable[Layer]) -> Resolved:
     for layer in layers:
         _merge(resolved.values, layer, layer.values, (), resolved.origins)
     return resolved
+
+
+def without_section(layer: Layer, name: str) -> Layer:
+    """Return a layer without one of its sections."""
+    return replace(layer, values={key: value for key, value in layer.values.items() if key != name})
 
 
 def validate(model: type[M], resolved: Resolved, prefix: Path_ = ()) -> M:
@@ -212,9 +290,7 @@ def _config_error(model: type[BaseModel], error: ValidationError, resolved: Reso
     if first["type"] == "extra_forbidden":
         owner = _owner(model, tuple(str(part) for part in first["loc"][:-1]))
         close = unknown("key", path[-1], owner.model_fields)
-        return ConfigError(
-            f"{origin}: unknown key '{key}'.", close.found, close.fix.replace("neurodyn list keys", "neurodyn show")
-        )
+        return ConfigError(f"{origin}: unknown key '{key}'.", close.found, close.fix)
     others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return ConfigError(
         f"{origin}: '{key}' is not valid{others}.",

@@ -12,7 +12,7 @@ import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,46 @@ def writing(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(target, error) from error
+
+
+ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
+
+
+def check_output(output: Path, inputs: Iterable[Path] = (), *, whole: bool = True) -> None:
+    """Refuse an output that would spoil what it is made from, or a recording that it would lie inside.
+
+    Parameters
+    ----------
+    inputs
+        What is read. Links are followed.
+    whole
+        Whether what stands at `output` is replaced as a whole; else files are put beside what is in the folder.
+
+    Raises
+    ------
+    ConfigError
+        If the output is an input, lies inside one or inside any Zarr folder, or, as a whole, takes an input's folder.
+    """
+    target = output.resolve()
+    store = next((folder for folder in target.parents if any((folder / mark).is_file() for mark in ZARR_MARKS)), None)
+    if store is None and not whole and any((target / mark).is_file() for mark in ZARR_MARKS):
+        store = target
+    if store is not None:
+        raise _spoils(output, f"{store} is a recording or another Zarr folder, which nothing else may be put into")
+    for source in inputs:
+        place = source.resolve()
+        if target == place:
+            raise _spoils(output, f"{source} would overwrite itself")
+        if place.is_dir() and target.is_relative_to(place):
+            raise _spoils(output, f"it lies inside the input {source}")
+        if whole and place.is_relative_to(target):
+            raise _spoils(output, f"the input {source} lies inside it, and would be replaced")
+
+
+def _spoils(output: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{output} cannot be the output.", f"{why[0].upper()}{why[1:]}.", "Choose another place: -o PATH"
+    )
 
 
 def make_folder(path: Path) -> Path:

@@ -6,12 +6,23 @@ import contextlib
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from neurodyn.core.files import unwritable, writing
 
 LOGGER = logging.getLogger("neurodyn")
+Report = Callable[[str, float], None]  # told what is being done, and the share of it that is
+
+
+def silent(label: str, share: float) -> None:
+    """Tell nobody."""
+
+
+def within(progress: Report, number: int, count: int) -> Report:
+    """Return who is told the share of one of several equal parts, as that of all."""
+    return lambda label, share: progress(label, (number + share) / count)
 
 
 class JsonLines(logging.Formatter):

@@ -13,6 +13,8 @@ from typing import Any
 
 from neurodyn.core.errors import UnknownNameError
 
+LISTED = ("backend", "chain", "decoder", "indicator", "model", "pipeline", "reader", "simulator", "step")
+
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownNameError:
     """Build the error for an unknown name: the closest match and the full list."""
@@ -21,8 +23,12 @@ def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownNameError:
     return UnknownNameError(
         f"There is no {kind} named '{name}'.",
         f"Known: {', '.join(names) or 'none'}.",
-        f"Did you mean '{close[0]}'?" if close else f"List them with: neurodyn list {kind}s",
+        f"Did you mean '{close[0]}'?" if close else _way_out(kind),
     )
+
+
+def _way_out(kind: str) -> str:
+    return f"List them with: neurodyn list {kind}s" if kind in LISTED else "Take one of these."
 
 
 class Registry:

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, broken
+from neurodyn.data.damage import library
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -45,13 +45,11 @@ class AllenReader(Reader):
         from neurodyn.data.allen_session import recording_of
 
         refuse_others(options, "allen", ALLEN_OPTIONS)
-        try:
+        with library(path):
             if nwb1_version(path) is not None:
                 return recording_of("allen", read_session(path), path, options)
             with h5py.File(path, "r") as file:
                 return read_nwb2_session(file, path, options)
-        except DAMAGED as error:
-            raise broken(path, error) from error
 
 
 def is_nwb2_session(source: Path | h5py.File) -> bool:
@@ -62,9 +60,9 @@ def is_nwb2_session(source: Path | h5py.File) -> bool:
     if isinstance(source, h5py.File):
         return any(all(mark in source for mark in marks) for marks in (CODING, BEHAVIOR))
     try:
-        with h5py.File(source, "r") as file:
+        with library(source), h5py.File(source, "r") as file:
             return is_nwb2_session(file)
-    except DAMAGED:
+    except DataError:
         return False
 
 
@@ -97,10 +95,10 @@ def nwb1_version(path: Path) -> str | None:
     NWB 2 states it in an attribute of the root group.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with library(path), h5py.File(path, "r") as file:
             stated = file.get("nwb_version")
             text = stated[()] if isinstance(stated, h5py.Dataset) and stated.shape == () else b""
-    except DAMAGED:
+    except DataError:
         return None
     version = text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)
     return version if version.upper().startswith(("NWB-1", "NWB-0", "1.", "0.")) else None
@@ -125,10 +123,8 @@ def check_session(path: Path, experiment: int | None = None) -> None:
         raise DataError(
             f"{path} is no readable session.", "Expected a whole NWB 1 file.", "Fetch it again: neurodyn fetch allen"
         )
-    try:
+    with library(path):
         found = read_session(path).metadata.get("experiment_id")
-    except DAMAGED as error:
-        raise broken(path, error) from error
     if experiment is not None and found != experiment:
         raise DataError(
             f"{path} is not experiment {experiment}.",

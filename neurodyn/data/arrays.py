@@ -12,16 +12,18 @@ import h5py
 import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.array_axes import ask_for_times, lay_of
+from neurodyn.data.clock import UNIT_OF, seconds
 from neurodyn.data.cut import Unfolded
-from neurodyn.data.damage import DAMAGED, broken, check_packed
+from neurodyn.data.damage import check_packed, library
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
+from neurodyn.data.signals import question_rate
 from neurodyn.data.sources import (
     View,
     brain_mask,
     build,
     check_interleaved,
-    parse_axes,
     picture,
     refuse_others,
     regular_times,
@@ -33,7 +35,7 @@ from neurodyn.data.sources import (
 
 USUAL_KEYS = ("mov", "data", "frames")
 OPTIONS = frozenset(
-    {"fs", "channels", "variables", "axes", "key", "times", "brain", "split", "frame"}
+    {"fs", "channels", "variables", "axes", "key", "times", "times_unit", "brain", "split", "frame"}
     | {"trial_onset", "trial_stop", "trial_gap", "trial_columns"}
 )
 
@@ -47,6 +49,7 @@ class Hdf5Array:
     def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
         self.path, self.name = path, str(dataset.name)
         self.shape, self.dtype = dataset.shape, dataset.dtype
+        self.dims, self.units = _names_of(dataset), dataset.attrs.get("units", dataset.attrs.get("unit"))
         if not (dataset.is_virtual or dataset.external):
             check_packed(path, dataset.shape, dataset.dtype, dataset.id.get_storage_size())
         self._streamed = dataset if dataset.file.driver == "fileobj" else None
@@ -54,19 +57,19 @@ class Hdf5Array:
     def __getitem__(self, key: Any) -> np.ndarray:
         if self._streamed is not None:
             return np.asarray(self._streamed[key])
-        try:
-            with h5py.File(self.path, "r") as file:
-                return np.asarray(_dataset(file, self.name)[key])
-        except DAMAGED as error:
-            raise broken(self.path, error) from error
+        with library(self.path), h5py.File(self.path, "r") as file:
+            return np.asarray(_dataset(file, self.name)[key])
 
     def text(self) -> np.ndarray:
         """Return a dataset of strings."""
-        try:
-            with h5py.File(self.path, "r") as file:
-                return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
-        except DAMAGED as error:
-            raise broken(self.path, error) from error
+        with library(self.path), h5py.File(self.path, "r") as file:
+            return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
+
+
+def _names_of(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Return the names of the axes: of their dimension scales, as netCDF writes them, or their labels."""
+    axes = [dataset.dims[k] for k in range(dataset.ndim or 0)]
+    return tuple(str(axis[0].name) if len(axis) else str(axis.label) for axis in axes)
 
 
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
@@ -90,21 +93,18 @@ class NpzArray:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                return archive[self.name]
-        except DAMAGED as error:
-            raise broken(self.path, error) from error
+        with library(self.path), np.load(self.path, allow_pickle=False) as archive:
+            return archive[self.name]
 
 
 class Hdf5Reader(Reader):
     """Reads datasets of an HDF5 file; axes, rate and trials are named in the options."""
 
-    suffixes = (".h5", ".hdf5", ".hdf")
+    suffixes = (".h5", ".hdf5", ".hdf", ".nc", ".nc4")
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of an HDF5 file; CaImAn's results have a reader of their own."""
+        """Say whether the name is that of an HDF5 or netCDF-4 file; CaImAn's results have a reader of their own."""
         from neurodyn.data.caiman import is_caiman
 
         return path.is_file() and path.suffix.lower() in cls.suffixes and not is_caiman(path)
@@ -157,11 +157,8 @@ def hdf5_arrays(path: Path) -> dict[str, Any]:
         if isinstance(item, h5py.Dataset) and item.shape is not None:
             found[name] = Hdf5Array(path, item)
 
-    try:
-        with h5py.File(path, "r") as file:
-            file.visititems(visit)
-    except DAMAGED as error:
-        raise broken(path, error) from error
+    with library(path), h5py.File(path, "r") as file:
+        file.visititems(visit)
     return found
 
 
@@ -173,14 +170,12 @@ def numpy_arrays(path: Path) -> dict[str, Any]:
     DataError
         If the file is damaged or holds objects.
     """
-    try:
+    with library(path):
         if path.suffix.lower() == ".npy":
             return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
         with zipfile.ZipFile(path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
         return {name: NpzArray(path, name) for name in names}
-    except DAMAGED as error:
-        raise broken(path, error) from error
 
 
 def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> Recording:
@@ -191,7 +186,7 @@ def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: Rea
     DataError
         If a name is missing or ambiguous, axes do not fit, or the rate is unknown.
     """
-    views = _views(path, arrays, options)
+    views, words = _views(path, arrays, options)
     neural = same_length(views, path)
     first = next(iter(views.values()))
     place = next(iter(wanted(options).values()))
@@ -202,26 +197,38 @@ def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: Rea
         columns = {name: _column(path, arrays, key) for name, key in options.trial_columns.items()}
         groups["stimulus"] = trial_table(first, begins, options, columns)
     elif options.times is None:
+        ask_for_times(path, arrays, first.source.shape[first.axes.index("time")], options)
         time = regular_times(path, frames, options.fs)
     else:
-        every_frame = np.asarray(pick(path, arrays, options.times)[:], dtype=np.float64).ravel()
-        time = _own_times(path, every_frame, first)[place.first :: place.every][:frames]
+        every_frame = _own_times(path, arrays, options.times, first, options)
+        time = every_frame[place.first :: place.every][:frames]
+        if options.fs is None and options.times_unit is None and time.size > 1:
+            rate = float(1 / np.median(np.diff(time)))
+            question_rate(options.times, rate, "source.times_unit", lambda unit: {"times_unit": unit})
     _check_trial_options(options, first)
     if options.brain is not None:
         inside = arrays[options.brain][:] if options.brain in arrays else None
         groups["brain"] = brain_mask(path, inside, options, first.shape[1:])
-    return build(reader, path, neural, time, options, **groups)
+    attrs = {"source": path.name} | ({"layout": "; ".join(words)} if words else {})
+    return build(reader, path, neural, time, options, attrs=attrs, **groups)
 
 
-def _views(path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> dict[str, View]:
-    views = {}
+def _views(path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> tuple[dict[str, View], list[str]]:
+    """Return the arrays as recordings have them, and in words what their axes were taken from where that was not told."""
+    views, words = {}, []
     for name, place in wanted(options).items():
-        array = pick(path, arrays, place.key or options.key)
-        axes = parse_axes(place.axes or options.axes, len(array.shape), name)
-        array, axes = _unfolded(path, array, axes, options)
+        key = name_of(arrays, pick(path, arrays, place.key or options.key))
+        lay = lay_of(path, name, key, arrays, options)
+        words += [lay.words] if lay.words and lay.words not in words else []
+        array, axes = _unfolded(path, arrays[key], lay.axes, options)
         check_interleaved(array.shape[axes.index("time")], options, path)
         views[name] = View(picture(array, axes, name, options), axes, place.first, place.every)
-    return views
+    return views, words
+
+
+def name_of(arrays: Mapping[str, Any], picked: Any) -> str:
+    """Return the name of one of the arrays."""
+    return next(name for name, array in arrays.items() if array is picked)
 
 
 def _unfolded(path: Path, array: Any, axes: tuple[str, ...], options: ReadOptions) -> tuple[Any, tuple[str, ...]]:
@@ -266,7 +273,12 @@ def _column(path: Path, arrays: Mapping[str, Any], key: str) -> np.ndarray:
     return np.asarray(pick(path, arrays, key)[:])
 
 
-def _own_times(path: Path, times: np.ndarray, view: View) -> np.ndarray:
+def _own_times(path: Path, arrays: Mapping[str, Any], key: str, view: View, options: ReadOptions) -> np.ndarray:
+    """Return the time of every frame in the file, s, shape (frame,)."""
+    array = pick(path, arrays, key)
+    said = getattr(array, "units", None)
+    said = UNIT_OF.get(said.decode() if isinstance(said, bytes) else str(said))
+    times = seconds(np.asarray(array[:], dtype=np.float64).ravel(), key, options.times_unit, said)
     frames = view.source.shape[view.axes.index("time")]
     if times.size != frames:
         raise DataError(

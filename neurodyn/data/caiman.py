@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from scipy import sparse
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
-from neurodyn.data.damage import DAMAGED, broken
+from neurodyn.data.damage import broken, library
 from neurodyn.data.lazy import lazy
+from neurodyn.data.masks import PIXEL, Mask, mask_columns
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import View, build, refuse_others, regular_times
 from neurodyn.data.stacks import Stack, rate
 
+LOGGER = logging.getLogger(__name__)
 TRACES = {"dff": "F_dff", "denoised": "C", "spikes": "S"}
 UNITS = {"fluorescence": "a.u.", "denoised": "a.u."}
 QUALITY = {"SNR_comp": "snr", "r_values": "spatial_correlation", "cnn_preds": "probability"}
@@ -44,15 +47,12 @@ class CaimanReader(Reader):
             If the file is damaged or its parts do not belong together.
         """
         refuse_others(options, "caiman", {"fs"})
-        try:
-            with h5py.File(path, "r") as file:
-                estimates: Any = file["estimates"]
-                kept = _accepted(path, estimates)
-                arrays = _traces(path, estimates)
-                rois = _rois(estimates, file, kept)
-                said = _scalar(file, "params/data/fr")
-        except DAMAGED as error:
-            raise broken(path, error) from error
+        with library(path), h5py.File(path, "r") as file:
+            estimates: Any = file["estimates"]
+            kept = _accepted(path, estimates)
+            arrays = _traces(path, estimates)
+            rois = _rois(estimates, file, kept)
+            said = _scalar(file, "params/data/fr")
         count, frames = arrays["denoised"].shape
         odd = {name: array.shape for name, array in arrays.items() if array.shape != (count, frames)}
         if odd:
@@ -64,15 +64,17 @@ class CaimanReader(Reader):
         fs = rate(path, Stack(lambda *_: None, rate_hz=said), options)
         time = regular_times(path, frames, fs)
         units = options.model_copy(update={"units": UNITS | options.units})
-        return build("caiman", path, neural, time, units, rate_hz=fs, rois=rois)
+        words = f"CaImAn's estimates, component by time, as {', '.join(neural)}; {kept.size} of {count} components, as CaImAn accepted them"
+        attrs = {"source": path.name, "layout": words}
+        return build("caiman", path, neural, time, units, rate_hz=fs, rois=rois, attrs=attrs)
 
 
 def is_caiman(path: Path) -> bool:
     """Say whether an HDF5 file holds CaImAn's estimates."""
     try:
-        with h5py.File(path, "r") as file:
+        with library(path), h5py.File(path, "r") as file:
             return "estimates/C" in file and "estimates/A" in file
-    except DAMAGED:
+    except DataError:
         return False
 
 
@@ -96,7 +98,7 @@ def _traces(path: Path, estimates: Any) -> dict[str, Any]:
         name: Hdf5Array(path, estimates[key]) for name, key in TRACES.items() if _is_table(estimates.get(key))
     }
     if "denoised" not in arrays or len(arrays["denoised"].shape) != 2:
-        raise ValueError("estimates/C is no table of components over time")
+        raise broken(path, ValueError("estimates/C is no table of components over time"))
     if _is_table(estimates.get("YrA")) and estimates["YrA"].shape == arrays["denoised"].shape:
         arrays = {"fluorescence": Sum(arrays["denoised"], Hdf5Array(path, estimates["YrA"]))} | arrays
     return arrays
@@ -106,6 +108,8 @@ def _accepted(path: Path, estimates: Any) -> np.ndarray:
     if not _is_table(estimates.get("idx_components")):
         return np.arange(estimates["C"].shape[0])
     kept = np.asarray(estimates["idx_components"][()], dtype=np.int64)
+    if kept.size and not 0 <= kept.min() <= kept.max() < estimates["C"].shape[0]:
+        raise broken(path, IndexError(f"idx_components names component {kept.max()} of {estimates['C'].shape[0]}"))
     if not kept.size:
         raise DataError(
             f"{path}: CaImAn accepted no component.", "idx_components is empty.", "Lower its thresholds, or remove it."
@@ -119,25 +123,36 @@ def _scalar(file: Any, name: str) -> float | None:
 
 
 def _rois(estimates: Any, file: Any, kept: np.ndarray) -> xr.Dataset:
-    """Return number, centre of mass (pixels) and quality of the components; footprints lie in MATLAB order."""
+    """Return number, centre of mass (pixels), quality and footprint of the components."""
     count = estimates["C"].shape[0]
     columns: dict[str, Any] = {"caiman_component": ("roi", kept)}
     for key, name in QUALITY.items():
         if _is_table(estimates.get(key)) and estimates[key].shape == (count,):
             columns[name] = ("roi", np.asarray(estimates[key][()])[kept])
-    place, dims = (
-        estimates["A"],
-        next((group["dims"] for group in (estimates, file) if _is_table(group.get("dims"))), None),
-    )
-    if place is not None and "indptr" in place and dims is not None and dims.shape == (2,):
-        parts = tuple(np.asarray(place[name][()]) for name in ("data", "indices", "indptr"))
-        footprints = sparse.csc_matrix(parts, shape=tuple(int(n) for n in place["shape"][()]))
-        footprints.check_format(full_check=True)  # what is then computed trusts the indices, and writes where they say
-        footprints = footprints[:, kept]
-        rows = int(dims[0])
-        pixel = np.arange(footprints.shape[0])
-        mass = np.maximum(np.asarray(footprints.sum(axis=0)).ravel(), np.finfo(float).tiny)
-        columns["y"] = ("roi", footprints.T @ (pixel % rows) / mass, {"units": "pixel"})
-        columns["x"] = ("roi", footprints.T @ (pixel // rows) / mass, {"units": "pixel"})
-        columns["npix"] = ("roi", np.diff(footprints.indptr), {"units": "pixel"})
-    return xr.Dataset(columns)
+    dims = next((group["dims"] for group in (estimates, file) if _is_table(group.get("dims"))), None)
+    if "indptr" not in estimates["A"] or dims is None:
+        return xr.Dataset(columns)
+    if dims.shape != (2,):
+        LOGGER.warning("%s: footprints of %d axes are left out.", file.filename, dims.size)
+        return xr.Dataset(columns)
+    return xr.Dataset(columns | _footprints(estimates["A"], kept, rows=int(dims[0])))
+
+
+def _footprints(place: Any, kept: np.ndarray, rows: int) -> dict[str, Any]:
+    """Return centres and masks from the sparse matrix A (pixel, component), whose pixels run down the columns first."""
+    parts = tuple(np.asarray(place[name][()]) for name in ("data", "indices", "indptr"))
+    footprints = sparse.csc_matrix(parts, shape=tuple(int(n) for n in place["shape"][()]))
+    footprints.check_format(full_check=True)  # what is then computed trusts the indices, and writes where they say
+    footprints = footprints[:, kept]
+    pixel = np.arange(footprints.shape[0])
+    mass = np.maximum(np.asarray(footprints.sum(axis=0)).ravel(), np.finfo(float).tiny)
+    edges = footprints.indptr
+    masks = [
+        Mask(footprints.indices[a:b] % rows, footprints.indices[a:b] // rows, footprints.data[a:b])
+        for a, b in zip(edges[:-1], edges[1:], strict=True)
+    ]
+    return {
+        "y": ("roi", footprints.T @ (pixel % rows) / mass, PIXEL),
+        "x": ("roi", footprints.T @ (pixel // rows) / mass, PIXEL),
+        "npix": ("roi", np.diff(edges), PIXEL),
+    } | mask_columns(masks)

@@ -13,8 +13,7 @@ import xarray as xr
 from scipy.io import loadmat, whosmat
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import reason
-from neurodyn.data.matlab import UNREADABLE
+from neurodyn.data.damage import library, reason
 from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
@@ -68,9 +67,10 @@ class CascadeReader(Reader):
         if path.suffix.lower() != ".mat" or not path.is_file():
             return False
         try:
-            check_structure(path)
-            return any(name == VARIABLE for name, _, _ in whosmat(str(path)))
-        except UNREADABLE:
+            with library(path):
+                check_structure(path)
+                return any(name == VARIABLE for name, _, _ in whosmat(str(path)))
+        except DataError:
             return False
 
     @classmethod
@@ -93,16 +93,15 @@ class CascadeReader(Reader):
 
 
 def _stretches(path: Path) -> list[Stretch]:
+    check_structure(path)
+    with library(path, _no_truth):
+        cells = loadmat(str(path), variable_names=[VARIABLE]).get(VARIABLE)
+    if not isinstance(cells, np.ndarray):
+        raise _no_truth(path, KeyError(VARIABLE))
     try:
-        check_structure(path)
-        cells = loadmat(str(path), variable_names=[VARIABLE])[VARIABLE]
         found = [stretch for item in cells.ravel() for stretch in _unpack(item)]
-    except UNREADABLE as error:
-        raise DataError(
-            f"{path} cannot be read as Cascade ground truth.",
-            f"{type(error).__name__}: {reason(error)}; expected a cell array '{VARIABLE}' of structs with {', '.join(FIELDS)}.",
-            "Copy the file again, or name another reader: --reader NAME",
-        ) from error
+    except ValueError as error:  # fields that are no numbers
+        raise _no_truth(path, error) from error
     if not found:
         raise DataError(
             f"{path} holds no usable recording.",
@@ -110,6 +109,14 @@ def _stretches(path: Path) -> list[Stretch]:
             "Leave the file out.",
         )
     return found
+
+
+def _no_truth(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} cannot be read as Cascade ground truth.",
+        f"{type(error).__name__}: {reason(error)}; expected a cell array '{VARIABLE}' of structs with {', '.join(FIELDS)}.",
+        "Copy the file again, or name another reader: --reader NAME",
+    )
 
 
 def _unpack(item: Any) -> list[Stretch]:

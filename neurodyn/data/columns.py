@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.clock import is_time
 
 TEXT = (".csv", ".tsv", ".txt", ".log")
 HDF5 = (".h5", ".hdf5", ".hdf")
@@ -60,8 +61,13 @@ def read_columns(path: Path, names: tuple[str, ...] = (), key: str | None = None
     return _named(path, list(flat.values()), names) if names else _some(path, flat, columns, "of one axis")
 
 
-def read_trace(path: Path, key: str | None) -> np.ndarray:
-    """Read one column of numbers, shape (sample,).
+def read_trace(path: Path, key: str | None, times: bool = False) -> tuple[str, np.ndarray]:
+    """Read one column of numbers, shape (sample,), and its name.
+
+    Parameters
+    ----------
+    times
+        Of several columns, take the one that is called after time.
 
     Raises
     ------
@@ -70,17 +76,21 @@ def read_trace(path: Path, key: str | None) -> np.ndarray:
     """
     if path.suffix.lower() in TEXT:
         columns = read_columns(path, () if _has_header(path) else ("0",))
-        columns = columns if key is None else {name: c for name, c in columns.items() if name == key}
+        columns = columns if key is None else {name: c for name, c in columns.items() if name == key.strip()}
     else:
         columns = read_columns(path, key=key)
     numeric = {name: column for name, column in columns.items() if column.dtype.kind in "buif"}
+    called = {name: column for name, column in numeric.items() if is_time(name)}
+    if times and len(numeric) > 1 and len(called) == 1:
+        numeric = called
     if len(numeric) != 1:
         raise DataError(
             f"{path}: {'no' if not numeric else 'several'} columns of numbers could be meant.",
             f"Found {', '.join(numeric) or 'none'}{'' if key is None else f' for key {key}'}.",
             "Name one with key.",
         )
-    return next(iter(numeric.values())).astype(np.float64)
+    name, column = next(iter(numeric.items()))
+    return name, column.astype(np.float64)
 
 
 def _arrays(path: Path, suffix: str) -> dict[str, Any]:

@@ -29,6 +29,39 @@ class Part:
         return np.asarray(self.source[tuple(inside)])
 
 
+class Picked:
+    """Frames of an array on disk in any order.
+
+    Parameters
+    ----------
+    source
+        Frames first; indexed by an array of frame numbers too.
+    rows
+        Which frames, in which order, shape (time,).
+    """
+
+    def __init__(self, source: Any, rows: np.ndarray) -> None:
+        self.source, self.rows = source, rows
+        self.shape = (len(rows), *source.shape[1:])
+        self.dtype = np.dtype(source.dtype)
+
+    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
+        time, *space = key
+        return np.asarray(self.source[(self.rows[time], *space)])
+
+
+def frames_at(source: Any, rows: np.ndarray) -> Any:
+    """Return frames of an array on disk, as a regular block of it where they are one."""
+    count = source.shape[0]
+    step = int(rows[1] - rows[0]) if len(rows) > 1 else 1
+    if step < 1 or (np.diff(rows) != step).any():
+        return Picked(source, rows)
+    if len(rows) == count:
+        return source
+    first = int(rows[0])
+    return Part(source, (range(first, first + step * len(rows), step), *(range(n) for n in source.shape[1:])))
+
+
 def _through(pick: range, key: Any) -> Any:
     rest = pick[key]
     if not isinstance(rest, range):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import lzma
 import math
 import struct
+import sysconfig
 import tokenize
+import traceback
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from neurodyn.core.errors import DataError
+from neurodyn.core.errors import DataError, NeurodynError
 
 # Libraries answer a damaged file with whatever comes up. A lack of memory is not among it: it is told as one.
 DAMAGED = (
@@ -36,6 +40,28 @@ DAMAGED = (
     zlib.error,
 )
 
+# What reads files, by the beginning of its modules' names; an exception that comes of it is the file's, any other is ours.
+LIBRARIES = (
+    *(
+        "_pickle",
+        "h5py",
+        "hdmf",
+        "imagecodecs",
+        "json",
+        "nd2",
+        "numcodecs",
+        "ome_types",
+        "pickle",
+        "pynwb",
+        "scipy.io",
+        "scipy.sparse",
+    ),
+    *("numpy._core.memmap", "numpy.lib._format", "numpy.lib._npyio", "numpy.lib.format", "numpy.lib.npyio"),
+    *("tifffile", "xarray.backends", "zarr", "zipfile"),
+)
+
+STANDARD = sysconfig.get_path("stdlib")
+
 SMALL = 2**28  # bytes that any file may ask for
 PACKED = 4096  # values' bytes per byte on disk; deflate reaches 1032, and recordings about 3
 
@@ -51,6 +77,47 @@ def broken(path: Path, error: Exception) -> DataError:
     return DataError(
         f"{path} cannot be read.", f"{reason(error)}.", "Check that the file is whole and holds plain numeric arrays."
     )
+
+
+@contextmanager
+def library(path: Path, told: Callable[[Path, Exception], DataError] = broken) -> Iterator[None]:
+    """Tell what a library cannot read of a file as damage of the file; neurodyn's own faults pass as what they are.
+
+    Parameters
+    ----------
+    told
+        Makes the message of path and exception.
+
+    Raises
+    ------
+    DataError
+        If a call into a library that reads files raised anything.
+    """
+    try:
+        yield
+    except (NeurodynError, MemoryError):
+        raise
+    except Exception as error:  # libraries answer a damaged file with whatever comes up
+        if not of_library(error):
+            raise
+        raise told(path, error) from error
+
+
+def of_library(error: BaseException) -> bool:
+    """Say whether an exception was raised by a call into a library that reads files, not by neurodyn's own code."""
+    modules: list[str] = []
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        modules = [] if _is_ours(frame) else [*modules, str(frame.f_globals.get("__name__", ""))]
+    return any(module.startswith(LIBRARIES) for module in modules)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Say whether code is neurodyn's or its user's, and not an installed library's or Python's own."""
+    if str(frame.f_globals.get("__name__", "")).partition(".")[0] == "neurodyn":
+        return True
+    file = Path(frame.f_code.co_filename)  # of compiled libraries, no whole path
+    installed = {"site-packages", "dist-packages"} & set(file.parts)
+    return file.is_absolute() and not installed and not file.is_relative_to(STANDARD)
 
 
 def check_packed(path: Path, shape: Sequence[int], dtype: Any, stored: int | None = None) -> None:

@@ -15,7 +15,7 @@ from xarray.backends.common import BackendArray
 from xarray.core import indexing
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, reason
+from neurodyn.data.damage import library, reason
 
 DESCRIPTION = "zarr.json"
 MEND = "Copy the folder again, or make it again."
@@ -37,7 +37,7 @@ def losses(folder: Path, name: str = "") -> Iterator[tuple[str, str]]:
         if json.loads(described.read_text(encoding="utf-8"))["node_type"] == "array":
             yield from _lost_chunks(folder, name)
             return
-    except DAMAGED as error:
+    except (OSError, LookupError, TypeError, ValueError) as error:
         yield name, f"{described}: {type(error).__name__}: {reason(error)}."
         return
     for child in sorted(place.iterdir()):
@@ -88,10 +88,12 @@ def open_whole(folder: Path) -> xr.Dataset:
         If it is not whole; also later, when something damaged is read.
     """
     check_whole(folder)
-    try:
+    with library(folder, _unopened):
         return checked(xr.open_zarr(folder, consolidated=False, chunks=None), folder, "")
-    except DAMAGED as error:
-        raise DataError(f"{folder} cannot be opened.", f"{type(error).__name__}: {reason(error)}.", MEND) from error
+
+
+def _unopened(folder: Path, error: Exception) -> DataError:
+    return DataError(f"{folder} cannot be opened.", f"{type(error).__name__}: {reason(error)}.", MEND)
 
 
 def checked(dataset: xr.Dataset, folder: Path, group: str) -> xr.Dataset:
@@ -116,10 +118,8 @@ class _Checked(BackendArray):
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        try:
+        with library(self.folder, lambda folder, error: damaged(folder, self.name, error)):
             return self.variable[key].values
-        except DAMAGED as error:
-            raise damaged(self.folder, self.name, error) from error
 
 
 def damaged(folder: Path, name: str, error: Exception) -> DataError:
@@ -132,12 +132,14 @@ def damaged(folder: Path, name: str, error: Exception) -> DataError:
 def _first_bad_chunk(place: Path) -> Path:
     """Return the file of the first chunk that cannot be decoded; the array's folder where that is not the reason."""
     try:
-        array = zarr.open_array(place, mode="r")
-        for corner, file in zip(_corners(array), _chunk_files(place, array), strict=True):
-            try:
-                array.get_block_selection(corner)
-            except DAMAGED:
-                return file
-    except DAMAGED:
+        with library(place / DESCRIPTION):
+            array = zarr.open_array(place, mode="r")
+    except DataError:
         return place / DESCRIPTION
+    for corner, file in zip(_corners(array), _chunk_files(place, array), strict=True):
+        try:
+            with library(file):
+                array.get_block_selection(corner)
+        except DataError:
+            return file
     return place

@@ -28,7 +28,7 @@ def cell_ids(recording: Recording) -> np.ndarray:
             "Expected a column 'cell' in its table 'rois', the same for a cell in every session.",
             "Match the ROIs first (suite2p's ROIMatchPub, CellReg), and give the ids when converting.",
         )
-    ids = table["cell"].values.astype(str)
+    ids = np.array(table["cell"].values.tolist(), dtype=str)  # numpy cannot cast the strings a store gives back
     if np.unique(ids).size != ids.size:
         twice = [str(one) for one, count in zip(*np.unique(ids, return_counts=True), strict=True) if count > 1]
         raise DataError(

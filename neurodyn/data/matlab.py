@@ -12,7 +12,7 @@ import numpy as np
 import scipy.io
 
 from neurodyn.data.arrays import OPTIONS, Hdf5Array, read_arrays
-from neurodyn.data.damage import DAMAGED, broken
+from neurodyn.data.damage import library
 from neurodyn.data.matlab_check import check_structure
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
@@ -21,7 +21,6 @@ from neurodyn.data.sources import refuse_others
 DTYPES = {"double": "f8", "single": "f4", "logical": "?"} | {
     f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
-UNREADABLE = (*DAMAGED, scipy.io.matlab.MatReadError)
 
 
 class MatlabReader(Reader):
@@ -33,9 +32,10 @@ class MatlabReader(Reader):
     def recognises(cls, path: Path) -> bool:
         """Say whether it is a MATLAB file that no other reader knows, and not the description of a Scanbox movie."""
         from neurodyn.data.cascade import CascadeReader
+        from neurodyn.data.suite2p_mat import is_fall
 
         mine = path.is_file() and path.suffix.lower() == ".mat" and not path.with_suffix(".sbx").is_file()
-        return mine and not CascadeReader.recognises(path)
+        return mine and not (CascadeReader.recognises(path) or is_fall(path))
 
     @classmethod
     def arrays(cls, path: Path) -> Mapping[str, Any]:
@@ -68,19 +68,17 @@ def mat_arrays(path: Path, expand: bool = False) -> dict[str, Any]:
     DataError
         If the file is damaged, or no MATLAB file.
     """
-    try:
+    with library(path):
         if h5py.is_hdf5(path):
             return _version_73(path)
         check_structure(path)
         found = scipy.io.whosmat(path)
-    except UNREADABLE as error:
-        raise broken(path, error) from error
     arrays: dict[str, Any] = {
         name: MatArray(path, name, shape, DTYPES[kind]) for name, shape, kind in found if kind in DTYPES
     }
     for name, _, kind in found:
         if kind in ("struct", "cell") and (expand or not arrays):
-            arrays |= (_fields if kind == "struct" else _cells)(name, _load(path, name))
+            arrays |= (_fields if kind == "struct" else _cells)(name, load_variable(path, name))
     return arrays
 
 
@@ -102,18 +100,23 @@ class MatArray:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        return np.asarray(_load(self.path, self.name)).reshape(self.shape, order="F")
+        return np.asarray(load_variable(self.path, self.name)).reshape(self.shape, order="F")
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (max(shape),) if len(shape) == 2 and 1 in shape else tuple(shape)
 
 
-def _load(path: Path, name: str) -> Any:
-    try:
+def load_variable(path: Path, name: str) -> Any:
+    """Return a variable of a version 5 file as scipy builds it.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged.
+    """
+    with library(path):
         return scipy.io.loadmat(path, variable_names=[name])[name]
-    except UNREADABLE as error:
-        raise broken(path, error) from error
 
 
 def _fields(name: str, struct: np.ndarray) -> dict[str, np.ndarray]:

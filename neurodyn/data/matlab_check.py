@@ -10,6 +10,8 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
+from neurodyn.data.damage import broken
+
 HEADER = 128
 MATRIX, COMPRESSED = 14, 15
 BYTES = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}  # of the numeric types
@@ -18,6 +20,10 @@ CELL, STRUCT, OBJECT, CHAR, SPARSE = 1, 2, 3, 4, 5
 NUMERIC = range(6, 16)
 FUNCTION, OPAQUE = 16, 17
 DEEPEST = 60
+
+
+class MalformedError(Exception):
+    """Something in a file that cannot be."""
 
 
 class Stream(Protocol):
@@ -66,7 +72,7 @@ class _Deflated:
         while count > 0:
             piece = self.read(min(count, 2**20))
             if not piece:
-                raise ValueError("a compressed variable ends early")
+                raise MalformedError("a compressed variable ends early")
             count -= len(piece)
 
 
@@ -87,7 +93,7 @@ class Walk:
         start = file.tell()
         kind, length = self._words(file.read(8))
         if length > size - start - 8:
-            raise ValueError(f"it is truncated: a variable reaches to byte {start + 8 + length} of {size}")
+            raise MalformedError(f"it is truncated: a variable reaches to byte {start + 8 + length} of {size}")
         if kind == COMPRESSED:
             inside = _Deflated(file, length)
             kind, whole = self._words(inside.read(8))
@@ -98,7 +104,7 @@ class Walk:
 
     def _words(self, data: bytes) -> tuple[int, int]:
         if len(data) < 8:
-            raise ValueError("an element ends early")
+            raise MalformedError("an element ends early")
         return int.from_bytes(data[:4], self.order), int.from_bytes(data[4:8], self.order)
 
     def _tag(self, stream: Stream) -> tuple[int, int, bytes | None]:
@@ -108,7 +114,7 @@ class Walk:
         if kind >> 16:
             kind, length = kind & 0xFFFF, kind >> 16
             if length > 4:
-                raise ValueError(f"a short element of {length} bytes")
+                raise MalformedError(f"a short element of {length} bytes")
             return kind, length, data[4 : 4 + length]
         return kind, length, None
 
@@ -116,18 +122,20 @@ class Walk:
         """Return the data of a small element, and how many bytes it took."""
         kind, length, data = self._tag(stream)
         if kind not in kinds or length > most:
-            raise ValueError(f"an element of type {kind} with {length} bytes, where one of type {min(kinds)} belongs")
+            raise MalformedError(
+                f"an element of type {kind} with {length} bytes, where one of type {min(kinds)} belongs"
+            )
         if data is not None:
             return data, 8
         padded = -(-length // 8) * 8
         data = stream.read(padded)
         if len(data) < padded:
-            raise ValueError("an element ends early")
+            raise MalformedError("an element ends early")
         return data[:length], 8 + padded
 
     def _matrix(self, stream: Stream, kind: int, length: int, depth: int) -> None:
         if kind != MATRIX or depth > DEEPEST:
-            raise ValueError(f"an element of type {kind}, {depth} levels deep")
+            raise MalformedError(f"an element of type {kind}, {depth} levels deep")
         if length == 0:
             return
         flags, used = self._small(stream, {6}, 8)
@@ -140,10 +148,10 @@ class Walk:
         dims, more = self._small(stream, {5, 6}, 128)
         used += more
         if len(dims) < 8 or len(dims) % 4:
-            raise ValueError(f"an array of {len(dims) / 4:g} axes")
+            raise MalformedError(f"an array of {len(dims) / 4:g} axes")
         shape = [int.from_bytes(dims[k : k + 4], self.order, signed=True) for k in range(0, len(dims), 4)]
         if min(shape) < 0:
-            raise ValueError(f"an array of shape {shape}")
+            raise MalformedError(f"an array of shape {shape}")
         used += self._small(stream, {1, 2, 16}, 4096)[1]
         left, count = length - used, math.prod(shape)
         if class_ in NUMERIC:
@@ -153,18 +161,18 @@ class Walk:
         elif class_ in (CHAR, SPARSE):
             self._parts(stream, left, TEXT if class_ == CHAR else {*BYTES})
         else:
-            raise ValueError(f"an array of class {class_}")
+            raise MalformedError(f"an array of class {class_}")
 
     def _numbers(self, stream: Stream, count: int, left: int, complex_: bool, last: bool) -> None:
         """Check that each part holds as many numbers as the array; what follows the last one's tag is not looked at."""
         for part in range(1 + complex_):
             kind, length, data = self._tag(stream)
             if kind not in BYTES or length != count * BYTES[kind]:
-                raise ValueError(f"{length} bytes of type {kind} for {count} numbers")
+                raise MalformedError(f"{length} bytes of type {kind} for {count} numbers")
             padded = 0 if data is not None else -(-length // 8) * 8
             left -= 8 + padded
             if left < 0 and -left >= 8:
-                raise ValueError("numbers reach beyond their variable")
+                raise MalformedError("numbers reach beyond their variable")
             if not (last and part == complex_):
                 stream.skip(padded)
 
@@ -176,15 +184,15 @@ class Walk:
             names, more = self._small(stream, {1, 2, 16}, 2**20)
             size, left = int.from_bytes(width, self.order), left - used - more
             if size < 1 or len(names) % size:
-                raise ValueError(f"names of {size} letters in {len(names)} bytes")
+                raise MalformedError(f"names of {size} letters in {len(names)} bytes")
             count *= len(names) // size
         if 8 * count > left:
-            raise ValueError(f"{count} entries in {left} bytes")
+            raise MalformedError(f"{count} entries in {left} bytes")
         for _ in range(count):
             kind, length = self._words(stream.read(8))
             left -= 8 + length
             if left < 0:
-                raise ValueError("an entry reaches beyond its variable")
+                raise MalformedError("an entry reaches beyond its variable")
             self._matrix(stream, kind, length, depth + 1)
 
     def _parts(self, stream: Stream, left: int, kinds: set[int]) -> None:
@@ -193,7 +201,7 @@ class Walk:
             padded = 0 if data is not None else -(-length // 8) * 8
             left -= 8 + padded
             if kind not in kinds or left < 0:
-                raise ValueError(f"an element of type {kind} with {length} bytes")
+                raise MalformedError(f"an element of type {kind} with {length} bytes")
             stream.skip(padded)
 
 
@@ -202,15 +210,22 @@ def check_structure(path: Path) -> None:
 
     Raises
     ------
-    ValueError
+    DataError
         If it is no such file, one reaches beyond it, or something in it cannot be.
     """
+    try:
+        _walk(path)
+    except (MalformedError, zlib.error) as error:
+        raise broken(path, error) from error
+
+
+def _walk(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         header = file.read(HEADER)
         mark = header[126:128]
         if mark not in (b"IM", b"MI") or 0 in header[:4]:  # scipy takes a zero there for version 4
-            raise ValueError("it has no MATLAB header")
+            raise MalformedError("it has no MATLAB header")
         walk = Walk("little" if mark == b"IM" else "big")
         while file.tell() < size:
             walk.top(file, size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import warnings
 import weakref
@@ -12,6 +13,7 @@ import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.cut import Part
+from neurodyn.data.damage import library
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -75,10 +77,11 @@ class Nd2Frames:
         return out[(slice(None), *inside)]
 
     def _frame(self, row: int) -> np.ndarray:
-        try:
-            return np.asarray(self.file.read_frame(row)).reshape(self.shape[1:])
-        except Exception as error:  # the library answers a damaged file with whatever comes up
-            raise _damaged(self.path, error) from error
+        with library(self.path, _damaged):
+            frame = np.asarray(self.file.read_frame(row))
+        if frame.size != math.prod(self.shape[1:]):
+            raise _damaged(self.path, ValueError(f"frame {row} has shape {frame.shape}"))
+        return frame.reshape(self.shape[1:])
 
 
 def _opened(path: Path) -> Any:
@@ -93,15 +96,15 @@ def _opened(path: Path) -> Any:
     _check_ends(path)
     file = None
     try:
-        with warnings.catch_warnings():
+        with library(path, _damaged), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             file = nd2.ND2File(path)
             _ = file.sizes, file.dtype, file.attributes, file.experiment
         return file
-    except Exception as error:  # the library answers a damaged file with whatever comes up
+    except DataError:
         if file is not None:
             file.close()
-        raise _damaged(path, error) from error
+        raise
 
 
 def _check_ends(path: Path) -> None:
@@ -137,7 +140,12 @@ def _stack(path: Path, frames: Nd2Frames) -> Stack:
         source = whole.frames(channel, 0)
         return Part(source, (range(begin, begin + count * within, within), *(range(n) for n in source.shape[1:])))
 
-    return Stack(movie, frames.shape[1], planes, _rate(frames.file.experiment))
+    promised = frames.loops["T"] * planes
+    losses = () if frames.shape[0] >= promised else (
+        f"the acquisition was stopped: {frames.shape[0]} of {promised} frames were taken, {count * planes} are read",
+    )  # fmt: skip
+    rate = _rate(frames.file.experiment)
+    return Stack(movie, frames.shape[1], planes, rate, layout="; ".join(losses), losses=losses)
 
 
 def _rate(loops: list[Any]) -> float | None:

@@ -21,7 +21,7 @@ from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
 
-NWB_OPTIONS = frozenset({"fs", "variables", "axes"})
+NWB_OPTIONS = frozenset({"fs", "key", "variables", "axes"})
 
 
 class Subject(Params):
@@ -104,14 +104,12 @@ def streaming(file: h5py.File, path: Path, options: ReadOptions) -> Iterator[Rec
             "Fetch it without --stream.",
         )
     from neurodyn.data.allen import ALLEN_OPTIONS, is_nwb2_session, read_nwb2_session
-    from neurodyn.data.damage import DAMAGED, broken
+    from neurodyn.data.damage import library
 
     if is_nwb2_session(file):
         refuse_others(options, "allen", ALLEN_OPTIONS)
-        try:
+        with library(path):
             recording = read_nwb2_session(file, path, options)
-        except DAMAGED as error:
-            raise broken(path, error) from error
         yield recording
         return
     from neurodyn.data.nwb_reading import opened, read_nwb

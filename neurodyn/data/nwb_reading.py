@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, cast
 
 import h5py
@@ -17,19 +17,20 @@ import numpy as np
 import xarray as xr
 from pydantic import ValidationError
 from pynwb import NWBHDF5IO, NWBFile, TimeSeries
-from pynwb.behavior import SpatialSeries
-from pynwb.epoch import TimeIntervals
-from pynwb.image import GrayscaleImage
-from pynwb.ophys import OnePhotonSeries, RoiResponseSeries, TwoPhotonSeries
+from pynwb.ophys import OnePhotonSeries, TwoPhotonSeries
 
-from neurodyn.core.errors import DataError, NeurodynError
+from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import Hdf5Array
+from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.nwb import NwbFacts
+from neurodyn.data.nwb_clock import stated
 from neurodyn.data.nwb_places import CONTAINERS, FIRST_PLANE, scratch_name
+from neurodyn.data.nwb_series import Imaging, imaging_series, select
+from neurodyn.data.nwb_tables import behavior, brain, end_of, rois, stimulus
 from neurodyn.data.readers import Channel, ReadOptions
-from neurodyn.data.recording import UNITS, Recording
-from neurodyn.data.sources import View, build, parse_axes, refuse_others
+from neurodyn.data.recording import Recording, entry
+from neurodyn.data.sources import View, build, refuse_others
 
 LOGGER = logging.getLogger(__name__)
 MOVIES = (OnePhotonSeries, TwoPhotonSeries)
@@ -63,18 +64,19 @@ def opened(path: Path, file: h5py.File | None = None) -> Iterator[NWBFile]:
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            with NWBHDF5IO(path=path, mode="r") if file is None else NWBHDF5IO(file=file) as io:
-                yield cast(NWBFile, io.read())
-        except NeurodynError:
-            raise
-        except Exception as error:  # hdmf answers a damaged file with whatever comes up
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DataError(
-                f"{path} cannot be read as NWB.", f"{reason}.", "Check that the file is whole and is NWB 2."
-            ) from error
+        with library(path, _no_nwb), NWBHDF5IO(path=path, mode="r") if file is None else NWBHDF5IO(file=file) as io:
+            yield cast(NWBFile, io.read())
     for warning in caught:
         LOGGER.debug("pynwb: %s", warning.message)
+
+
+def _no_nwb(path: Path, error: Exception) -> DataError:
+    first: BaseException = error
+    while first.__cause__ is not None:  # what hdmf says last is its whole picture of the file
+        first = first.__cause__
+    return DataError(
+        f"{path} cannot be read as NWB.", f"{reason(first)}.", "Check that the file is whole and is NWB 2."
+    )
 
 
 def read_nwb(path: Path, options: ReadOptions, source: NWBFile | None = None) -> Recording:
@@ -92,21 +94,35 @@ def read_nwb(path: Path, options: ReadOptions, source: NWBFile | None = None) ->
     """
     with opened(path) if source is None else nullcontext(source) as nwbfile:
         own = _own(nwbfile)
-        if own and not options.variables:
+        if own and not options.variables and not options.key:
             return _written(nwbfile, own, path, options)
-        series = _select(path, _imaging_series(nwbfile), options)
-        neural = {name: _variable(name, item, options) for name, item in series.items()}
-        first = next(iter(series.values()))
-        traces = next((item for item in series.values() if isinstance(item, RoiResponseSeries)), None)
+        series = select(path, nwbfile, imaging_series(path, nwbfile, options), options)
+        neural = {name: _variable(name, one, options) for name, one in series.items()}
+        name, first = next(iter(series.items()))
+        traces = next((one.item for one in series.values() if not one.is_movie), None)
+        place = options.variables.get(name, Channel())
+        times = first.clock.times[place.first :: place.every]
         groups: dict[str, Any] = {
-            "stimulus": _stimulus(nwbfile),
-            "behavior": _behavior(nwbfile),
-            "rois": None if traces is None else _rois(traces),
-            "brain": _brain(nwbfile),
+            "stimulus": stimulus(path, nwbfile, end_of(times)),
+            "behavior": behavior(path, nwbfile),
+            "rois": None if traces is None else rois(path, traces),
+            "brain": brain(nwbfile),
         }
-        groups |= _identity(nwbfile, first, options)
-        place = options.variables.get(next(iter(series)), Channel())
-        return build("nwb", path, neural, _times(first)[place.first :: place.every], options, **groups)
+        rate = options.fs if first.clock.rate_hz is None or options.fs else first.clock.rate_hz / place.every
+        groups |= _identity(nwbfile, rate, options)
+        groups["attrs"]["layout"] = ", ".join(
+            f"{name}: {one.key} ({' x '.join(one.axes)})" for name, one in series.items()
+        )
+        return build("nwb", path, neural, times, options, **groups, **_mended(series, options))
+
+
+def _mended(series: dict[str, Imaging], options: ReadOptions) -> dict[str, Any]:
+    """Warn of times that the user's rate takes the place of, and return the history that says so."""
+    said = [one.clock.said for one in series.values() if one.clock.said]
+    for line in said:
+        LOGGER.warning("%s", line)
+    params = options.model_dump(mode="json", exclude_defaults=True)
+    return {"history": [entry("read nwb", params | {"times": said})]} if said else {}
 
 
 def _own(nwbfile: NWBFile) -> dict[str, Any]:
@@ -126,8 +142,8 @@ def _written(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOpt
     for key, listed in own["parts"].items():
         group, _, name = key.partition(".")
         try:
-            variable = _part(nwbfile, own["parts"], group, name)
-        except (KeyError, AttributeError, StopIteration) as error:
+            variable = _part(path, nwbfile, own["parts"], group, name)
+        except (KeyError, StopIteration) as error:
             raise DataError(
                 f"{path} lacks {group}/{name}.", "neurodyn wrote it there.", "Convert the recording again."
             ) from error
@@ -142,7 +158,7 @@ def _written(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOpt
     return Recording(tree)
 
 
-def _part(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> xr.Variable:
+def _part(path: Path, nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> xr.Variable:
     """Return one variable from where `neurodyn.data.nwb_places` says it lies."""
     mine = listed[f"{group}.{name}"]
     dims = tuple(mine["dims"])
@@ -151,7 +167,7 @@ def _part(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> xr
         source: Any = View(_on_disk(data), ("time", "x", "y"), 0, 1) if len(dims) == 3 else _on_disk(data)
         variable = lazy(dims, source)
     else:
-        values = _values(nwbfile, listed, group, name)
+        values = _values(path, nwbfile, listed, group, name)
         if isinstance(values, h5py.Dataset) and values.ndim > 1 and values.dtype.kind in "buif":
             variable = lazy(dims, _on_disk(values))
         else:
@@ -171,11 +187,11 @@ def _series_of(nwbfile: NWBFile, name: str) -> TimeSeries:
     return interfaces[known or name].roi_response_series[FIRST_PLANE if known else name]
 
 
-def _values(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> Any:
+def _values(path: Path, nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> Any:
     place = listed[f"{group}.{name}"]["place"]
     if place == "times":
         first = next(key for key, part in listed.items() if part["place"] == "series")
-        return _times(_series_of(nwbfile, first.partition(".")[2]))
+        return _times_of(path, _series_of(nwbfile, first.partition(".")[2]))
     if place == "brain":
         return nwbfile.processing["ophys"]["masks"]["brain"].data[:].T
     if place == "column":
@@ -188,7 +204,7 @@ def _values(nwbfile: NWBFile, listed: dict[str, Any], group: str, name: str) -> 
             return courses[name].data[:]
         of_axis = (key for key, part in listed.items() if part["place"] == "course" and not part["coordinate"]
                    and part["dims"][0] == name)  # fmt: skip
-        return _times(courses[next(of_axis).partition(".")[2]])
+        return _times_of(path, courses[next(of_axis).partition(".")[2]])
     return nwbfile.scratch[scratch_name(f"{group}.{name}")].data
 
 
@@ -204,12 +220,12 @@ def _on_disk(dataset: h5py.Dataset) -> Hdf5Array:
     return Hdf5Array(Path(dataset.file.filename), dataset)
 
 
-def _identity(nwbfile: NWBFile, first: TimeSeries, options: ReadOptions) -> dict[str, Any]:
+def _identity(nwbfile: NWBFile, rate_hz: float | None, options: ReadOptions) -> dict[str, Any]:
     planes = list(nwbfile.imaging_planes.values())
     indicator = options.indicator if options.indicator != "unknown" or not planes else str(planes[0].indicator)
     session = options.session or nwbfile.session_id or nwbfile.identifier
     facts = {"nwb": _facts(nwbfile)}
-    return {"indicator": indicator, "rate_hz": options.fs or first.rate, "session": session, "attrs": facts}
+    return {"indicator": indicator, "rate_hz": rate_hz, "session": session, "attrs": facts}
 
 
 def _facts(nwbfile: NWBFile) -> dict[str, Any]:
@@ -245,188 +261,24 @@ def _is_fact(name: str, value: Any) -> bool:
     return True
 
 
-def _key(series: TimeSeries) -> str:
-    return str(PurePosixPath(series.data.name).parent).strip("/")
-
-
-def _imaging_series(nwbfile: NWBFile) -> dict[str, TimeSeries]:
-    found = {}
-    for item in nwbfile.objects.values():
-        if isinstance(item, (*MOVIES, RoiResponseSeries)) and isinstance(item.data, h5py.Dataset):
-            if isinstance(item, MOVIES) and item.data.ndim != 3:
-                LOGGER.warning("%s has shape %s and is left out.", _key(item), item.data.shape)
-            else:
-                found[_key(item)] = item
-    return dict(sorted(found.items()))
-
-
-def _select(path: Path, found: dict[str, TimeSeries], options: ReadOptions) -> dict[str, TimeSeries]:
-    if options.variables:
-        return {name: _named(path, found, name, place) for name, place in options.variables.items()}
-    chosen: dict[str, TimeSeries] = {}
-    for key, item in found.items():
-        name = _variable_name(key, item)
-        if name in chosen:
-            raise _choose(path, found, f"has several series that could be {name}")
-        chosen[name] = item
-    if not chosen:
-        raise DataError(
-            f"{path} has no imaging data that neurodyn reads.",
-            "Expected a OnePhotonSeries, TwoPhotonSeries or RoiResponseSeries with its frames inside the file.",
-            "Read the frames from where they lie, for example the TIFF files.",
-        )
-    if len({item.data.shape[0] for item in chosen.values()}) > 1:
-        raise _choose(path, found, "has series of different lengths")
-    return chosen
-
-
-def _named(path: Path, found: dict[str, TimeSeries], name: str, place: Channel) -> TimeSeries:
-    wanted = place.key or name
-    hits = [item for key, item in found.items() if key == wanted.strip("/") or item.name == wanted]
-    if len(hits) != 1:
-        raise _choose(path, found, f"has {len(hits) or 'no'} series '{wanted}'")
-    return hits[0]
-
-
-def _choose(path: Path, found: dict[str, TimeSeries], what: str) -> DataError:
-    listed = ", ".join(f"{key} {item.data.shape}" for key, item in found.items())
-    return DataError(f"{path} {what}.", f"Found: {listed}.", "Choose: --set source.variables.fluorescence.key=SERIES")
-
-
-def _variable_name(key: str, series: TimeSeries) -> str:
-    if series.name in UNITS:
-        return series.name
-    words = key.lower()
-    kind = type(series.parent).__name__
-    if kind == "DfOverF":
-        return "dff"
-    hints = {"neuropil": "neuropil", "deconv": "spikes", "spike": "spikes", "event": "spikes", "dff": "dff"}
-    return next((name for hint, name in hints.items() if hint in words), "fluorescence")
-
-
-def _variable(name: str, series: TimeSeries, options: ReadOptions) -> xr.Variable:
-    place = options.variables.get(name, Channel())
-    source: Any = _on_disk(series.data)
-    if series.conversion != 1.0 or series.offset:
-        source = Scaled(source, series.conversion, series.offset)
-    default = "time,x,y" if isinstance(series, MOVIES) else "time,roi"
-    ndim = len(source.shape)
-    text = place.axes or (options.axes if len(options.axes.replace(",", " ").split()) == ndim else "")
-    view = View(source, parse_axes(text or (default if ndim > 1 else ""), ndim, name), place.first, place.every)
+def _variable(name: str, series: Imaging, options: ReadOptions) -> xr.Variable:
+    place, item = options.variables.get(name, Channel()), series.item
+    source: Any = _on_disk(item.data)
+    if item.conversion != 1.0 or item.offset:
+        source = Scaled(source, item.conversion, item.offset)
+    view = View(source, series.axes, place.first, place.every)
     variable = lazy(("time", *view.space), view)
-    variable.attrs = {"units": options.units.get(name, str(series.unit)), "made_by": series.description or "source"}
-    if variable.attrs["made_by"] == "no description":
-        variable.attrs["made_by"] = "source"
+    made_by = "source" if item.description in (None, "", "no description") else item.description
+    variable.attrs = {"units": options.units.get(name, str(item.unit)), "made_by": made_by}
+    if item.control is not None:
+        LOGGER.warning("%s marks its frames with numbers (control), which are not kept.", series.key)
     return variable
 
 
-def _times(series: TimeSeries) -> np.ndarray:
-    if series.timestamps is not None:
-        return np.asarray(series.timestamps[:], dtype=np.float64)
-    if not series.rate:
+def _times_of(path: Path, series: TimeSeries) -> np.ndarray:
+    times, wrong = stated(path, series, len(series.data))
+    if wrong:
         raise DataError(
-            f"{_key(series)} has neither rate nor timestamps.", "NWB demands one.", "Repair the file with pynwb."
+            f"{path}: the times of {series.name} are damaged.", f"Here {wrong}", "Convert the recording again."
         )
-    return (series.starting_time or 0.0) + np.arange(series.data.shape[0]) / series.rate
-
-
-def _columns(table: Any) -> dict[str, np.ndarray]:
-    """Return the plain columns of an NWB table: one number or string per row."""
-    columns = {}
-    for name in table.colnames:
-        data = table[name].data
-        values = np.asarray(data[:]) if not isinstance(table[name], (list, tuple)) else np.empty((0, 0))
-        if values.ndim == 1 and type(table[name]).__name__ == "VectorData" and len(values) == len(table):
-            if values.dtype.kind in "OS":
-                if not all(isinstance(value, str | bytes) for value in values):
-                    continue
-                values = np.array([v.decode() if isinstance(v, bytes) else v for v in values], dtype=str)
-            columns[name] = values
-    return columns
-
-
-def _stimulus(nwbfile: NWBFile) -> dict[str, np.ndarray] | None:
-    """Return all events in order of time; where several tables hold them, a column `table` tells which."""
-    tables = {
-        item.name: item
-        for item in nwbfile.objects.values()
-        if isinstance(item, TimeIntervals) and item.name not in NOT_EVENTS and len(item)
-    }
-    if not tables:
-        return None
-    parts = []
-    for name, table in sorted(tables.items()):
-        columns = _columns(table)
-        renamed = {"start": columns.pop("start_time"), "stop": columns.pop("stop_time")} | columns
-        parts.append(renamed if len(tables) == 1 else renamed | {"table": np.full(len(table), name)})
-    if len(parts) == 1:
-        return parts[0]
-    names = list(dict.fromkeys(name for part in parts for name in part))
-    merged = {name: np.concatenate([_padded(part, name, parts) for part in parts]) for name in names}
-    order = np.argsort(merged["start"], kind="stable")
-    return {name: column[order] for name, column in merged.items()}
-
-
-def _padded(part: dict[str, np.ndarray], name: str, parts: list[dict[str, np.ndarray]]) -> np.ndarray:
-    texts = any(other[name].dtype.kind in "UT" for other in parts if name in other)
-    if name in part:
-        return part[name].astype(str) if texts else part[name].astype(float)
-    return np.full(len(part["start"]), "" if texts else np.nan)
-
-
-def _behavior(nwbfile: NWBFile) -> xr.Dataset | None:
-    found = {}
-    for item in nwbfile.objects.values():
-        plain = type(item) in (TimeSeries, SpatialSeries) and isinstance(item.data, h5py.Dataset)
-        if plain and item.data.ndim in (1, 2) and item.data.dtype.kind in "buif":
-            found[item.name] = item
-    behavior = xr.Dataset()
-    for name, item in sorted(found.items()):
-        axis = f"time_{name}"
-        behavior = behavior.assign_coords({axis: (axis, _times(item), {"units": "s"})})
-        dims = (axis, f"component_{name}")[: item.data.ndim]
-        behavior[name] = (dims, np.asarray(item.data[:]), {"units": str(item.unit)})
-    return behavior if found else None
-
-
-def _rois(series: RoiResponseSeries) -> xr.Dataset | None:
-    """Return the series' rows of the ROI table: columns, masks, and centres where there is no column of them."""
-    table, rows = series.rois.table, np.asarray(series.rois.data[:], dtype=int)
-    rois = xr.Dataset({name: ("roi", values[rows]) for name, values in _columns(table).items()})
-    masks = _masks(table, rows)
-    if masks is None:
-        return rois if rois.variables else None
-    owner = np.repeat(np.arange(len(masks)), [len(mask) for mask in masks])
-    pixels = np.concatenate(masks)
-    for column, name in enumerate(("mask_y", "mask_x")):
-        rois[name] = ("mask", pixels[:, column].astype(np.int64), {"units": "pixel"})
-    rois["mask_roi"] = ("mask", owner)
-    rois["mask_weight"] = ("mask", pixels[:, 2])
-    if not {"y", "x"} & set(rois.data_vars):
-        centres = np.array([mask[:, :2].mean(axis=0) if len(mask) else (np.nan, np.nan) for mask in masks])
-        for column, name in enumerate("yx"):
-            rois[name] = ("roi", centres[:, column], {"units": "pixel"})
-    return rois
-
-
-def _masks(table: Any, rows: np.ndarray) -> list[np.ndarray] | None:
-    """Return (y, x, weight) of every ROI's pixels, float, shape (pixel, 3) each; None where there are no masks.
-
-    suite2p puts rows into the field x: its files are told by their description, and read as they are meant.
-    """
-    if "pixel_mask" in table.colnames:
-        turned = table.description == "suite2p output"
-        fields = ("x", "y", "weight") if turned else ("y", "x", "weight")
-        masks = (np.asarray(table["pixel_mask"][int(row)]) for row in rows)
-        return [np.stack([mask[field].astype(float) for field in fields], axis=1) for mask in masks]
-    if "image_mask" not in table.colnames:
-        return None
-    pictures = (np.asarray(table["image_mask"].data[int(row)]).T for row in rows)
-    return [np.column_stack([np.argwhere(picture), picture[picture != 0]]).astype(float) for picture in pictures]
-
-
-def _brain(nwbfile: NWBFile) -> np.ndarray | None:
-    for item in nwbfile.objects.values():
-        if isinstance(item, GrayscaleImage) and item.name == "brain":
-            return np.asarray(item.data[:]).T > 0
-    return None
+    return times

@@ -149,8 +149,7 @@ def _session(recording: Recording, facts: NwbFacts) -> NWBFile:
     start = facts.session_start or UNKNOWN_START
     said = "" if facts.session_start else " When it began is not known; 1970 stands for that."
     told = facts.subject or SubjectFacts()
-    if told.id == "unknown":
-        LOGGER.warning("Which animal it was is not known; archives ask for it: --set nwb.subject.id=NAME")
+    _tell_unknown(facts, told)
     animal = {"age": ANY_AGE} | told.model_dump(exclude={"id"}, exclude_none=True)
     subject = Subject(subject_id=told.id, description="The animal of this session", **animal)
     return NWBFile(
@@ -167,6 +166,36 @@ def _session(recording: Recording, facts: NwbFacts) -> NWBFile:
         subject=subject,
         notes=contents(recording),
     )
+
+
+def _tell_unknown(facts: NwbFacts, animal: SubjectFacts) -> None:
+    """Warn of what is written in the place of facts that are not known, which archives such as DANDI ask for."""
+    if facts.session_start is None:
+        LOGGER.warning(
+            "When the session began is not known: %s is written in its place, which is not to go into an archive. "
+            "Tell it: --set nwb.session_start=2024-05-06T07:08:09+02:00",
+            UNKNOWN_START.isoformat(),
+        )
+    elif facts.session_start.tzinfo is None:
+        LOGGER.warning(
+            "The start of the session, %s, has no time zone: UTC is written. Tell it: --set nwb.session_start=%s+02:00",
+            *(facts.session_start.isoformat(),) * 2,
+        )
+    if animal.id == "unknown":
+        LOGGER.warning("Which animal it was is not known; archives ask for it: --set nwb.subject.id=NAME")
+    if animal.species is None:
+        LOGGER.warning(
+            "The animal's species is not known; DANDI refuses that: --set 'nwb.subject.species=Mus musculus'"
+        )
+    if animal.age is None:
+        LOGGER.warning(
+            "The animal's age is not known: %s, any age, is written in its place. Tell it: --set nwb.subject.age=P90D",
+            ANY_AGE,
+        )
+    others = {"description": facts.description, "location": facts.location, "device": facts.device}
+    others |= {"excitation_nm": facts.excitation_nm, "emission_nm": facts.emission_nm}
+    if unknown := ", ".join(name for name, value in others.items() if value is None):
+        LOGGER.info("Also written as not known: %s. Tell them: --set nwb.KEY=VALUE", unknown)
 
 
 def _looks_widefield(recording: Recording) -> bool:

@@ -13,6 +13,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.registry import Registry
 from neurodyn.data.behavior import BehaviorLog
+from neurodyn.data.clock import Unit
 from neurodyn.data.hdf5_heaps import check_heaps
 from neurodyn.data.recording import Recording
 from neurodyn.data.signals import FrameTimes
@@ -42,6 +43,9 @@ READERS = Registry(
 )
 
 
+SPAN = r"^[0-9]+:[0-9]+$"
+
+
 class Channel(Params):
     """Where one neural variable lies in the source."""
 
@@ -63,7 +67,10 @@ class ReadOptions(Params):
     )
     axes: str = Field(default="", description="axes in order, of trial, time, roi, y, x")
     key: str | None = Field(default=None, description="dataset name inside an HDF5 or npz file")
-    times: str | None = Field(default=None, description="dataset with frame times, s, of all frames in the file")
+    times: str | None = Field(default=None, description="dataset with frame times of all frames in the file")
+    times_unit: Unit | None = Field(
+        default=None, description="unit of these frame times (default: as the dataset or its name says it, else s)"
+    )
     indicator: str = Field(default="unknown", description="calcium indicator")
     session: str | None = Field(default=None, description="name of the session (default: the file's stem)")
     units: dict[str, str] = Field(default_factory=dict, description="variable name -> unit")
@@ -107,11 +114,31 @@ class ReadOptions(Params):
     frame_times: FrameTimes | None = Field(
         default=None, description="camera pulses, or list of times, one per frame of the file"
     )
+    rows: str | None = Field(
+        default=None, pattern=SPAN, description="rows of a movie that are kept, from 0, the end left out: 0:256"
+    )
+    columns: str | None = Field(
+        default=None, pattern=SPAN, description="columns of a movie that are kept, from 0, the end left out: 0:256"
+    )
+    field: int | None = Field(
+        default=None,
+        ge=0,
+        description="ScanImage only: field of a multi-ROI page, from 0; rows and columns count in it",
+    )
+    incomplete: bool = Field(
+        default=False,
+        description="of an acquisition that was stopped or cut off, read the whole frames that are there",
+    )
     bin: int = Field(default=1, ge=1, description="pixels binned by their mean, along y and x, while reading")
     templates: bool = Field(default=False, description="Allen only: also keep the pictures and movies that were shown")
     skip: tuple[str, ...] = Field(default=(), description="Allen only: stimuli that are left out of the stimulus table")
     pickle: bool = Field(
-        default=False, description="suite2p only: also read stat.npy and ops.npy through a restricted unpickler"
+        default=False,
+        description="suite2p only: also read rate, masks and pictures from stat.npy, ops.npy and their like, through an "
+        "unpickler that builds plain data and refuses all else",
+    )
+    cells_only: bool = Field(
+        default=True, description="suite2p only: leave out the ROIs that its iscell does not count as cells"
     )
 
     @model_validator(mode="after")
@@ -205,7 +232,7 @@ def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
 
     from neurodyn.data.behavior import with_behavior
     from neurodyn.data.reshape import reshaped
-    from neurodyn.data.signals import read_frame_times
+    from neurodyn.data.signals import question_rate, read_frame_times
     from neurodyn.data.sources import wanted
     from neurodyn.data.stimulus import with_stimulus, with_times
 
@@ -214,6 +241,12 @@ def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
     else:
         times, place = read_frame_times(path, options.frame_times), next(iter(wanted(options).values()))
         rate = options.fs or float(1 / np.median(np.diff(times))) / place.every
+        if options.fs is None and options.frame_times.fs is None and options.frame_times.unit is None:
+            given = options.frame_times
+            question_rate(
+                given.file, rate, "source.frame_times.unit",
+                lambda unit: {"frame_times": given.model_copy(update={"unit": unit})},
+            )  # fmt: skip
         recording = reshaped(path, options.model_copy(update={"fs": rate}), reader)
         recording = with_times(recording, times, place.first, place.every, options.fs)
     if options.stimulus is not None:

@@ -15,10 +15,10 @@ import xarray as xr
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
-from neurodyn.data.damage import DAMAGED, reason
+from neurodyn.data.damage import library, reason
 from neurodyn.data.integrity import check_whole, checked
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # the first; whoever raises it keeps a way to read recordings of the versions before
 GROUPS = ("neural", "stimulus", "behavior", "rois", "components", "qc", "truth")
 LAYOUTS = (("time", "roi"), ("time", "y", "x"), ("time", "component"))
 UNITS = {"fluorescence": "counts", "reference": "counts", "neuropil": "counts", "dff": "ΔF/F", "spikes": "events, a.u."}
@@ -76,7 +76,9 @@ class Recording:
         Parameters
         ----------
         neural
-            Name -> array or lazy xarray Variable, shape (time, roi) or (time, y, x).
+            Name -> array, shape (time, roi) or (time, y, x); or lazy xarray Variable, whose dims say so. A plain array
+            of fewer frames than ROIs, as of traces that lie (roi, time), is taken as it lies, with a UserWarning:
+            give ``xarray.Variable(("time", "roi"), traces)``, or the transpose.
         rate_hz
             Frames per second and channel. Without `time`, frames start at 0 s.
         time
@@ -94,6 +96,10 @@ class Recording:
             If neither rate nor times are given, or a field breaks the contract.
         """
         variables = {name: _variable(name, values, units or {}) for name, values in neural.items()}
+        if time is None:
+            _warn_of_few_frames(
+                {name: values for name, values in neural.items() if not isinstance(values, xr.Variable)}
+            )
         if not variables:
             raise DataError(
                 "neural: the recording has no variables.", "Expected at least one.", "Give fluorescence=ARRAY"
@@ -262,17 +268,18 @@ def open_tree(path: Path) -> xr.DataTree:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a recording (.zarr folder).", "Check the path.")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
-            tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
+    with library(path, _no_recording), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Object at .* is not recognized")  # .DS_Store and the like
+        tree = xr.open_datatree(path, engine="zarr", chunks=None, consolidated=False, create_default_indexes=False)
         return _with_time_indexes(tree, path)
-    except DAMAGED as error:
-        raise DataError(
-            f"{path} is not a neurodyn recording.",
-            f"{type(error).__name__}: {reason(error)}.",
-            f"Convert it first: neurodyn convert {path} recording.zarr",
-        ) from error
+
+
+def _no_recording(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} is not a neurodyn recording.",
+        f"{type(error).__name__}: {reason(error)}.",
+        f"Convert it first: neurodyn convert {path} recording.zarr",
+    )
 
 
 def entry(step: str, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -303,6 +310,18 @@ def _variable(name: str, values: Any, units: Mapping[str, str]) -> xr.Variable:
         variable = xr.Variable(layout, values)
     variable.attrs = {"units": units.get(name, UNITS.get(name, "a.u.")), "made_by": "source"} | dict(variable.attrs)
     return variable
+
+
+def _warn_of_few_frames(arrays: Mapping[str, Any]) -> None:
+    """Warn of arrays without names of axes that may lie (roi, time)."""
+    for name, values in arrays.items():
+        shape = np.shape(values)
+        if len(shape) == 2 and shape[0] < shape[1]:
+            warnings.warn(
+                f"{name}: {shape[0]} x {shape[1]} is taken as {shape[0]} frames of {shape[1]} ROIs. If it lies (roi, time), "
+                f'give its transpose; else say so: xarray.Variable(("time", "roi"), {name})',
+                stacklevel=3,
+            )
 
 
 def _checked_brain(brain: np.ndarray, variables: Mapping[str, xr.Variable]) -> np.ndarray:
@@ -362,7 +381,10 @@ def validate(tree: xr.DataTree) -> None:
 
 def violations(tree: xr.DataTree) -> Iterator[DataError]:
     """Find every field that breaks the Recording contract."""
-    missing = [key for key in ("session", "rate_hz", "history") if key not in tree.attrs]
+    if "schema_version" in tree.attrs and tree.attrs["schema_version"] != SCHEMA_VERSION:
+        yield _strange_schema(tree.attrs["schema_version"])
+        return
+    missing = [key for key in ("schema_version", "session", "rate_hz", "history") if key not in tree.attrs]
     if missing or "neural" not in tree.children:
         yield DataError(
             "This is not a neurodyn recording.",
@@ -389,6 +411,15 @@ def violations(tree: xr.DataTree) -> Iterator[DataError]:
                 f"Found {found} rows; the traces have {neural.sizes['roi']} ROIs.",
                 "Give one row per ROI.",
             )
+
+
+def _strange_schema(found: Any) -> DataError:
+    newer = isinstance(found, int) and found > SCHEMA_VERSION
+    return DataError(
+        "The recording was made by a newer neurodyn." if newer else "The recording's format is unknown.",
+        f"Its schema_version is {found!r}; this neurodyn reads {SCHEMA_VERSION}.",
+        "Update neurodyn: uv pip install -U neurodyn" if newer else "Convert the source file again: neurodyn convert",
+    )
 
 
 def _variable_violations(name: Any, variable: xr.DataArray) -> Iterator[DataError]:

@@ -12,7 +12,7 @@ import xarray as xr
 from scipy import ndimage
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import DAMAGED, broken, load_array, reason
+from neurodyn.data.damage import library, load_array, reason
 from neurodyn.data.demux import demultiplex, whole_stream
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
@@ -58,7 +58,7 @@ def _as_slices(space: list[Any]) -> list[slice]:
 
 
 def reshaped(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
-    """Read a source, then separate channels, bin pixels and find the brain, as the options ask; all of it lazily.
+    """Read a source, then separate channels, cut and bin pixels and find the brain, as the options ask; all of it lazily.
 
     Raises
     ------
@@ -72,6 +72,8 @@ def reshaped(path: Path, options: ReadOptions, reader: type[Reader]) -> Recordin
         stream = _read(reader, path, whole_stream(plain))
         table = None if options.frame_channel is None else _table(path, options, reader)
         recording = demultiplex(stream, plain, path, table)
+    if options.rows or options.columns:
+        recording = cropped(recording, options.rows, options.columns)
     if options.bin > 1:
         recording = binned(recording, options.bin)
     if options.brain == "auto":
@@ -85,10 +87,43 @@ def reshaped(path: Path, options: ReadOptions, reader: type[Reader]) -> Recordin
 
 def _read(reader: type[Reader], path: Path, options: ReadOptions) -> Recording:
     """Read a source; what its damage makes a library raise, in whatever place, is told as damage."""
-    try:
+    with library(path):
         return reader.read(path, options)
-    except DAMAGED as error:
-        raise broken(path, error) from error
+
+
+def cropped(recording: Recording, rows: str | None, columns: str | None) -> Recording:
+    """Cut every movie, map and mask of a recording to some rows and columns, such as "0:256".
+
+    Raises
+    ------
+    DataError
+        If there is no movie, or it has no such rows or columns.
+    """
+    shape = next((array.shape[1:] for array in recording.neural.data_vars.values() if array.ndim == 3), None)
+    if shape is None:
+        raise DataError(
+            "rows, columns: only a movie can be cut to some of its pixels.",
+            "Found traces only.",
+            "Leave source.rows and source.columns out.",
+        )
+    picks = {"y": _span("rows", rows, shape[0]), "x": _span("columns", columns, shape[1])}
+    groups = {}
+    for name, node in recording.tree.children.items():
+        own = node.to_dataset(inherit=False)
+        if all(own.sizes.get(axis) == size for axis, size in zip("yx", shape, strict=True)):
+            groups[name] = own.isel(picks)
+    return recording.with_groups(groups)
+
+
+def _span(name: str, text: str | None, size: int) -> slice:
+    first, end = (int(part) for part in (text or f"0:{size}").split(":"))
+    if not first < end <= size:
+        raise DataError(
+            f"{name}: {text} is no part of a frame.",
+            f"Frames have {size} {name}; expected FIRST:END, from 0, with END at most {size}.",
+            f"Give others: --set source.{name}=0:{size}",
+        )
+    return slice(first, end)
 
 
 def binned(recording: Recording, factor: int) -> Recording:
@@ -170,7 +205,7 @@ def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray
     """Return the channel of each frame from a file, looked for as given and beside the source, or from a dataset."""
     name = str(options.frame_channel)
     file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
-    try:
+    with library(path, lambda path, error: _no_table(path, name, error)):
         if file is not None and file.suffix == ".npy":
             return load_array(file)
         if file is not None:
@@ -179,9 +214,11 @@ def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray
 
         with h5py.File(path, "r") as source:
             return np.asarray(source[name])
-    except DAMAGED as error:
-        raise DataError(
-            f"{path}: there is no table of channels '{name}'.",
-            f"{type(error).__name__}: {reason(error)}.",
-            "Give a .npy or .csv file with one channel number per frame, or a dataset of the HDF5 source.",
-        ) from error
+
+
+def _no_table(path: Path, name: str, error: Exception) -> DataError:
+    return DataError(
+        f"{path}: there is no table of channels '{name}'.",
+        f"{type(error).__name__}: {reason(error)}.",
+        "Give a .npy or .csv file with one channel number per frame, or a dataset of the HDF5 source.",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,9 @@ import scipy.io
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.cut import Part
-from neurodyn.data.damage import reason
-from neurodyn.data.matlab import UNREADABLE
+from neurodyn.data.damage import library, reason
 from neurodyn.data.matlab_check import check_structure
+from neurodyn.data.questions import Need, QuestionError
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -41,18 +42,38 @@ class SbxReader(Reader):
         DataError
             If the description is missing or damaged, or does not fit the movie.
         """
-        refuse_others(options, "sbx", OPTIONS)
+        refuse_others(options, "sbx", OPTIONS | {"incomplete"})
         info = _info(path.with_suffix(".mat"))
         lines, width, channels, rate = _geometry(path, info)
         frame, size = lines * width * channels * 2, path.stat().st_size
-        if size % frame or not size:
-            raise DataError(
-                f"{path} is truncated, or its .mat file is another one's.",
-                f"Found {size} bytes; a frame of {channels} x {lines} x {width} takes {frame}.",
-                "Copy both files again.",
-            )
+        loss = _rest(path, size, frame, f"{channels} x {lines} x {width}", options)
         raw = np.memmap(path, np.dtype("<u2"), "r", shape=(size // frame, lines, width, channels))
-        return read_stack("sbx", path, _stack(Inverted(raw), _planes(info), rate), options)
+        stack = _stack(Inverted(raw), _planes(info), rate)
+        return read_stack("sbx", path, replace(stack, layout="; ".join(loss), losses=loss), options)
+
+
+def _rest(path: Path, size: int, frame: int, shape: str, options: ReadOptions) -> tuple[str, ...]:
+    """Return words for the part of a frame at the end of a movie that was cut off; none where all are whole.
+
+    Raises
+    ------
+    DataError
+        If there is no whole frame, or nobody said that the last one is not.
+    """
+    frames, rest = divmod(size, frame)
+    found = f"{size} bytes; a frame of {shape} takes {frame}"
+    if not frames or (rest and not options.incomplete):
+        what, fix = f"{path} is truncated, or its .mat file is another one's.", "Copy both files again"
+        if not frames:
+            raise DataError(what, f"Found {found}.", f"{fix}.")
+        raise QuestionError(
+            what,
+            f"Found {found}: {frames} are whole.",
+            f"{fix}, or read the whole frames that are there: --set source.incomplete=true",
+            need=Need("--set source.incomplete=true", f"{frames} frames are whole; the file has {found}"),
+            guess={"incomplete": True},
+        )
+    return (f"{frames} whole frames are here, the next is cut off after {rest} of {frame} bytes",) if rest else ()
 
 
 class Inverted:
@@ -67,16 +88,22 @@ class Inverted:
 
 def _info(path: Path) -> dict[str, Any]:
     """Return the fields of Scanbox's `info` struct, scalars as numbers."""
-    try:
-        check_structure(path)
-        loaded = scipy.io.loadmat(path, variable_names=["info"], squeeze_me=True, struct_as_record=True)["info"]
-        return {name: loaded[name].item() for name in loaded.dtype.names}
-    except UNREADABLE as error:
-        raise DataError(
-            f"{path} does not describe a Scanbox movie.",
-            f"{type(error).__name__}: {reason(error)}.",
-            "Copy Scanbox's .mat file, of the movie's name, beside the .sbx file.",
-        ) from error
+    if not path.is_file():
+        raise _undescribed(path, FileNotFoundError("there is no such file"))
+    check_structure(path)
+    with library(path, _undescribed):
+        loaded = scipy.io.loadmat(path, variable_names=["info"], squeeze_me=True, struct_as_record=True).get("info")
+    if loaded is None or not loaded.dtype.names or loaded.shape != ():
+        raise _undescribed(path, ValueError("it holds no struct 'info'"))
+    return {name: loaded[name].item() for name in loaded.dtype.names}
+
+
+def _undescribed(path: Path, error: Exception) -> DataError:
+    return DataError(
+        f"{path} does not describe a Scanbox movie.",
+        f"{type(error).__name__}: {reason(error)}.",
+        "Copy Scanbox's .mat file, of the movie's name, beside the .sbx file.",
+    )
 
 
 def _geometry(path: Path, info: dict[str, Any]) -> tuple[int, int, int, float | None]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.data.clock import SECONDS, Unit, is_usual, likelier_unit, seconds
 from neurodyn.data.columns import beside, read_trace
+from neurodyn.data.questions import Need, QuestionError
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,7 +27,10 @@ class Signal(Params):
     fs: float | None = Field(
         default=None,
         gt=0,
-        description="samples per second of an analogue trace, Hz; without it the file holds times, s",
+        description="samples per second of an analogue trace, Hz; without it the file holds times",
+    )
+    unit: Unit | None = Field(
+        default=None, description="unit of the file's times (default: as its header or name says it, else s)"
     )
     threshold: float | None = Field(
         default=None, description="level that parts low from high (default: midway between them)"
@@ -120,9 +126,9 @@ def read_pulses(source: Path, signal: Signal, what: str) -> tuple[np.ndarray, np
     DataError
         If the file is missing or damaged, or has no pulses.
     """
-    trace = read_trace(beside(source, signal.file, what), signal.key)
+    name, trace = read_trace(beside(source, signal.file, what), signal.key, times=signal.fs is None)
     if signal.fs is None:
-        return trace + signal.begin, None
+        return seconds(trace, name, signal.unit) + signal.begin, None
     return pulses(trace, signal)
 
 
@@ -138,3 +144,35 @@ def read_frame_times(source: Path, signal: FrameTimes) -> np.ndarray:
     if stop is None or signal.at == "rising":
         return start
     return stop if signal.at == "falling" else (start + stop) / 2
+
+
+def question_rate(what: str, rate_hz: float, option: str, guess: Callable[[Unit], Mapping[str, Any]]) -> None:
+    """Ask about times that give a rate recordings do not have: most likely they are in another unit.
+
+    Parameters
+    ----------
+    what
+        Name of the times.
+    rate_hz
+        Per channel, as the times give it, taken for seconds.
+    option
+        Tells their unit, as in "source.times_unit".
+    guess
+        Unit -> fields of `ReadOptions` that tell it.
+
+    Raises
+    ------
+    QuestionError
+        If the rate is below 0.5 Hz or above 2 kHz.
+    """
+    if not np.isfinite(rate_hz) or rate_hz <= 0 or is_usual(rate_hz):
+        return
+    unit = likelier_unit(rate_hz)
+    other = f"; in {unit} they would be {rate_hz / SECONDS[unit]:.4g} Hz" if unit else ""
+    raise QuestionError(
+        f"{what}: the frame times are hardly in seconds.",
+        f"Taken so they are {rate_hz:.4g} Hz{other}; expected 0.5 to 2000 Hz.",
+        f"Say their unit: --set {option}={unit or 'ms'}, or insist: --fs {rate_hz:.4g}",
+        need=Need(f"--set {option}={unit or 's'}", f"the times are {rate_hz:.4g} Hz if in seconds{other}"),
+        guess=guess(unit or "s"),
+    )

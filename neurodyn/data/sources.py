@@ -21,7 +21,7 @@ from neurodyn.data.recording import Recording, entry
 LOGGER = logging.getLogger(__name__)
 AXES = ("trial", "time", "roi", "y", "x")
 DEFAULT_AXES = {1: ("time",), 2: ("time", "roi"), 3: ("time", "y", "x")}
-EVERYWHERE = frozenset({"indicator", "session", "units", "stimulus", "behavior", "frame_times"})
+EVERYWHERE = frozenset({"indicator", "session", "units", "stimulus", "behavior", "frame_times", "rows", "columns"})
 
 
 class View:

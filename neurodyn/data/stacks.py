@@ -13,7 +13,7 @@ import numpy as np
 from neurodyn.core.errors import DataError
 from neurodyn.data.cut import Part
 from neurodyn.data.questions import Need, QuestionError
-from neurodyn.data.readers import ReadOptions
+from neurodyn.data.readers import Channel, ReadOptions
 from neurodyn.data.recording import RATE_TOLERANCE, Recording
 from neurodyn.data.sources import (
     View,
@@ -42,13 +42,26 @@ class Stack:
     channels, planes
         How many the file says it has.
     rate_hz
-        Frames per second, channel and plane.
+        Frames per second, channel and plane; where `slots` tell of bursts, within one.
+    slots
+        Plane -> when each of its frames was taken, in frames at `rate_hz`, shape (time,); None where one follows the
+        other.
+    times
+        Plane -> when each of its frames was taken, s, shape (time,), where the file says so.
+    layout
+        What the frames were recognised as, and by what.
+    losses
+        Frames that are missing or left out, in words, to be told once the recording is read.
     """
 
     frames: Callable[[int, int], Any]
     channels: int = 1
     planes: int = 1
     rate_hz: float | None = None
+    slots: Callable[[int], np.ndarray] | None = None
+    times: Callable[[int], np.ndarray] | None = None
+    layout: str = ""
+    losses: tuple[str, ...] = ()
 
 
 def of_array(array: Any, axes: tuple[str, ...], rate_hz: float | None = None) -> Stack:
@@ -84,10 +97,40 @@ def read_stack(reader: str, path: Path, stack: Stack, options: ReadOptions, **gr
         }
     neural = same_length(views, path)
     first = next(iter(neural.values()))
-    fs = rate(path, stack, options)
-    time = regular_times(path, first.shape[0], fs)
+    time, fs = clock(path, stack, plane, options, first.shape[0])
     groups["brain"] = brain_mask(path, None, options, first.shape[1:])
-    return build(reader, path, neural, time, options, rate_hz=fs, **groups)
+    if stack.layout:
+        groups["attrs"] = {"source": path.name, "layout": stack.layout}
+    recording = build(reader, path, neural, time, options, rate_hz=fs, **groups)
+    for loss in stack.losses:  # last, for a question may come first, and is followed by another look
+        LOGGER.warning("%s: %s.", path, loss)
+    return recording
+
+
+def clock(path: Path, stack: Stack, plane: int, options: ReadOptions, frames: int) -> tuple[np.ndarray, float | None]:
+    """Return the frames' times, s, shape (time,), and their rate: as the file tells them, unless another rate is given.
+
+    Raises
+    ------
+    QuestionError
+        If the file tells neither.
+    """
+    place = Channel() if stack.channels > 1 else next(iter(wanted(options).values()))
+    fs = rate(path, stack, options)
+    if stack.times is not None and frames > 1:
+        times = stack.times(plane)[place.first :: place.every][:frames]
+        measured = float(1 / np.median(np.diff(times)))
+        if options.fs is None:
+            return times, fs if fs and abs(fs / measured - 1) <= RATE_TOLERANCE else measured
+        if abs(options.fs / measured - 1) <= RATE_TOLERANCE:
+            return times, options.fs
+        LOGGER.warning("%s tells times at %g Hz; the given %g Hz is used.", path, measured, options.fs)
+    regular = regular_times(path, frames, fs)
+    if stack.slots is None or fs is None:
+        return regular, fs
+    times = stack.slots(plane)[place.first :: place.every][:frames] / (fs * place.every)
+    step = float(np.median(np.diff(times))) if frames > 1 else 1 / fs
+    return times, fs if abs(step * fs - 1) <= RATE_TOLERANCE else 1 / step
 
 
 def _plane(path: Path, planes: int, options: ReadOptions) -> int:

@@ -13,12 +13,15 @@ from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
-from neurodyn.data.columns import beside, read_columns
+from neurodyn.data.clock import SECONDS, Unit, split_unit
+from neurodyn.data.columns import TEXT, beside, read_columns
+from neurodyn.data.questions import Need, QuestionError
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.signals import Signal, read_pulses
 
 LOGGER = logging.getLogger(__name__)
 START = ("start", "start_time", "onset")
+HALF = 0.5  # share of onsets beyond the recording from which on their unit is asked for
 STOP = ("stop", "stop_time", "end", "end_time", "offset")
 
 
@@ -35,8 +38,10 @@ class StimulusLog(Params):
     duration: float | str | None = Field(
         default=None, description="seconds that events last, or the column that says it"
     )
-    unit: Literal["s", "ms", "frame"] = Field(
-        default="s", description="unit of the log's times; frames of the recording are counted from 0"
+    unit: Unit | Literal["frame"] | None = Field(
+        default=None,
+        description="unit of the log's times (default: as the column's header says it, else s); frames of the recording "
+        "are counted from 0",
     )
     offset: float = Field(default=0.0, description="added to the log's times to reach the recording's clock, s")
     onsets: Signal | None = Field(
@@ -87,9 +92,11 @@ def read_events(source: Path, log: StimulusLog, time: np.ndarray) -> dict[str, n
     """
     columns = {}
     if log.file is not None:
-        columns = read_columns(beside(source, log.file, "stimulus"), log.columns, log.key)
-        _check_rows(log, columns)
+        path = beside(source, log.file, "stimulus")
+        columns = _of_one_length(log, read_columns(path, log.columns, log.key), path.suffix.lower() in TEXT)
     start, stop = _from_onsets(source, log, log.onsets, columns) if log.onsets else (_start(log, columns, time), None)
+    if log.onsets is None:
+        _question_unit(log, columns, start, time)
     stop = _stop(log, columns, time, start, stop)
     taken = {"start", "stop"} & set(columns)
     if log.onsets is None:
@@ -100,12 +107,46 @@ def read_events(source: Path, log: StimulusLog, time: np.ndarray) -> dict[str, n
     }
 
 
-def _check_rows(log: StimulusLog, columns: Mapping[str, np.ndarray]) -> None:
+def _of_one_length(log: StimulusLog, columns: dict[str, np.ndarray], text: bool) -> dict[str, np.ndarray]:
+    """Return the columns of a table; of a container those as long as the onsets in it."""
+    start = _found(log.start, START, columns)
+    if start is not None and not text:
+        columns = {name: column for name, column in columns.items() if column.size == columns[start].size}
     sizes = {name: column.size for name, column in columns.items()}
     if len(set(sizes.values())) > 1:
         listed = ", ".join(f"{name} {size}" for name, size in list(sizes.items())[:12])
         raise DataError(
             f"stimulus: the columns of {log.file} differ in length.", f"Found {listed}.", "Name the table with key."
+        )
+    return columns
+
+
+def _question_unit(log: StimulusLog, columns: Mapping[str, np.ndarray], start: np.ndarray, time: np.ndarray) -> None:
+    """Ask about onsets that lie beyond the recording, where nothing says their unit and another one brings them inside.
+
+    Raises
+    ------
+    QuestionError
+        With that unit.
+    """
+    name, values = _found(log.start, START, columns) or "", start - log.offset
+    if log.unit is not None or _said(name) is not None or not values.size or np.mean(start > time[-1]) < HALF:
+        return
+    inside: dict[str, bool] = {
+        "frame": bool((values == np.rint(values)).all() and values.max() < time.size),
+        **{unit: float(values.max()) * SECONDS[unit] + log.offset <= time[-1] for unit in ("ms", "us")},
+    }
+    units = [unit for unit, fits in inside.items() if fits]
+    if units:
+        raise QuestionError(
+            f"stimulus: the onsets of {log.file} are hardly in seconds.",
+            f"They are {values.min():g} to {values.max():g}; the recording ends at {time[-1]:g} s.",
+            f"Say their unit: --set source.stimulus.unit={units[0]}, or insist: --set source.stimulus.unit=s",
+            need=Need(
+                f"--set source.stimulus.unit={units[0]}",
+                f"onsets up to {values.max():g} lie in {time[-1]:g} s of recording in {' or '.join(units)}, not in s",
+            ),
+            guess={"stimulus": log.model_copy(update={"unit": units[0]})},
         )
 
 
@@ -125,7 +166,22 @@ def _from_onsets(
 
 def _found(name: str | None, usual: tuple[str, ...], columns: Mapping[str, Any]) -> str | None:
     names = usual if name is None else (name,)
-    return next((candidate for candidate in names if candidate in columns), None)
+    exact = next((candidate for candidate in names if candidate in columns), None)
+    bare = {split_unit(column)[0].removesuffix("_frame"): column for column in reversed(list(columns))}
+    return exact or next((bare[candidate] for candidate in names if candidate in bare), None)
+
+
+def _said(name: str) -> Unit | Literal["frame"] | None:
+    """Return the unit that a column's name says."""
+    bare, unit = split_unit(name)
+    return "frame" if bare.endswith("_frame") else unit
+
+
+def _unit(log: StimulusLog, name: str) -> Unit | Literal["frame"]:
+    said = _said(name)
+    if log.unit and said and log.unit != said:
+        LOGGER.warning("stimulus: column %s says %s; it is read in %s, as told.", name, said, log.unit)
+    return log.unit or said or "s"
 
 
 def _start(log: StimulusLog, columns: Mapping[str, np.ndarray], time: np.ndarray) -> np.ndarray:
@@ -150,7 +206,8 @@ def _stop(
             raise DataError(
                 f"stimulus: {log.file} has no column {log.duration}.", f"Found {', '.join(columns)}.", "Check duration."
             )
-        return start + _numbers(log, name, columns[name]) * (1e-3 if log.unit == "ms" else 1.0)
+        unit = _said(name) or log.unit or "s"
+        return start + _numbers(log, name, columns[name]) * (1.0 if unit == "frame" else SECONDS[unit])
     if stop is not None:
         return stop
     name = None if log.onsets else _found(log.stop, STOP, columns)
@@ -173,8 +230,9 @@ def _numbers(log: StimulusLog, name: str, column: np.ndarray) -> np.ndarray:
 
 def _seconds(log: StimulusLog, name: str, column: np.ndarray, time: np.ndarray) -> np.ndarray:
     values = _numbers(log, name, column)
-    if log.unit != "frame":
-        return values * (1e-3 if log.unit == "ms" else 1.0) + log.offset
+    unit = _unit(log, name)
+    if unit != "frame":
+        return values * SECONDS[unit] + log.offset
     if values.size and not (values.min() >= 0 and values.max() < time.size):
         raise DataError(
             f"stimulus: column {name} names frames that are not there.",

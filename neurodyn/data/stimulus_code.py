@@ -107,7 +107,9 @@ def stimulus_column(recording: Recording, name: str) -> np.ndarray:
     if name not in stimulus:
         columns = ", ".join(str(c) for c in stimulus.variables)
         raise DataError(
-            f"There is no stimulus column '{name}'.", f"Found: {columns}.", "Name one of these: --target NAME"
+            f"There is no stimulus column '{name}'.",
+            f"Found: {columns}.",
+            "Name one of these in its place, --set KEY=NAME: windows.stimuli, windows.condition or condition",
         )
     return stimulus[name].values[np.argsort(stimulus["start"].values, kind="stable")]
 

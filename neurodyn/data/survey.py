@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,21 @@ from typing import Any
 import numpy as np
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.arrays import pick
+from neurodyn.data.array_axes import SMALLEST_PICTURE, named_axes
+from neurodyn.data.arrays import name_of, pick
 from neurodyn.data.questions import Need, QuestionError
-from neurodyn.data.readers import ReadOptions, find_reader, read
+from neurodyn.data.readers import Channel, ReadOptions, find_reader, read
 from neurodyn.data.recording import Recording
-from neurodyn.data.sources import NoRateError, parse_axes
+from neurodyn.data.sources import NoRateError
+from neurodyn.data.stimulus import StimulusLog, read_events
 
 RATE_NAME = re.compile(r"(^|_|/)(fs|rate|hz|framerate|frame_rate)|fs$|hz$", re.IGNORECASE)
 STEP_NAME = re.compile(r"(^|_|/)dt$", re.IGNORECASE)
-ACTIVITY = re.compile(r"neural|calcium|gcamp|fluor|df|trace|activ|spike|cell|neuron|movie|camera|frames", re.IGNORECASE)
-SMALLEST_PICTURE = 16  # pixels along an edge
+DFF_NAME = re.compile(r"dff|df_f|df_over_f|delta_?f(_?f)?|dfof|df_f0|dfof0?|f_dff", re.IGNORECASE)
+COLUMN = re.compile(r"[A-Za-z_]\w*")
+ACTIVITY = re.compile(
+    r"neural|calcium|gcamp|fluor|df|trace|activ|spike|(?<!is)(?<!is_)cell|neuron|movie|camera|frames", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,8 @@ class Survey:
         None where there is nothing to read as one.
     rate_known
         Whether times are seconds; else frames count as if they lasted one.
+    advice
+        What should be told beside the needs, so that nothing the source holds is lost; it is read as if it had been.
     """
 
     format: str
@@ -49,6 +56,7 @@ class Survey:
     notes: list[str] = field(default_factory=list)
     recording: Recording | None = None
     rate_known: bool = True
+    advice: list[str] = field(default_factory=list)
 
 
 def survey(path: Path, options: ReadOptions, reader: str | None = None) -> Survey:
@@ -63,36 +71,116 @@ def survey(path: Path, options: ReadOptions, reader: str | None = None) -> Surve
         return other
     name, found = find_reader(path, reader)
     arrays = found.arrays(path)
-    if not arrays:
-        return _read(Survey(name), path, options, name)
-    listed = {key: f"{tuple(map(int, array.shape))} {np.dtype(array.dtype)}" for key, array in arrays.items()}
-    needs, notes, told = _layout(path, arrays, options)
-    if told is None:
-        return Survey(name, listed, needs, notes)
-    return _read(Survey(name, listed, needs, notes), path, told, name, arrays)
+    seen = _Look(path, name, options, arrays)
+    if arrays:
+        large = {key: array for key, array in arrays.items() if _is_table(array)}
+        if not large and not (options.key or options.variables or options.channels):
+            return Survey(name, _listed(arrays), notes=_of_vectors(path, arrays))
+        if not (options.variables or options.channels):
+            seen.choose(large)
+    seen.read()
+    return seen.survey()
 
 
-def _read(
-    seen: Survey, path: Path, options: ReadOptions, reader: str, arrays: Mapping[str, Any] | None = None
-) -> Survey:
-    needs, notes, known = list(seen.needs), list(seen.notes), True
-    recording = None
-    while recording is None:
+class _Look:
+    """A source read again and again, each time with one more answer."""
+
+    def __init__(self, path: Path, reader: str, options: ReadOptions, arrays: Mapping[str, Any]) -> None:
+        self.path, self.reader, self.options, self.arrays = path, reader, options, arrays
+        self.needs: list[Need] = []
+        self.advice: list[str] = []
+        self.chosen: str | None = None
+        self.rate_known = True
+        self.recording: Recording
+
+    def choose(self, large: Mapping[str, Any]) -> None:
+        """Choose the array that is read, and what it is called after."""
+        name, needs = _choice(self.path, self.arrays, large, self.options.key)
+        self.needs += needs
+        self.chosen = name
+        told: dict[str, Any] = {"key": name}
+        if DFF_NAME.fullmatch(name.rpartition("/")[2]):
+            told["variables"] = {"dff": Channel(key=name)}
+            self.advice.append(f"--set source.variables.dff.key={name}")
+        self.options = self.options.model_copy(update=told)
+
+    def read(self) -> None:
+        """Read until nothing is asked, then once more with the columns that lie beside trials."""
+        self.recording = self._answered()
+        columns = self._trial_columns()
+        if columns:
+            self.advice += [f"--set source.trial_columns.{name}={key}" for name, key in columns.items()]
+            self.options = self.options.model_copy(update={"trial_columns": columns})
+            self.recording = self._answered()
+        elif (log := self._log()) is not None:
+            self.advice.append(f"--set source.stimulus.file={self.path.name}")
+            self.options = self.options.model_copy(update={"stimulus": log})
+            self.recording = self._answered()
+
+    def _answered(self) -> Recording:
+        while True:
+            try:
+                return read(self.path, self.options, self.reader)
+            except QuestionError as question:
+                answered = self.options.model_copy(update=question.guess)
+                if answered == self.options:  # its own guess does not answer it
+                    raise
+                no_rate = isinstance(question, NoRateError)
+                self.rate_known = self.rate_known and not no_rate
+                self.needs.append(_rate(self.arrays) if no_rate else question.need)
+                self.options = answered
+
+    def _axes(self) -> tuple[str, ...]:
+        if self.chosen is None:
+            return ()
+        return tuple(self.options.axes.replace(",", " ").split()) or named_axes(self.arrays[self.chosen]) or ()
+
+    def _trial_columns(self) -> dict[str, str]:
+        """Return what lies beside an array of trials with one value per trial: column -> array."""
+        axes = self._axes()
+        if "trial" not in axes or self.options.trial_columns or self.options.stimulus:
+            return {}
+        sizes = self.arrays[str(self.chosen)].shape
+        count = sizes[axes.index("trial")]
+        if sizes.count(count) > 1:
+            return {}
+        named = {key.rpartition("/")[2]: key for key, array in self.arrays.items() if array.shape == (count,)}
+        return {
+            name: key
+            for name, key in named.items()
+            if COLUMN.fullmatch(name)
+            and name not in ("start", "stop")
+            and np.dtype(self.arrays[key].dtype).kind in "buifU"
+        }
+
+    def _log(self) -> StimulusLog | None:
+        """Return the table of events that lies beside an array, where onsets and ends are called so."""
+        if self.chosen is None or self.options.stimulus or "trial" in self._axes() or not self.rate_known:
+            return None
+        log = StimulusLog(file=self.path.name)
         try:
-            recording = read(path, options, reader)
-        except QuestionError as question:
-            answered = options.model_copy(update=question.guess)
-            if answered == options:  # its own guess does not answer it
-                raise
-            known = known and not isinstance(question, NoRateError)
-            needs.append(_rate(arrays or {}) if isinstance(question, NoRateError) else question.need)
-            options = answered
-    if recording.time.size == 1 and all(recording[name].ndim == 3 for name in recording.variables):
-        return Survey(f"{reader}, one picture", notes=[
-            f"One picture of {' x '.join(map(str, recording[recording.variables[0]].shape[1:]))} pixels, no movie. "
-            f"As a brain mask: --brain {path.name}"
-        ])  # fmt: skip
-    return Survey(seen.format, seen.arrays, needs, notes, recording, known)
+            read_events(self.path, log, self.recording.time)
+        except QuestionError:
+            return log
+        except DataError:
+            return None
+        return log
+
+    def survey(self) -> Survey:
+        """Return what was seen."""
+        recording = self.recording
+        if recording.time.size == 1 and all(recording[name].ndim == 3 for name in recording.variables):
+            pixels = " x ".join(map(str, recording[recording.variables[0]].shape[1:]))
+            note = f"One picture of {pixels} pixels, no movie. As a brain mask: --brain {self.path.name}"
+            return Survey(f"{self.reader}, one picture", notes=[note])
+        notes = []
+        if self.chosen is not None:
+            notes = _of_array(self.chosen, self.arrays, recording.time.size, bool(self._axes()), bool(self.advice))
+        return Survey(self.reader, _listed(self.arrays), self.needs, notes, recording, self.rate_known, self.advice)
+
+
+def _listed(arrays: Mapping[str, Any]) -> dict[str, str]:
+    return {key: f"{tuple(map(int, array.shape))} {np.dtype(array.dtype)}" for key, array in arrays.items()}
 
 
 def _no_recording(path: Path) -> Survey | None:
@@ -104,35 +192,11 @@ def _no_recording(path: Path) -> Survey | None:
 
         count = len(read_regions(path).centres)
         notes = [f"{count} regions of interest as neurofinder writes them, no recording.", "As truth for found ROIs: "
-                 f"neurodyn evaluate rois.zarr --metric rois --truth {path.name}"]  # fmt: skip
+                 f"neurodyn evaluate rois.zarr --metric rois --regions {path.name}"]  # fmt: skip
         return Survey("regions", notes=notes)
     if path.is_file() and path.name == "scores.csv":
         return Survey("scores", notes=["A table of scores. See: neurodyn compare, neurodyn report"])
     return None
-
-
-def _layout(
-    path: Path, arrays: Mapping[str, Any], options: ReadOptions
-) -> tuple[list[Need], list[str], ReadOptions | None]:
-    """Guess which array is the recording and how it lies; return needs, notes, and options as if told."""
-    if options.variables or options.channels:
-        return [], [], options
-    large = {name: array for name, array in arrays.items() if _is_table(array)}
-    if options.key is None and not large:
-        return [], _of_vectors(path, arrays), None
-    name, needs = _choice(path, arrays, large, options.key)
-    array = arrays[name]
-    axes, why = (options.axes, "") if options.axes else _axes(array, arrays)
-    parsed = parse_axes(axes, len(array.shape), name)
-    if not options.axes and axes != _default(array):
-        needs.append(Need(f"--axes {axes}", why))
-    told = options.model_copy(update={"key": name, "axes": axes})
-    frames = array.shape[parsed.index("time")]
-    times = next((key for key, one in arrays.items() if one.shape == (frames,) and _increases(one)), None)
-    if options.fs is None and options.times is None and times is not None and "trial" not in parsed:
-        needs.append(Need(f"--set source.times={times}", f"{times} has a time for every frame"))
-        told = told.model_copy(update={"times": times})
-    return needs, _of_array(name, arrays, frames, bool(options.axes)), told
 
 
 def _choice(path: Path, arrays: Mapping[str, Any], large: Mapping[str, Any], key: str | None) -> tuple[str, list[Need]]:
@@ -144,7 +208,7 @@ def _choice(path: Path, arrays: Mapping[str, Any], large: Mapping[str, Any], key
             raise
         name, why = _likeliest(large)
         return name, [Need(f"--key {name}", why)]
-    return next(name for name, array in arrays.items() if array is picked), []
+    return name_of(arrays, picked), []
 
 
 def _of_vectors(path: Path, arrays: Mapping[str, Any]) -> list[str]:
@@ -155,7 +219,7 @@ def _of_vectors(path: Path, arrays: Mapping[str, Any]) -> list[str]:
     return notes
 
 
-def _of_array(name: str, arrays: Mapping[str, Any], frames: int, axes_told: bool) -> list[str]:
+def _of_array(name: str, arrays: Mapping[str, Any], frames: int, axes_told: bool, as_dff: bool) -> list[str]:
     """Say what speaks against reading an array as it is read."""
     array, notes = arrays[name], []
     if not axes_told and len(array.shape) == 3 and min(array.shape[1:]) < SMALLEST_PICTURE:
@@ -166,10 +230,11 @@ def _of_array(name: str, arrays: Mapping[str, Any], frames: int, axes_told: bool
                 f"{key} marks {int(np.count_nonzero(one[:]))} of {frames} frames: if these are another channel's, say "
                 "--channels fluorescence,reference in the order of the frames"
             )
-    if np.dtype(array.dtype).kind == "f" and "fluorescence" not in name.lower():
+    if as_dff and DFF_NAME.fullmatch(name.rpartition("/")[2]):
+        notes.append(f"{name} is taken for ΔF/F by its name; told, as below, by source.variables.dff.key")
+    elif np.dtype(array.dtype).kind == "f" and "fluorescence" not in name.lower():
         notes.append(
-            f"Values are taken for fluorescence, counts. Where they are ΔF/F: --set source.variables.dff.key={name} "
-            "with axes beside it: --set source.variables.dff.axes=…"
+            f"Values are taken for fluorescence, counts. Where they are ΔF/F: --set source.variables.dff.key={name}"
         )
     return notes
 
@@ -187,49 +252,6 @@ def _likeliest(large: Mapping[str, Any]) -> tuple[str, str]:
     listed = ", ".join(names[:4]) + (" and more" if len(names) > 4 else "")
     why = "the largest with such a name" if called else "the largest"
     return names[0], f"{len(large)} arrays could be the recording; {why}: {listed}"
-
-
-def _axes(array: Any, arrays: Mapping[str, Any]) -> tuple[str, str]:
-    """Guess the axes of an array by those that go with it in the file, else by their lengths."""
-    shape = tuple(array.shape)
-    times = _axis_of(shape, arrays, _increases)
-    if len(shape) == 2:
-        if times is None:
-            longer = int(shape[1] > shape[0])
-            return ("roi,time", f"{shape[1]} is the longer axis") if longer else ("time,roi", "")
-        return ("roi,time", "as many times") if times[0] == 1 else ("time,roi", "")
-    if times is None:
-        return "time,y,x", ""
-    axis, by = times
-    named = _axis_of(shape, arrays, lambda one: np.dtype(one.dtype).kind in "USO")
-    rest = [k for k in range(3) if k != axis]
-    roi = named[0] if named is not None and named[0] in rest else rest[-1]
-    names = {axis: "time", roi: "roi"}
-    guess = ",".join(names.get(k, "trial") for k in range(3))
-    if axis == 0 and named is None and min(shape[1:]) >= SMALLEST_PICTURE:
-        return "time,y,x", ""
-    told = f"; {named[1]} names {shape[roi]} ROIs" if named is not None and named[0] in rest else ""
-    return guess, f"{by} has {shape[axis]} times{told}"
-
-
-def _axis_of(shape: tuple[int, ...], arrays: Mapping[str, Any], fits: Callable[[Any], bool]) -> tuple[int, str] | None:
-    """Return the one axis of that length for which the file has such a list, and the list's name."""
-    for name, one in arrays.items():
-        if len(one.shape) == 1 and shape.count(one.shape[0]) == 1 and fits(one):
-            return shape.index(one.shape[0]), name
-    return None
-
-
-def _increases(array: Any) -> bool:
-    """Say whether an array is a list of times: floating-point numbers that increase."""
-    if len(array.shape) != 1 or array.shape[0] < 2 or np.dtype(array.dtype).kind != "f":
-        return False
-    steps = np.diff(np.asarray(array[:]))
-    return bool(np.isfinite(steps).all() and np.greater(steps, 0).all())
-
-
-def _default(array: Any) -> str:
-    return "time,roi" if len(array.shape) == 2 else "time,y,x"
 
 
 def _rate(arrays: Mapping[str, Any]) -> Need:

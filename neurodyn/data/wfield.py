@@ -10,7 +10,7 @@ import xarray as xr
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.cut import Part
-from neurodyn.data.damage import DAMAGED, reason
+from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
@@ -131,10 +131,9 @@ class _Turned:
 
 
 def _array(path: Path) -> np.ndarray:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except DAMAGED as error:
-        raise DataError(
-            f"{path} cannot be read.", f"{reason(error)}.", "Copy it again, or run wfield again."
-        ) from error
-    return array
+    with library(path, _damaged):
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path} cannot be read.", f"{reason(error)}.", "Copy it again, or run wfield again.")

@@ -12,7 +12,7 @@ import zarr
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.arrays import OPTIONS, read_arrays
-from neurodyn.data.damage import DAMAGED, broken, check_packed
+from neurodyn.data.damage import check_packed, library
 from neurodyn.data.readers import Reader, ReadOptions
 from neurodyn.data.recording import Recording
 from neurodyn.data.sources import refuse_others
@@ -59,12 +59,10 @@ class ZarrArraysReader(Reader):
 
 def _opened(path: Path) -> tuple[dict[str, ZarrArray], dict[str, Any] | None]:
     """Return the arrays of a store, and what it says of itself as an OME-Zarr image."""
-    try:
+    with library(path):
         node = zarr.open(path, mode="r")
         arrays = {name: ZarrArray(path, array) for name, array in _arrays(path, node)}
         return arrays, None if isinstance(node, zarr.Array) else _multiscale(node)
-    except DAMAGED as error:
-        raise broken(path, error) from error
 
 
 def is_foreign(path: Path) -> bool:
@@ -73,11 +71,14 @@ def is_foreign(path: Path) -> bool:
     if mark is None or mark.name != "zarr.json":
         return mark is not None
     try:
-        root = json.loads(mark.read_text(encoding="utf-8"))
-        own = root.get("attributes", {}).keys() & {"schema_version", "history"}
-        return root.get("node_type") == "array" or not (own or (path / "neural").is_dir())
-    except DAMAGED:
+        with library(mark):
+            root = json.loads(mark.read_text(encoding="utf-8"))
+    except (DataError, UnicodeDecodeError):
         return False  # a damaged recording, as likely as not; its reader says what is wrong
+    if not isinstance(root, dict) or not isinstance(root.get("attributes", {}), dict):
+        return False
+    own = root.get("attributes", {}).keys() & {"schema_version", "history"}
+    return root.get("node_type") == "array" or not (own or (path / "neural").is_dir())
 
 
 class ZarrArray:
@@ -86,13 +87,14 @@ class ZarrArray:
     def __init__(self, path: Path, array: zarr.Array) -> None:
         self.path, self.array = path, array
         self.shape, self.dtype = array.shape, np.dtype(array.dtype)
+        attrs: dict[str, Any] = dict(array.attrs)
+        self.units = attrs.get("units", attrs.get("unit"))
+        self.dims = getattr(array.metadata, "dimension_names", None) or attrs.get("_ARRAY_DIMENSIONS")
         check_packed(path, array.shape, self.dtype)
 
     def __getitem__(self, key: Any) -> np.ndarray:
-        try:
+        with library(self.path):
             return np.asarray(self.array[key])
-        except DAMAGED as error:
-            raise broken(self.path, error) from error
 
 
 def _arrays(path: Path, node: Any, prefix: str = "") -> Iterator[tuple[str, zarr.Array]]:

@@ -10,12 +10,15 @@ import numpy as np
 
 from neurodyn.core.config import Params
 
+Task = Literal["regress", "classify", "circular"]
+
 
 class Decoder(ABC):
     """Maps features to a target. Cross-validation, tuning and nulls live in `protocol`.
 
     A decoder that is `sequential` also takes features of shape (sample, time, feature), in `fit` and `predict`; `shuffles`
-    is how many label shuffles are drawn unless another number is asked for.
+    is how many label shuffles are drawn unless another number is asked for. A circular target is given and predicted in
+    radians of a whole turn.
 
     Parameters
     ----------
@@ -26,15 +29,15 @@ class Decoder(ABC):
     """
 
     Params: ClassVar[type[Params]]
-    tasks: ClassVar[frozenset[Literal["regress", "classify"]]]
+    tasks: ClassVar[frozenset[Task]]
     citation: ClassVar[str] = ""
     vectorised: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     shuffles: ClassVar[int] = 200
 
-    task: Literal["regress", "classify"]
+    task: Task
 
-    def __init__(self, params: Params, task: Literal["regress", "classify"]) -> None:
+    def __init__(self, params: Params, task: Task) -> None:
         self.params = params
         self.task = task
 
@@ -55,7 +58,7 @@ class Decoder(ABC):
     def predict_path(
         cls,
         candidates: Sequence[Params],
-        task: Literal["regress", "classify"],
+        task: Task,
         train: np.ndarray,
         targets: np.ndarray,
         test: np.ndarray,
@@ -70,7 +73,7 @@ class Decoder(ABC):
         candidates
             Settings to compare.
         task
-            "regress" or "classify".
+            "regress", "classify" or "circular".
         train, test
             Features, shape (sample, feature).
         targets

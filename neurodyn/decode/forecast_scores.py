@@ -13,11 +13,11 @@ from pydantic import Field
 
 from neurodyn.core.config import Params, load_yaml
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.runs import open_prediction, run_windows
 from neurodyn.data.scores import Score
 from neurodyn.data.windows import Windows
 from neurodyn.decode.inferred import Inferred, open_inferred
 from neurodyn.decode.latent_scores import write_run_evaluation
-from neurodyn.decode.source import open_prediction, run_windows
 from neurodyn.metrics.forecast import (
     correlation_by_step,
     last_value,

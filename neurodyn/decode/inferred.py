@@ -13,10 +13,11 @@ import xarray as xr
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
+from neurodyn.data.runs import match, model_name, open_prediction, run_windows
 from neurodyn.data.scores import Score
 from neurodyn.data.splits import PARTS
 from neurodyn.data.windows import WindowConfig, Windows
-from neurodyn.decode.source import as_text, match, model_name, open_prediction, run_windows
+from neurodyn.decode.column import as_text
 from neurodyn.metrics.intervals import bootstrap_interval
 
 

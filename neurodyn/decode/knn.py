@@ -10,12 +10,12 @@ from pydantic import Field
 from sklearn.metrics import pairwise_distances
 
 from neurodyn.core import config
-from neurodyn.decode.base import Decoder
+from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.scaling import Standardiser
 
 
 class KNN(Decoder):
-    r"""K nearest neighbours: the mean (regression) or the majority (classification) of the closest training samples.
+    r"""K nearest neighbours: the mean (on the circle, too) or the majority (of classes) of the closest training samples.
 
     .. math:: \hat y(x) = \frac{1}{k} \sum_{i \in N_k(x)} y_i
 
@@ -36,7 +36,7 @@ class KNN(Decoder):
             default=(), description="values of k that nested tuning compares (default: k alone)"
         )
 
-    tasks = frozenset({"regress", "classify"})
+    tasks = frozenset({"regress", "classify", "circular"})
     citation = "Cover & Hart (1967), IEEE Trans Inf Theory 13:21-27, doi:10.1109/TIT.1967.1053964"
     vectorised: ClassVar[bool] = True
 
@@ -65,7 +65,7 @@ class KNN(Decoder):
     def predict_path(
         cls,
         candidates: Sequence[Params],
-        task: Literal["regress", "classify"],
+        task: Task,
         train: np.ndarray,
         targets: np.ndarray,
         test: np.ndarray,
@@ -81,12 +81,16 @@ class KNN(Decoder):
         distance = pairwise_distances(scale(test), scale(train), metric=candidates[0].metric)
         order = np.argsort(distance, axis=1, kind="stable")
         classes = np.arange(int(targets.max()) + 1) if task == "classify" else None
+        values = np.exp(1j * targets) if task == "circular" else targets
         out = np.empty((len(candidates), test.shape[0], targets.shape[1]))
         votes: np.ndarray | float = 0.0
         wanted = [min(params.k, train.shape[0]) for params in candidates]
         for rank in range(max(wanted)):
-            label = targets[order[:, rank]]  # (test sample, column)
+            label = values[order[:, rank]]  # (test sample, column)
             votes = votes + (label if classes is None else label[..., None] == classes)
             for row in np.flatnonzero(np.array(wanted) == rank + 1):
-                out[row] = votes / (rank + 1) if classes is None else np.argmax(votes, axis=-1)
+                if task == "circular":
+                    out[row] = np.angle(votes)
+                else:
+                    out[row] = votes / (rank + 1) if classes is None else np.argmax(votes, axis=-1)
         return out

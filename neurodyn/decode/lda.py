@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Self
 
 import numpy as np
@@ -39,7 +40,9 @@ class LDA(Decoder):
         self._only = target[0] if np.unique(target).size == 1 else None
         if self._only is None:
             self._model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")
-            self._model.fit(features.astype(np.float64), target)
+            with warnings.catch_warnings():  # a class of one sample has no spread, and adds none to the covariance
+                warnings.filterwarnings("ignore", message="Only one sample available", category=UserWarning)
+                self._model.fit(features.astype(np.float64), target)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:

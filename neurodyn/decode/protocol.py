@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.log import Report, silent, within
 from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
-from neurodyn.decode.base import Decoder
+from neurodyn.decode.base import Decoder, Task
+from neurodyn.decode.circle import Circle
+from neurodyn.decode.rare import few_trials, require_divisible
 from neurodyn.decode.reduce import FoldPCA
-from neurodyn.decode.scoring import Task, bootstrap_interval, metric_values, null_summary, trial_sums
+from neurodyn.decode.scoring import bootstrap_interval, metric_values, null_summary, trial_sums
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
+from neurodyn.metrics.circular import constant_guess
 
+LOGGER = logging.getLogger(__name__)
 RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows are in training; flatters every row"
 
 
@@ -34,9 +41,13 @@ class Labels:
     times
         Time of each sample, s, shape (sample,).
     task
-        "regress" or "classify".
+        "regress", "classify" or "circular".
     name, session, unit, note
         Written into every score; `unit` says what the groups are.
+    taken
+        What the target was taken for, and why; written before the note.
+    circle
+        One turn of a circular target.
 
     Raises
     ------
@@ -52,6 +63,8 @@ class Labels:
     session: str = ""
     unit: str = "trials"
     note: str = ""
+    taken: str = ""
+    circle: Circle = Circle()
 
     def __post_init__(self) -> None:
         sizes = {len(self.target), len(self.groups), len(self.times)}
@@ -61,11 +74,12 @@ class Labels:
                 f"Found {len(self.target)}, {len(self.groups)} and {len(self.times)}.",
                 "Check where they come from.",
             )
-        if self.task == "regress" and not np.isfinite(self.target.astype(float)).all():
+        if self.task != "classify" and not np.isfinite(self.target.astype(float)).all():
             raise DataError(
                 f"Target '{self.name}' has missing values.", "Expected finite numbers.", "Drop those samples first."
             )
-        if np.unique(self.target).size < 2:
+        on_circle = self.circle.radians(self.target).round(9) if self.task == "circular" else self.target
+        if np.unique(on_circle).size < 2:
             raise DataError(
                 f"Target '{self.name}' is constant.",
                 f"Found only {self.target[0]} in {len(self.target)} samples.",
@@ -91,6 +105,7 @@ def evaluate(
     params: Mapping[str, Any] | None = None,
     protocol: Protocol | None = None,
     models: Mapping[str, str] | None = None,
+    progress: Report = silent,
 ) -> list[Score]:
     """Score a decoder on one or more sets of features, all on the same folds and shuffles.
 
@@ -106,6 +121,8 @@ def evaluate(
         The decoder's settings.
     models
         Feature name -> what made it; "none" where not given.
+    progress
+        Called after every fold with the features and the share of folds × features that is done.
 
     Returns
     -------
@@ -115,7 +132,7 @@ def evaluate(
     Raises
     ------
     DataError
-        If there are fewer trials than folds, or features are not finite.
+        If there are fewer trials than folds, classes cannot be divided, or features are not finite.
     ConfigError
         If the decoder cannot do the task.
     """
@@ -124,10 +141,12 @@ def evaluate(
     chosen = _decoder(decoder, labels.task)
     settings = build(chosen.Params, dict(params or {}), "decoder params")
     design = _design(labels, protocol)
+    labels = _with_rare_classes(labels, design)
     scores = []
-    for name, values in named.items():
+    for number, (name, values) in enumerate(named.items()):
         _check(name, values, labels, chosen.sequential)
-        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol)
+        tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
+        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol, tell)
         context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
         scores += _score(context, predicted, reference, design)
     return scores
@@ -167,12 +186,25 @@ def _design(labels: Labels, protocol: Protocol) -> _Design:
     groups = order_groups(labels.groups, labels.times)
     if labels.task == "classify":
         classes, encoded = np.unique(labels.target, return_inverse=True)
+        require_divisible(labels.name, classes, encoded, groups)
+    elif labels.task == "circular":
+        classes, encoded = np.empty(0), labels.circle.radians(labels.target)
     else:
         classes, encoded = np.empty(0), labels.target.astype(np.float64)
     folds = make_folds(groups, protocol)
     rng = np.random.default_rng([protocol.seed, 1])
     shuffled = [shuffle_trials(encoded, groups, labels.times, rng) for _ in range(protocol.shuffles)]
     return _Design(folds, np.stack([encoded, *shuffled], axis=1), groups, classes)
+
+
+def _with_rare_classes(labels: Labels, design: _Design) -> Labels:
+    """Add to the note, and tell at once, what classes of few trials do to the scores."""
+    word = ""
+    if labels.task == "classify":
+        word = few_trials(design.classes, design.columns[:, 0], design.groups, design.folds)
+    if word:
+        LOGGER.warning("%s: %s", labels.name, word)
+    return replace(labels, note="; ".join(filter(None, (labels.note, word))))
 
 
 def shuffle_trials(target: np.ndarray, groups: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -200,7 +232,13 @@ def shuffle_trials(target: np.ndarray, groups: np.ndarray, times: np.ndarray, rn
 
 
 def _cross_validate(
-    decoder: type[Decoder], params: Any, values: np.ndarray, task: Task, design: _Design, protocol: Protocol
+    decoder: type[Decoder],
+    params: Any,
+    values: np.ndarray,
+    task: Task,
+    design: _Design,
+    protocol: Protocol,
+    tell: Callable[[float], None],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return, per fold, predictions and training means, each of shape (test sample, column)."""
     components = protocol.pca or (protocol.wide_pca if values.shape[-1] > protocol.wide else None)
@@ -213,6 +251,7 @@ def _cross_validate(
         inner = inner_folds(design.groups[fold.train], protocol.inner_folds, protocol.seed)
         predicted.append(_tuned(decoder, candidates, task, train, targets, test, inner))
         reference.append(np.broadcast_to(targets.mean(axis=0), predicted[-1].shape))
+        tell(len(predicted) / len(design.folds))
     return predicted, reference
 
 
@@ -244,7 +283,10 @@ def _tuned(
 
 
 def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:
-    wrong = (truth - path) ** 2 if task == "regress" else truth != path
+    if task == "classify":
+        wrong = truth != path
+    else:
+        wrong = (truth - path) ** 2 if task == "regress" else 1 - np.cos(truth - path)
     return wrong.sum(axis=1)
 
 
@@ -276,17 +318,17 @@ class _Context:
 
 
 def _score(context: _Context, predicted: list[np.ndarray], reference: list[np.ndarray], design: _Design) -> list[Score]:
-    task, protocol = context.labels.task, context.protocol
+    task, protocol, period = context.labels.task, context.protocol, context.labels.circle.degrees
     shape = (int(design.groups.max()) + 1, design.classes.size)
-    sums = np.zeros((protocol.repeats, shape[0], design.columns.shape[1], 3 if task == "regress" else 2 * shape[1]))
+    sums = np.zeros((protocol.repeats, shape[0], design.columns.shape[1], 2 * shape[1] if task == "classify" else 3))
     single = []
     for fold, guess, mean in zip(design.folds, predicted, reference, strict=True):
-        part = trial_sums(task, design.columns[fold.test], guess, mean, design.groups[fold.test], shape)
+        part = trial_sums(task, design.columns[fold.test], guess, mean, design.groups[fold.test], shape, period)
         sums[fold.repeat] += part
         single.append((fold, metric_values(task, part[:, 0].sum(axis=0))))
     pooled = metric_values(task, sums.sum(axis=1))  # (repeat, column)
     bands = bootstrap_interval(task, sums[:, :, 0], protocol.bootstraps, protocol.seed)
-    tested = int((sums[:, :, 0].sum(axis=(0, 2)) > 0).sum())
+    tested = np.unique(np.concatenate([design.groups[fold.test] for fold in design.folds])).size
     scores = []
     for metric, values in pooled.items():
         across = values.mean(axis=0)
@@ -307,5 +349,9 @@ def _note(context: _Context, metric: str, words: str, design: _Design) -> str:
         chance = f"chance {counts.max() / counts.sum():.3f} (most frequent of {counts.size} classes)"
     elif metric == "balanced accuracy":
         chance = f"chance {1 / design.classes.size:.3f}"
+    elif context.labels.task == "circular":
+        cosine, error = constant_guess(design.columns[:, 0])
+        level = cosine if metric == "mean cosine" else error * context.labels.circle.degrees / (2 * np.pi)
+        chance = f"chance {level:.3f} (best constant guess)"
     random = RANDOM_NOTE if context.protocol.split == "random" else ""
-    return "; ".join(part for part in (random, chance, words, context.labels.note) if part)
+    return "; ".join(part for part in (random, chance, words, context.labels.taken, context.labels.note) if part)

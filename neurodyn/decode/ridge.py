@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core import config
-from neurodyn.decode.base import Decoder
+from neurodyn.decode.base import Decoder, Task
+from neurodyn.decode.circle import directions, unit_vectors
 from neurodyn.decode.scaling import Standardiser
 
 PENALTIES = (1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)
@@ -20,7 +21,8 @@ class Ridge(Decoder):
 
     .. math:: \min_{w, b} \sum_i (y_i - b - w^\top x_i)^2 + \lambda \lVert w \rVert^2
 
-    Solved for all penalties at once from the singular values of the training features.
+    Solved for all penalties at once from the singular values of the training features. Of a circular target, cosine and
+    sine are predicted with one penalty, and the prediction is their direction.
 
     References
     ----------
@@ -34,7 +36,7 @@ class Ridge(Decoder):
         standardise: bool = Field(default=True, description="z-score each feature on the training samples")
         grid: tuple[float, ...] = Field(default=PENALTIES, description="values of λ that nested tuning compares")
 
-    tasks = frozenset({"regress"})
+    tasks = frozenset({"regress", "circular"})
     citation = "Hoerl & Kennard (1970), Technometrics 12:55-67, doi:10.1080/00401706.1970.10488634"
     vectorised: ClassVar[bool] = True
 
@@ -48,21 +50,23 @@ class Ridge(Decoder):
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Solve for the weights: features shape (sample, feature), target shape (sample,)."""
         self._scale = Standardiser.fit(features, self.params.standardise)
-        self._offset = target.mean()
+        target = unit_vectors(target[:, None]) if self.task == "circular" else target[:, None]
+        self._offset = target.mean(axis=0)
         left, spectrum, right = np.linalg.svd(self._scale(features), full_matrices=False)
         shrink = spectrum / (spectrum**2 + self.params.penalty)
-        self._weights = right.T @ (shrink * (left.T @ (target - self._offset)))
+        self._weights = right.T @ (shrink[:, None] * (left.T @ (target - self._offset)))
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return one prediction per sample, shape (sample,), in the target's unit."""
-        return self._scale(features) @ self._weights + self._offset
+        predicted = self._scale(features) @ self._weights + self._offset
+        return (directions(predicted) if self.task == "circular" else predicted)[:, 0]
 
     @classmethod
     def predict_path(
         cls,
         candidates: Sequence[Params],
-        task: Literal["regress", "classify"],
+        task: Task,
         train: np.ndarray,
         targets: np.ndarray,
         test: np.ndarray,
@@ -75,8 +79,10 @@ class Ridge(Decoder):
             Predictions, shape (candidate, test sample, column).
         """
         scale = Standardiser.fit(train, candidates[0].standardise)
+        targets = unit_vectors(targets) if task == "circular" else targets
         offset = targets.mean(axis=0)
         left, spectrum, right = np.linalg.svd(scale(train), full_matrices=False)
         projected, loaded = scale(test) @ right.T, left.T @ (targets - offset)
         shrinks = [spectrum / (spectrum**2 + params.penalty) for params in candidates]
-        return np.stack([(projected * shrink) @ loaded + offset for shrink in shrinks])
+        path = np.stack([(projected * shrink) @ loaded + offset for shrink in shrinks])
+        return directions(path) if task == "circular" else path

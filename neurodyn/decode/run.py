@@ -11,22 +11,27 @@ import numpy as np
 
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
+from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
+from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.decode import DECODERS
+from neurodyn.decode.column import with_target
 from neurodyn.decode.features import build_features, feature_names, is_model
 from neurodyn.decode.protocol import Labels, evaluate
 from neurodyn.decode.settings import DecodeConfig, Protocol
 from neurodyn.decode.source import Source, open_source
-from neurodyn.decode.targets import make_labels, with_target
+from neurodyn.decode.splits import make_folds, order_groups
+from neurodyn.decode.targets import make_labels
+from neurodyn.decode.tasks import default_decoder
 
 __all__ = ["DecodeConfig", "Protocol", "decode"]
 
 LOGGER = logging.getLogger(__name__)
-DEFAULTS = {"regress": "ridge", "classify": "lda"}
 
 
-def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Path:
+def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progress: Report = silent) -> Path:
     """Decode a target from every feature asked for and from the raw baselines, all on the same windows.
 
     Parameters
@@ -35,6 +40,8 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Pa
         A run folder with a prediction, or a recording.
     out
         Folder for the table; the run folder itself by default, "NAME.decode" beside a bare recording.
+    progress
+        Called with what is decoded from what, and the share of it all that is done.
 
     Returns
     -------
@@ -48,17 +55,16 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Pa
     ConfigError
         If decoder, task and windows do not fit together.
     """
-    if config.decoder is not None:
-        DECODERS.get(config.decoder)  # an unknown name ends here, before anything is read
-    opened = open_source(source, config)
-    config = with_target(config, opened.recording)
+    opened, config = _opened(source, config)
     folder = out or (source if opened.prediction is not None else source.with_suffix(".decode"))
     suffix = "" if config.name == "scores" else f"-{config.name}"
     scores: list[Score] = []
     made: list[dict[str, Any]] = []
-    for session in opened.sessions():
+    sessions = list(opened.sessions())
+    for number, session in enumerate(sessions):
         labels, rows = make_labels(session, config)
-        part, summary = _decode_session(session.take(rows), labels, config)
+        tell = within(progress, number, len(sessions))
+        part, summary = _decode_session(session.take(rows), labels, config, tell)
         scores += part
         made.append(summary)
     table = folder / f"scores{suffix}.csv"
@@ -77,13 +83,39 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None) -> Pa
         return write_scores(table, scores)
 
 
-def _decode_session(source: Source, labels: Labels, config: DecodeConfig) -> tuple[list[Score], dict[str, Any]]:
-    decoder = config.decoder or ("knn" if config.protocol == "paper" else DEFAULTS[labels.task])
+def check(source: Path, config: DecodeConfig) -> None:
+    """Refuse what `decode` would refuse before it fits anything; nothing is written."""
+    opened, config = _opened(source, config)
+    for session in opened.sessions():
+        make_labels(session, config)
+
+
+def check_folds(recording: Recording, windows: WindowConfig, config: DecodeConfig) -> None:
+    """Refuse what a decoding of a model trained on this recording would refuse for its trials, before there is one."""
+    parts = Windows.cut([recording], windows).split()
+    labels, _ = make_labels(Source(parts["test"], parts["train"]), with_target(config, recording))
+    for protocol in config.protocols():
+        make_folds(order_groups(labels.groups, labels.times), protocol)
+
+
+def _opened(source: Path, config: DecodeConfig) -> tuple[Source, DecodeConfig]:
+    """Open what is decoded, and name its target."""
+    if config.decoder is not None:
+        DECODERS.get(config.decoder)  # an unknown name ends here, before anything is read
+    opened = open_source(source, config)
+    return opened, with_target(config, opened.recording)
+
+
+def _decode_session(
+    source: Source, labels: Labels, config: DecodeConfig, progress: Report
+) -> tuple[list[Score], dict[str, Any]]:
+    decoder = default_decoder(config, labels.task)
     names = feature_names(source, config)
     features = {name: build_features(name, source, config) for name in names}
     models = {name: source.model if is_model(name) else "none" for name in names}
     scores: list[Score] = []
-    for protocol in config.protocols():
+    protocols = config.protocols()
+    for number, protocol in enumerate(protocols):
         if protocol.split == "trial" and labels.unit != "trials":
             raise ConfigError(
                 f"Target '{labels.name}' has no trials to split by.",
@@ -91,11 +123,15 @@ def _decode_session(source: Source, labels: Labels, config: DecodeConfig) -> tup
                 "Use --split blocked",
             )
         LOGGER.info("decoding %s of %s, %s split", labels.name, labels.session, protocol.split)
-        part = evaluate(features, labels, decoder=decoder, params=config.params, protocol=protocol, models=models)
+        tell = within(progress, number, len(protocols))
+        part = evaluate(
+            features, labels, decoder=decoder, params=config.params, protocol=protocol, models=models, progress=tell
+        )
         scores += [replace(score, note=_with_split(score, source)) for score in part]
     summary = {
         "session": labels.session,
         "task": labels.task,
+        "taken": labels.taken,
         "decoder": decoder,
         "samples": len(labels.target),
         labels.unit: len(set(labels.groups.tolist())),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
-Task = Literal["regress", "classify"]
+from neurodyn.decode.base import Task
+from neurodyn.metrics.circular import angular_difference
 
 
 def trial_sums(
@@ -16,28 +15,35 @@ def trial_sums(
     reference: np.ndarray,
     groups: np.ndarray,
     shape: tuple[int, int],
+    period: float = 360.0,
 ) -> np.ndarray:
     """Sum per trial what the metrics need.
 
     Parameters
     ----------
     truth, predicted
-        Labels and predictions, shape (sample, column).
+        Labels and predictions, shape (sample, column); radians of a whole turn for circular targets.
     reference
         What is known without features: the training mean, shape (sample, column). Used for regression.
     groups
         Trial of each sample, shape (sample,).
     shape
         Number of trials and of classes.
+    period
+        One turn of a circular target, degrees: 360 for directions, 180 for orientations.
 
     Returns
     -------
     numpy.ndarray
-        Shape (trial, column, sum): count, squared error, squared deviation from the reference; for classification the
-        count and the correct count of each class.
+        Shape (trial, column, sum): count, squared error, squared deviation from the reference; for circular targets
+        count, cosine of the error, absolute error in degrees; for classification the count and the correct count of each
+        class.
     """
     if task == "regress":
         parts = [np.ones_like(predicted), (truth - predicted) ** 2, (truth - reference) ** 2]
+    elif task == "circular":
+        error = angular_difference(truth, predicted)
+        parts = [np.ones_like(error), np.cos(error), np.abs(error) * period / (2 * np.pi)]
     else:
         hits = truth == predicted
         parts = [truth == k for k in range(shape[1])]
@@ -53,7 +59,9 @@ def metric_values(task: Task, sums: np.ndarray) -> dict[str, np.ndarray]:
 
     .. math:: R^2 = 1 - \sum_i (y_i - \hat y_i)^2 / \sum_i (y_i - \bar y_\mathrm{train})^2
 
-    so that predicting the training mean gives exactly 0.
+    so that predicting the training mean gives exactly 0. Circular targets: the mean of
+    :math:`\cos(\theta_i - \hat\theta_i)`, 1 for no error and 0 for knowing nothing of evenly spread directions, and the
+    mean absolute error the short way round, in degrees.
 
     Parameters
     ----------
@@ -69,6 +77,9 @@ def metric_values(task: Task, sums: np.ndarray) -> dict[str, np.ndarray]:
         if task == "regress":
             count, error, deviation = np.moveaxis(sums, -1, 0)
             values = {"r2": 1 - error / deviation, "mse": error / count}
+        elif task == "circular":
+            count, cosine, error = np.moveaxis(sums, -1, 0)
+            values = {"mean cosine": cosine / count, "error, deg": error / count}
         else:
             total, correct = np.split(sums, 2, axis=-1)
             recall = np.where(total > 0, correct / total, 0.0).sum(-1) / (total > 0).sum(-1)
@@ -76,7 +87,7 @@ def metric_values(task: Task, sums: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(np.isfinite(value), value, np.nan) for name, value in values.items()}
 
 
-LOWER_IS_BETTER = frozenset({"mse"})
+LOWER_IS_BETTER = frozenset({"mse", "error, deg"})
 
 
 def bootstrap_interval(task: Task, sums: np.ndarray, bootstraps: int, seed: int) -> dict[str, tuple[float, float]]:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from neurodyn.core.config import Params
 from neurodyn.data.windows import WindowConfig
 from neurodyn.decode import DECODERS
-from neurodyn.decode.base import Decoder
+from neurodyn.decode.base import Decoder, Task
 
 
 class Protocol(Params):
@@ -74,17 +74,27 @@ class DecodeConfig(Params):
     )
     blank: Literal["zero", "drop"] | None = Field(
         default=None,
-        description="windows that end outside any stimulus: value 0, or left out (default: 0 when regressing)",
+        description="windows that end outside any stimulus: value 0, or left out (default: left out, unless 0 is the absence of "
+        "the stimulus, as for contrast)",
     )
     features: tuple[str, ...] = Field(
         default=(),
         description="VARIABLE, pca or, of a model, latents, reconstruction, rates, inferred_spikes, inputs or attention, with "
         ":REDUCTION; raw rows always come too",
     )
-    decoder: str | None = Field(default=None, description="decoder (default: ridge for numbers, lda for classes)")
+    decoder: str | None = Field(
+        default=None, description="decoder (default: ridge for numbers and circles, lda for classes)"
+    )
     params: dict[str, Any] = Field(default_factory=dict, description="the decoder's own settings")
-    task: Literal["regress", "classify"] | None = Field(
-        default=None, description="default: what the decoder can do; classes for % targets and names, else numbers"
+    task: Task | None = Field(
+        default=None,
+        description="a quantity, classes, or a circle for directions, orientations and phases (default: by the target's name "
+        "and values, as far as the decoder can)",
+    )
+    period: float | None = Field(
+        default=None,
+        gt=0,
+        description="value at which a circular target begins again, in its own unit (default: by name and values)",
     )
     protocol: Literal["default", "paper"] = Field(
         default="default", description="paper: PCA-10 and 3 nearest neighbours, 70/30 ten times, random and blocked"
@@ -103,7 +113,11 @@ class DecodeConfig(Params):
     gap: int = Field(default=1, ge=0, description="trials dropped beside a test block")
     components: int = Field(default=20, ge=1, description="components of `pca`, fitted on the run's training frames")
     grid: tuple[int, int] = Field(default=(5, 5), description="rows and columns of `patches`")
-    windows: WindowConfig = Field(default=WindowConfig(), description="windows, when the source is a bare recording")
+    windows: WindowConfig = Field(
+        default=WindowConfig(),
+        description="windows, when the source is a bare recording (default: around events; along the stream for behaviour and "
+        "for contrast and the like)",
+    )
     on: Literal["test", "all"] | None = Field(
         default=None, description="windows of a bare recording: its test part or all (default: all)"
     )

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import xarray as xr
 
-from neurodyn.core.config import build, load_yaml
+from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.runs import match, model_name, of_others, open_prediction, run_windows
+from neurodyn.data.windows import Windows
+from neurodyn.decode.column import as_text, suitable_windows
 from neurodyn.decode.settings import DecodeConfig
 
 
@@ -98,7 +99,7 @@ def _open_recording(path: Path, config: DecodeConfig) -> Source:
     asked = [name.partition(":")[0] for name in config.features]
     named = [name for name in asked if name in recording.variables]  # --features fluorescence names the signal, too
     update = {"variable": named[0]} if named else {}
-    windows = Windows.cut([recording], config.windows.model_copy(update=update))
+    windows = Windows.cut([recording], suitable_windows(recording, config).model_copy(update=update))
     if config.on == "test":
         parts = windows.split()
         return Source(parts["test"], parts["train"])
@@ -113,49 +114,8 @@ def _open_run(path: Path, config: DecodeConfig) -> Source:
     prediction = _held_out(open_prediction(path), path)
     settings = load_yaml(path / "config.yaml").values
     whole = run_windows(path, prediction, settings)
-    train = None if _of_others(prediction) else whole.split()["train"]
+    train = None if of_others(prediction) else whole.split()["train"]
     return Source(match(prediction, whole), train, prediction, model_name(settings, path))
-
-
-def _of_others(prediction: xr.Dataset) -> bool:
-    """Say whether a prediction is of other recordings than the run was trained on."""
-    return "all" in prediction.attrs.get("settings", {}).get("parts", ())
-
-
-def run_windows(path: Path, prediction: xr.Dataset, settings: dict[str, Any]) -> Windows:
-    """Cut the recordings a run's prediction was made from as the run's configuration says.
-
-    Parameters
-    ----------
-    path
-        The run folder.
-    settings
-        Its configuration.
-
-    Raises
-    ------
-    DataError
-        If it names no recordings, or one of them is gone.
-    """
-    others = _of_others(prediction)
-    names = list(prediction.attrs["settings"]["inputs"]) if others else recording_paths(settings)
-    if not names:
-        raise DataError(f"{path}/config.yaml names no recordings.", "Expected `recordings: [...]`.", "Train again.")
-    window_config = build(WindowConfig, settings.get("windows") or {}, str(path / "config.yaml"))
-    recordings = [Recording.open(_locate(path, name)) for name in names]
-    unlike = len({recording[window_config.variable].shape[1:] for recording in recordings}) > 1
-    return Windows.cut(recordings, window_config, ragged=unlike)
-
-
-def recording_paths(settings: dict[str, Any]) -> list[str]:
-    """Return the paths of a run's recordings, from its configuration."""
-    items = settings.get("recordings") or []
-    return [str(item["path"] if isinstance(item, dict) else item) for item in items]
-
-
-def as_text(values: np.ndarray) -> np.ndarray:
-    """Return fixed-width strings; what a store gives back may be objects or variable-length strings."""
-    return np.array([str(value) for value in values])
 
 
 def _held_out(prediction: xr.Dataset, path: Path) -> xr.Dataset:
@@ -171,62 +131,3 @@ def _held_out(prediction: xr.Dataset, path: Path) -> xr.Dataset:
             f"Make it: neurodyn infer {path}",
         )
     return prediction.isel(window=rows)
-
-
-def open_prediction(path: Path) -> xr.Dataset:
-    """Open a run folder's prediction, lazily.
-
-    Raises
-    ------
-    DataError
-        If there is none, or it is incomplete.
-    """
-    if not (path / "prediction.zarr").is_dir():
-        raise DataError(
-            f"{path} has no prediction to decode.",
-            "Expected prediction.zarr, made from the run's held-out windows.",
-            f"Make it: neurodyn infer {path}",
-        )
-    prediction = open_whole(path / "prediction.zarr")
-    missing = {"start", "session", "trial"} - {str(name) for name in prediction.variables}
-    if missing:
-        raise DataError(
-            f"{path}/prediction.zarr is incomplete.",
-            f"Missing: {', '.join(sorted(missing))}.",
-            f"Make it again: neurodyn infer {path}",
-        )
-    return prediction
-
-
-def _locate(run: Path, name: str) -> Path:
-    """Find a recording where the run saw it, or relative to the run."""
-    candidates = [Path(name), run / name]
-    return next((path for path in candidates if path.exists()), candidates[0])
-
-
-def match(prediction: xr.Dataset, whole: Windows) -> Windows:
-    """Return the prediction's windows as windows of its recordings.
-
-    Raises
-    ------
-    DataError
-        If they do not fit.
-    """
-    session = prediction["session"].values
-    start = prediction["start"].values
-    half = 0.5 / whole.rate_hz
-    pairs = zip(session, start, strict=True)
-    first = np.array([np.searchsorted(whole.recordings[s].time, begin - half) for s, begin in pairs], dtype=int)
-    last = np.array([whole.recordings[s].time.size for s in session]) - whole.frames
-    if (first > last).any() or prediction.sizes["time"] != whole.frames:
-        raise DataError(
-            "The run's prediction does not fit its recordings.",
-            f"Found windows of {prediction.sizes['time']} frames; the configuration says {whole.frames}.",
-            "The recording has changed since: train again.",
-        )
-    return replace(whole, session=session.astype(int), first=first, trial=prediction["trial"].values.astype(int))
-
-
-def model_name(settings: dict[str, Any], path: Path) -> str:
-    """Return the name of a run's model, from its configuration; the folder's name where it says none."""
-    return str(settings.get("name") or settings.get("backend") or path.name)

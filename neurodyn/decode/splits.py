@@ -62,29 +62,51 @@ def make_folds(groups: np.ndarray, protocol: Protocol) -> list[Fold]:
         If there are fewer trials than folds, or a fold would have nothing to train on.
     """
     count = int(groups.max()) + 1
-    _enough(count, protocol)
+    if not _possible(count, protocol):
+        raise _too_few(count, protocol)
     rng = np.random.default_rng(protocol.seed)
     folds = []
     for repeat in range(protocol.repeats):
         for number, (train, test) in enumerate(_divide(groups, count, repeat, protocol, rng)):
             if np.unique(groups[train]).size < 2 or not test.size:
-                raise DataError(
-                    f"Fold {number} of the {protocol.split} split has fewer than two trials to train on.",
-                    f"Found {count} trials, {protocol.gap} dropped on each side of a test block.",
-                    "Use a longer recording, fewer folds or a smaller gap.",
-                )
+                raise _too_few(count, protocol)
             folds.append(Fold(repeat, number, train, test))
     return folds
 
 
-def _enough(count: int, protocol: Protocol) -> None:
-    need = protocol.folds if protocol.test_fraction is None else 4
-    if count < need:
-        raise DataError(
-            "There are fewer trials than folds.",
-            f"Found {count} trials; expected at least {need}.",
-            f"Use fewer folds: --folds {max(2, count)}" if count >= 2 else "Decode a longer recording.",
-        )
+def _possible(count: int, protocol: Protocol) -> bool:
+    """Say whether every fold of so many trials has trials to test on, and two at least to train on."""
+    if count < (protocol.folds if protocol.test_fraction is None else 4):
+        return False
+    if protocol.split == "random":
+        return True
+    trials, rng = np.arange(count), np.random.default_rng(protocol.seed)
+    parts = (part for repeat in range(protocol.repeats) for part in _divide(trials, count, repeat, protocol, rng))
+    return all(train.size >= 2 and test.size for train, test in parts)
+
+
+def _too_few(count: int, protocol: Protocol) -> DataError:
+    """Tell what is missing, and the nearest division that so many trials can bear."""
+    asked = f"{protocol.folds} folds" if protocol.test_fraction is None else "a test share"
+    beside = f", {protocol.gap} dropped on each side of a test block" if protocol.split == "blocked" else ""
+    fix = "Decode a longer recording."
+    if protocol.test_fraction is None:
+        nearer = (protocol.model_copy(update={"folds": k, "gap": g}) for g, k in _nearer(count, protocol))
+        found = next((each for each in nearer if _possible(count, each)), None)
+        if found is not None:
+            gap = f" --set gap={found.gap}" if found.gap != protocol.gap else ""
+            fix = f"Use fewer folds: --folds {found.folds}{gap}"
+    return DataError(
+        f"There are too few trials for {asked} of the {protocol.split} split.",
+        f"Found {count} trials{beside}; every fold needs one to test and two to train on.",
+        fix,
+    )
+
+
+def _nearer(count: int, protocol: Protocol) -> list[tuple[int, int]]:
+    """Return gaps and numbers of folds to try, the asked gap first, more folds first."""
+    gaps = dict.fromkeys([protocol.gap, 0])
+    return [(gap, folds) for gap in gaps for folds in range(min(count, protocol.folds), 1, -1)]
 
 
 def _divide(

@@ -2,105 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.behavior import at_times
-from neurodyn.data.recording import Recording
-from neurodyn.decode import DECODERS
+from neurodyn.decode.circle import Circle
+from neurodyn.decode.column import read_column, with_target
+from neurodyn.decode.events import Events, describe_windows
 from neurodyn.decode.protocol import Labels
-from neurodyn.decode.scoring import Task
 from neurodyn.decode.settings import DecodeConfig
-from neurodyn.decode.source import Source, as_text
+from neurodyn.decode.source import Source
+from neurodyn.decode.tasks import Choice, Column, choose_task, zero_is_nothing
 
 SEGMENTS = 40
-
-
-@dataclass(frozen=True)
-class Events:
-    """A recording's stimulus table in the order of onsets, and the stretch of time each event owns.
-
-    Parameters
-    ----------
-    start, stop
-        s, shape (event,).
-    edges
-        Borders between trials, s, shape (event + 1,): halfway between one event's end and the next one's start.
-    table
-        The sorted table.
-    """
-
-    start: np.ndarray
-    stop: np.ndarray
-    edges: np.ndarray
-    table: xr.Dataset
-
-    @classmethod
-    def of(cls, recording: Recording) -> Events:
-        """Read and sort a recording's stimulus table."""
-        table = recording.stimulus
-        table = table.isel(event=np.argsort(table["start"].values, kind="stable"))
-        start, stop = table["start"].values.astype(float), table["stop"].values.astype(float)
-        blank = np.maximum(start[1:] - stop[:-1], 0.0)
-        half = float(np.median(blank)) / 2 if blank.size else 0.0
-        edges = np.concatenate([[start[0] - half], start[1:] - blank / 2, [stop[-1] + half]])
-        return cls(start, stop, edges, table)
-
-    def active(self, time: np.ndarray) -> np.ndarray:
-        """Return the event on at each time, -1 between events, shape (sample,)."""
-        event = np.searchsorted(self.start, time + 1e-9, side="right") - 1
-        return np.where((event >= 0) & (time < self.stop[event] - 1e-9), event, -1)
-
-    def trial(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Return the trial a window lies in from its first to its last frame (s), -1 where it crosses a border."""
-        begin, end = (np.searchsorted(self.edges, time + 1e-9, side="right") - 1 for time in (first, last))
-        inside = (begin == end) & (begin >= 0) & (begin < self.start.size)
-        return np.where(inside, begin, -1)
-
-
-def find_task(config: DecodeConfig, values: np.ndarray) -> Task:
-    """Return what kind of prediction the target and the decoder ask for."""
-    if config.task is not None:
-        return config.task
-    if config.decoder is not None and len(tasks := DECODERS.get(config.decoder).tasks) == 1:
-        return next(iter(tasks))
-    return "classify" if "%" in (config.target or "") or values.dtype.kind not in "iuf" else "regress"
-
-
-def with_target(config: DecodeConfig, recording: Recording) -> DecodeConfig:
-    """Return the configuration with a target: the one asked for, or the only stimulus column there is.
-
-    Raises
-    ------
-    ConfigError
-        If none was asked for and there are none or several.
-    """
-    if config.target is not None:
-        return config
-    table = recording.table("stimulus")
-    columns = [] if table is None else sorted(str(name) for name in table.data_vars if name not in ("start", "stop"))
-    if len(columns) != 1:
-        raise ConfigError(
-            "No target was named.",
-            f"Recording '{recording.session}' has stimulus columns: {', '.join(columns) or 'none'}.",
-            f"Name one: --target {columns[0] if columns else 'NAME'}",
-        )
-    return config.model_copy(update={"target": columns[0]})
 
 
 def make_labels(source: Source, config: DecodeConfig) -> tuple[Labels, np.ndarray]:
     """Read the target of one session's windows.
 
     A stream window takes the stimulus on at its last frame; an event window its event's value; behaviour is
-    interpolated at the last frame.
+    interpolated at the last frame: linearly, along the circle, or the last value before it for classes.
 
     Returns
     -------
     labels
-        Of the windows that can be used, with a note on how many could not and why.
+        Of the windows that can be used, with a note on what was taken for what, and how many windows could not be used.
     rows
         Those windows, shape (sample,).
 
@@ -108,97 +35,84 @@ def make_labels(source: Source, config: DecodeConfig) -> tuple[Labels, np.ndarra
     ------
     DataError
         If there is no such column, no window has a value, or the values do not suit the transform.
+    ConfigError
+        If the values do not suit the task that is asked for.
     """
-    config = with_target(config, source.recording)
-    target = str(config.target)
-    name, modulo = _parse(target)
     recording = source.recording
-    stimulus = recording.table("stimulus")
-    if stimulus is not None and name in stimulus:
-        labels, why = _from_stimulus(source, config, name, modulo)
-    else:
-        labels, why = _from_behavior(source, config, name)
-    task = find_task(config, labels)
-    groups, unit = _groups(source, stimulus is not None and name in stimulus)
-    keep, note = _usable(labels, groups, why, unit)
+    config = with_target(config, recording)
+    target = str(config.target)
+    column = read_column(recording, config)
+    choice = choose_task(column, config)
+    labels, why, word = _values(source, config, column, choice)
+    groups, unit = _groups(source, not column.behavior)
+    keep, left_out = _usable(labels, groups, why, unit)
     if not keep.any():
-        raise DataError(f"No window has a value of '{name}'.", f"{note}.", "Choose other windows or another target.")
+        raise DataError(
+            f"No window has a value of '{column.name}'.", f"{left_out}.", "Choose other windows or another target."
+        )
     kept = Labels(
-        _transform(labels[keep], recording, name, config) if labels.dtype.kind in "iuf" else labels[keep],
+        _transform(labels[keep], column, choice, config),
         groups[keep],
         source.windows.start[keep],
-        task,
+        choice.task,
         name=target,
         session=recording.session,
         unit=unit,
-        note=note,
+        note="; ".join(filter(None, (left_out, word))),
+        taken=choice.sentence(target, config, column.numeric),
+        circle=choice.circle,
     )
     return kept, np.flatnonzero(keep)
 
 
-def _parse(target: str) -> tuple[str, float | None]:
-    name, sign, number = target.partition("%")
-    if not sign:
-        return name, None
-    try:
-        modulo = float(number)
-    except ValueError as error:
-        raise ConfigError(
-            f"Target '{target}' cannot be read.",
-            f"After % a number is expected, found '{number}'.",
-            "--target NAME%180",
-        ) from error
-    if modulo <= 0:
-        raise ConfigError(f"Target '{target}' cannot be read.", "The number after % must be positive.", "NAME%180")
-    return name, modulo
-
-
-def _from_stimulus(source: Source, config: DecodeConfig, name: str, modulo: float | None) -> tuple[np.ndarray, str]:
-    """Return a value per window, missing ones as NaN or "", and why they are missing."""
-    events = Events.of(source.recording)
-    column = _plain(events.table[name].values)
-    if modulo is not None:
-        if column.dtype.kind not in "iuf":
-            raise DataError(f"'{name}' is not a number.", f"Found {column.dtype}; % needs numbers.", "Leave out the %.")
-        column = column % modulo
+def _values(source: Source, config: DecodeConfig, column: Column, choice: Choice) -> tuple[np.ndarray, str, str]:
+    """Return a value per window, missing ones as NaN or "", why they are missing, and what windows or blanks are."""
+    if column.behavior:
+        return _from_behavior(source, column, choice), f"lie outside the recording of '{column.name}'", ""
     aligned = source.windows.config.align == "events"
-    event = source.windows.trial if aligned else events.active(source.last)
-    if column.dtype.kind not in "iuf":
-        return np.where(event >= 0, column[event], ""), "end outside any stimulus"
-    task = find_task(config, column)
-    zero = config.blank == "zero" or (config.blank is None and task == "regress")
-    blank = 0.0 if zero else np.nan
-    return np.where(event >= 0, column.astype(float)[event], blank), f"end outside any stimulus, or have no '{name}'"
+    event = source.windows.trial if aligned else Events.of(source.recording).active(source.last)
+    word = describe_windows(source.windows.config) if aligned else ""
+    why = f"end outside any stimulus, or have no '{column.name}'"
+    if not column.numeric:
+        return np.where(event >= 0, column.values[event], ""), why, word
+    nothing = choice.task == "regress" and zero_is_nothing(column.name)
+    zero = config.blank == "zero" or (config.blank is None and nothing)
+    if zero and (event < 0).any():
+        word = f"{(event < 0).sum()} windows between stimuli count as 0, left out by --set blank=drop"
+    return np.where(event >= 0, column.values.astype(float)[event], 0.0 if zero else np.nan), why, word
 
 
-def _plain(column: np.ndarray) -> np.ndarray:
-    return as_text(column) if column.dtype.kind in "OSUT" else column
-
-
-def _from_behavior(source: Source, config: DecodeConfig, name: str) -> tuple[np.ndarray, str]:
+def _from_behavior(source: Source, column: Column, choice: Choice) -> np.ndarray:
     behavior = source.recording.table("behavior")
-    if behavior is None or name not in behavior.data_vars or behavior[name].ndim != 1 or "%" in str(config.target):
-        raise _no_target(source.recording, str(config.target))
-    variable = behavior[name]
-    if not np.isfinite(variable.values.astype(float)).any():
+    if behavior is None:
+        raise RuntimeError("a column of behaviour without behaviour")
+    course = behavior[column.name].copy(data=column.values)
+    if choice.task == "classify":
+        return _held(course, source.last)
+    if not column.finite.size:
         raise DataError(
-            f"Behaviour '{name}' has no finite value.", f"Found {variable.size} samples.", "Repair it first."
+            f"Behaviour '{column.name}' has no finite value.", f"Found {course.size} samples.", "Repair it first."
         )
-    return at_times(variable, source.last), f"lie outside the recording of '{name}'"
+    if choice.task == "regress":
+        return at_times(course, source.last)
+    return _along_circle(course, source.last, choice.circle)
 
 
-def _no_target(recording: Recording, target: str) -> DataError:
-    found = []
-    for group in ("stimulus", "behavior"):
-        table = recording.table(group)
-        if table is not None:
-            names = sorted(str(n) for n in table.variables if n not in ("start", "stop") and n not in table.dims)
-            found.append(f"{group}: {', '.join(names) or 'nothing'}")
-    return DataError(
-        f"Recording '{recording.session}' has no target '{target}'.",
-        f"Found {'; '.join(found) or 'neither stimulus nor behaviour'}.",
-        "Name one of these: --target NAME",
-    )
+def _held(course: xr.DataArray, times: np.ndarray) -> np.ndarray:
+    """Return the value of the last sample at or before each time; NaN or "" outside of the samples."""
+    own = course[course.dims[0]].values
+    before = np.searchsorted(own, times + 1e-9, side="right") - 1
+    inside = (before >= 0) & (times <= own[-1] + np.median(np.diff(own)) + 1e-9 if own.size > 1 else before >= 0)
+    numeric = course.dtype.kind in "iuf"
+    values = course.values.astype(float) if numeric else course.values
+    return np.where(inside, values[before], np.nan if numeric else "")
+
+
+def _along_circle(course: xr.DataArray, times: np.ndarray, circle: Circle) -> np.ndarray:
+    """Interpolate cosine and sine, so that the way from 359 to 1 degrees leads over 0."""
+    radians = circle.radians(course.values)
+    cosine, sine = (at_times(course.copy(data=part), times) for part in (np.cos(radians), np.sin(radians)))
+    return circle.values(np.arctan2(sine, cosine))
 
 
 def _groups(source: Source, by_trial: bool) -> tuple[np.ndarray, str]:
@@ -223,17 +137,24 @@ def _usable(labels: np.ndarray, groups: np.ndarray, why: str, unit: str) -> tupl
     return ~missing & (groups >= 0), "; ".join(parts)
 
 
-def _transform(values: np.ndarray, recording: Recording, name: str, config: DecodeConfig) -> np.ndarray:
+def _transform(values: np.ndarray, column: Column, choice: Choice, config: DecodeConfig) -> np.ndarray:
     """Scale the square root of a non-negative quantity to -1 .. 1, zero being -1."""
+    if choice.task != "regress":
+        if config.transform == "sqrt":
+            raise ConfigError(
+                f"'{column.name}' is no quantity with a square root.",
+                f"It was taken as: {choice.task}.",
+                "Leave the values alone: --set transform=none",
+            )
+        return values
     kind = config.transform or ("sqrt" if config.protocol == "paper" else "none")
     if kind == "none":
         return values
-    stimulus = recording.table("stimulus")
-    whole = stimulus[name].values if stimulus is not None and name in stimulus else values
+    whole = values if column.behavior else column.values
     largest = float(np.nanmax(whole))
     if values.min() < 0 or largest <= 0:
         raise DataError(
-            f"'{name}' has no square root to scale.",
+            f"'{column.name}' has no square root to scale.",
             f"Found values from {values.min():g} to {largest:g}.",
             "Leave the values alone: --set transform=none",
         )

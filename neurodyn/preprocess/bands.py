@@ -14,7 +14,8 @@ from pydantic import Field
 from scipy.signal import butter, sosfilt, sosfilt_zi, sosfiltfilt
 
 from neurodyn.core.config import Params
-from neurodyn.core.errors import ConfigError
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.recording import Recording
 from neurodyn.preprocess.base import Workspace
 from neurodyn.preprocess.tiles import Block, blocks, inside, read, tiles
 from neurodyn.preprocess.timeline import Timeline
@@ -203,6 +204,26 @@ class Band:
             return values[block.inner], _both_ways(sections, values)[block.inner]
         passed, state[which] = _forward(sections, values, state[which])
         return values, passed
+
+
+def check_band(params: BandParams, recording: Recording, step: str) -> None:
+    """Refuse a band that the frame rate or the length of a recording rules out.
+
+    Raises
+    ------
+    DataError
+        If the recording is shorter than one period of the high-pass.
+    ConfigError
+        If the high-pass does not lie below half of the rate, or not below the low-pass.
+    """
+    Band(params, recording.rate_hz, step)
+    seconds = recording.time.size / recording.rate_hz
+    if params.highpass is not None and params.highpass * seconds < 1:
+        raise DataError(
+            f"{step}: a high-pass of {params.highpass:g} Hz does not suit this recording.",
+            f"It lasts {seconds:.4g} s; one period of the cut-off is {1 / params.highpass:.4g} s.",
+            f"Raise it (--set {step}.highpass={2 / seconds:.2g}), or filter nothing: --chain widefield",
+        )
 
 
 def _sections(order: int, cutoff: float, kind: str, rate_hz: float) -> np.ndarray:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import zarr
 
 from neurodyn.core.config import Params
+from neurodyn.data.recording import Recording
 from neurodyn.data.store import STORAGE, create_variable
 
 LAYOUT_KINDS = {2: "traces", 3: "movie"}
@@ -122,6 +123,20 @@ class Step(ABC):
     @abstractmethod
     def provides(self) -> tuple[str, ...]:
         """Names of the variables it makes."""
+
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Return the step with parameters that suit the recording, and in a sentence what was changed, "" for nothing.
+
+        It is asked before anything is copied, so that what the recording's length and rate rule out fails at once.
+
+        Raises
+        ------
+        DataError
+            If the recording is too short for the step.
+        ConfigError
+            If a parameter does not go with the frame rate.
+        """
+        return self, ""
 
     @abstractmethod
     def apply(self, workspace: Workspace) -> None:

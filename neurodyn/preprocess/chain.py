@@ -17,6 +17,7 @@ from pydantic import Field
 from neurodyn.core.config import Layer, Params, Resolved, layer_from_sets, load_yaml, packaged, resolve, validate
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.log import LOGGER
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import write_tree
@@ -139,6 +140,10 @@ class Chain:
             If the chain does not fit the recording or the data cannot bear a step; nothing is written then.
         """
         self.check(recording)
+        suited = [(name, *step.suited(recording)) for name, step in self.steps]
+        for name, _, note in suited:
+            if note:
+                LOGGER.warning("%s: %s", name, note)
         report = progress or _silent
         with locked(target):
             clear_partials(target)
@@ -149,16 +154,22 @@ class Chain:
                 workspace = Workspace(root, recording.rate_hz, recording.time, recording.brain, recording.indicator)
                 workspace.scans.update({name: scanner.done() for name, scanner in scanners.items()})
                 _keep_quality(workspace)
-                for name, step in self.steps:
+                for name, step, _ in suited:
                     report(name, 0.0)
                     step.apply(dataclasses.replace(workspace, progress=partial(report, name)))
-                self._record(root, recording)
+                _keep_courses(workspace, recording)
+                _record(root, recording, suited)
                 Recording.open(folder)
         return target
 
-    def _record(self, root: zarr.Group, recording: Recording) -> None:
-        steps = [entry(name, step.params.model_dump(mode="json")) for name, step in self.steps]
-        root.attrs["history"] = json.dumps([*recording.history, *steps], ensure_ascii=False)
+
+def _record(root: zarr.Group, recording: Recording, applied: Sequence[tuple[str, Step, str]]) -> None:
+    """Add the steps as they were applied to the history, with what was changed for the recording under "note"."""
+    steps = [
+        entry(name, step.params.model_dump(mode="json")) | ({"note": note} if note else {})
+        for name, step, note in applied
+    ]
+    root.attrs["history"] = json.dumps([*recording.history, *steps], ensure_ascii=False)
 
 
 def _scanners(recording: Recording) -> dict[str, Scanner]:
@@ -173,14 +184,21 @@ def _scanners(recording: Recording) -> dict[str, Scanner]:
 
 def _keep_quality(workspace: Workspace) -> None:
     """Put what the look at the source variables found into "qc"."""
+    _keep_courses(workspace)
     for name, found in workspace.scans.items():
         units = str(workspace[name].attrs["units"])
-        workspace.keep("qc", f"{name}_course", ("time_qc",), found.course.astype(np.float32), units)
         if found.mean.ndim == 2:
             workspace.keep("qc", f"{name}_mean", ("y", "x"), found.mean.astype(np.float32), units)
         if found.saturated.any():
             dims = ("y", "x") if found.mean.ndim == 2 else ("roi",)
             workspace.keep("qc", f"{name}_saturated", dims, found.saturated.astype(np.float32), "frames")
+
+
+def _keep_courses(workspace: Workspace, source: Recording | None = None) -> None:
+    """Put the mean of each frame into "qc", of every variable that was looked at and is not in `source`."""
+    for name in set(workspace.scans) - set(source.variables if source else ()):
+        course, units = workspace.scans[name].course.astype(np.float32), str(workspace[name].attrs["units"])
+        workspace.keep("qc", f"{name}_course", ("time_qc",), course, units)
 
 
 def _refuse_empty(recording: Recording) -> None:
@@ -197,7 +215,7 @@ def _silent(step: str, share: float) -> None:
     """Report to nobody."""
 
 
-def load_chain(name: str | Path, sets: Sequence[str] = ()) -> Chain:
+def load_chain(name: str | Path, sets: Sequence[str] = (), layers: Sequence[Layer] = ()) -> Chain:
     """Load a chain by name or path.
 
     Parameters
@@ -206,6 +224,8 @@ def load_chain(name: str | Path, sets: Sequence[str] = ()) -> Chain:
         A YAML file, or a name in ./pipelines/chains or among the packaged chains.
     sets
         Overrides: "steps.0.window=30", or by the step's name, "dff.window=30".
+    layers
+        Overrides of the same kind that were read already; `sets` win.
 
     Raises
     ------
@@ -213,7 +233,7 @@ def load_chain(name: str | Path, sets: Sequence[str] = ()) -> Chain:
         With file, line and key, and the closest match for a name.
     """
     layer = load_yaml(_find(str(name)))
-    return _build(layer, sets)
+    return _build(layer, [*layers, *layer_from_sets(sets)])
 
 
 def chain_from_steps(steps: Sequence[dict[str, Any]], origin: str, sets: Sequence[str] = ()) -> Chain:
@@ -224,7 +244,7 @@ def chain_from_steps(steps: Sequence[dict[str, Any]], origin: str, sets: Sequenc
     origin
         Where the list stands, for messages.
     """
-    return _build(Layer({"steps": list(steps)}, origin), sets)
+    return _build(Layer({"steps": list(steps)}, origin), layer_from_sets(sets))
 
 
 def list_chains() -> dict[str, Path]:
@@ -244,7 +264,7 @@ def _find(name: str) -> Path:
     return chains[name]
 
 
-def _build(layer: Layer, sets: Sequence[str]) -> Chain:
+def _build(layer: Layer, over: Sequence[Layer]) -> Chain:
     steps = layer.values.get("steps")
     if not isinstance(steps, list) or not steps or not all(isinstance(s, dict) and "step" in s for s in steps):
         raise ConfigError(
@@ -254,7 +274,7 @@ def _build(layer: Layer, sets: Sequence[str]) -> Chain:
         )
     base = dataclasses.replace(layer, values=layer.values | {"steps": {str(i): s for i, s in enumerate(steps)}})
     names = [str(step["step"]) for step in steps]
-    resolved = resolve([base, *layer_from_sets(_by_index(item, names) for item in sets)])
+    resolved = resolve([base, *(_by_index(each, names) for each in over)])
     file = validate(ChainFile, resolved)
     strangers = [index for index in file.steps if index not in {str(i) for i in range(len(names))}]
     if strangers:
@@ -264,21 +284,33 @@ def _build(layer: Layer, sets: Sequence[str]) -> Chain:
     return Chain(tuple(_step(index, resolved) for index in file.steps), file.description)
 
 
-def _by_index(item: str, names: list[str]) -> str:
+def _by_index(layer: Layer, names: list[str]) -> Layer:
     """Turn dff.window=30 into steps.0.window=30."""
-    head, _, rest = item.partition(".")
-    if head in ChainFile.model_fields or not rest or "=" in head:
-        return item
-    places = [index for index, name in enumerate(names) if name == head]
+    places = {key: str(_place(key, layer, names)) for key, value in layer.values.items() if _is_step(key, value)}
+    values = {key: value for key, value in layer.values.items() if key not in places}
+    steps = values.get("steps", {})
+    if places and isinstance(steps, dict):  # anything else is refused when the whole is validated
+        values["steps"] = steps | {place: layer.values[key] for key, place in places.items()}
+    lines = {("steps", places[path[0]], *path[1:]) if path[0] in places else path: n for path, n in layer.lines.items()}
+    return Layer(values, layer.origin, lines)
+
+
+def _is_step(key: str, value: Any) -> bool:
+    return key not in ChainFile.model_fields and isinstance(value, dict)
+
+
+def _place(name: str, layer: Layer, names: list[str]) -> int:
+    """Return which step of the chain a name means."""
+    places = [index for index, each in enumerate(names) if each == name]
     if not places:
-        raise unknown("step", head, names)
+        raise unknown(f"step for {layer.where((name,))}", name, names)
     if len(places) > 1:
         raise ConfigError(
-            f"--set {item} is ambiguous.",
+            f"{layer.where((name,))}: '{name}' is ambiguous.",
             f"The chain has {_numbered(names)}.",
-            f"Name the place: --set steps.{places[0]}.{rest}",
+            f"Name the place: --set steps.{places[0]}.{next(iter(layer.values[name]))}=VALUE",
         )
-    return f"steps.{places[0]}.{rest}"
+    return places[0]
 
 
 def _numbered(names: list[str]) -> str:

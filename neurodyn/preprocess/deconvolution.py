@@ -15,12 +15,13 @@ from pydantic import Field, model_validator
 
 from neurodyn.calcium.ar1 import LEAST_FRAMES, Model, Penalty, infer_many, varies
 from neurodyn.calcium.decay import decay_time, shared_decay
-from neurodyn.calcium.indicators import kinetics, onset_constant, rise_delay
+from neurodyn.calcium.indicators import kinetics, known, onset_constant, rise_delay
 from neurodyn.calcium.quantum import Cell, tell
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.processor import processors
+from neurodyn.data.recording import Recording
 from neurodyn.preprocess import events
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import NanPolicy, scan
@@ -36,10 +37,11 @@ class DeconvolutionParams(Params):
 
     input: str = Field(default="dff", description="variable to deconvolve")
     output: str = Field(default="spikes", description="variable to make")
-    tau: Annotated[float, Field(gt=0)] | Literal["indicator", "range", "estimate"] = Field(
+    tau: Annotated[float, Field(gt=0)] | Literal["indicator", "range", "estimate", "auto"] = Field(
         default="indicator",
         description="decay time constant, s; 'indicator' looks it up, 'estimate' takes the median of the decays after the "
-        "ROIs' events, 'range' the same, kept between the indicator's single-spike and recommended values",
+        "ROIs' events, 'range' the same, kept between the indicator's single-spike and recommended values; 'auto' looks it "
+        "up where the indicator is on record and estimates it where not",
     )
     fit_until: float = Field(
         default=1.0, gt=0, le=1, description="leading share of the frames that tau and quantum are estimated from"
@@ -104,7 +106,7 @@ class Deconvolution(Step):
     @property
     def passes(self) -> int:  # type: ignore[override]
         """Twice where the decay time is estimated first."""
-        return 2 if self.params.tau in ("range", "estimate") else 1
+        return 2 if self.params.tau in ("range", "estimate", "auto") else 1
 
     @property
     def requires(self) -> tuple[str, ...]:
@@ -116,11 +118,25 @@ class Deconvolution(Step):
         """Inferred spikes."""
         return (self.params.output,)
 
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Look the indicator up where the decay time depends on it, and say how a rolling baseline is shortened."""
+        p, rate = self.params, recording.rate_hz
+        starts = events.stretch_starts(recording.time, rate)
+        lengths = np.diff(np.r_[starts, recording.time.size])
+        self._check_length(lengths)
+        step = type(self)(p.model_copy(update={"tau": _looked_up(p.tau, recording.indicator)}))
+        if p.baseline != "maximin" or lengths.min() >= int(p.window * rate):
+            return step, ""
+        return step, (
+            f"The baseline's window of {p.window:g} s was shortened to the length of the recording or its stretches "
+            f"({lengths.min() / rate:.4g} s at least)."
+        )
+
     def apply(self, workspace: Workspace) -> None:
         """Infer one chunk of ROIs after another."""
         p, source = self.params, workspace[self.params.input]
         starts = events.stretch_starts(workspace.time, workspace.rate_hz)
-        self._check_length(source, starts)
+        self._check_length(np.diff(np.r_[starts, source.shape[0]]))
         scan(workspace, p.input, p.nan, "deconvolution")
         model, delay = self._model(workspace, starts)
         units = "events, arbitrary, per frame" if p.quantum is None else "spikes, estimated, per frame"
@@ -142,24 +158,25 @@ class Deconvolution(Step):
             LOGGER.warning("deconvolution: %d of %d ROIs are constant or empty; no spikes there.", still, levels.size)
         self._keep(workspace, target, levels, quantum)
 
-    def _check_length(self, source: zarr.Array, starts: np.ndarray) -> None:
-        longest = int(np.diff(np.r_[starts, source.shape[0]]).max())
-        if longest < LEAST_FRAMES:
+    def _check_length(self, lengths: np.ndarray) -> None:
+        """Refuse stretches without a gap, frames each, of which none is long enough."""
+        if lengths.max() < LEAST_FRAMES:
             raise DataError(
-                f"deconvolution: {longest} frames are too few.",
-                f"It needs {LEAST_FRAMES} without a gap; the recording has {source.shape[0]} in {starts.size} stretches.",
+                f"deconvolution: {lengths.max()} frames are too few.",
+                f"It needs {LEAST_FRAMES} without a gap; the recording has {lengths.sum()} in {lengths.size} stretches.",
                 "Give a longer recording, or check its frame times.",
             )
 
     def _model(self, workspace: Workspace, starts: np.ndarray) -> tuple[Model, float]:
         """Return the calcium model, and by how much its events are late, s."""
         p, rate = self.params, workspace.rate_hz
-        table = kinetics(workspace.indicator) if "indicator" in (p.tau, p.rise) or p.tau == "range" else None
+        asked = _looked_up(p.tau, workspace.indicator)
+        table = kinetics(workspace.indicator) if "indicator" in (asked, p.rise) or asked == "range" else None
         peak = table.peak if p.rise == "indicator" and table else float(p.rise) if p.rise != "indicator" else 0.0
-        if p.tau == "indicator" and table:
+        if asked == "indicator" and table:
             tau = table.tau
         else:
-            tau = p.tau if isinstance(p.tau, float) else self._estimate(workspace, starts)
+            tau = asked if isinstance(asked, float) else self._estimate(workspace, starts)
         single = table.tau_single if p.rise == "indicator" and table else tau
         if peak >= single:
             raise DataError(
@@ -266,6 +283,7 @@ class Deconvolution(Step):
         tau = {
             "indicator": "that recommended for the indicator",
             "estimate": "the median over ROIs of the decay after events",
+            "auto": "that recommended for the indicator or, without one on record, the median over ROIs of the decay after events",
             "range": "the median over ROIs of the decay after events, kept within the indicator's published range",
         }.get(str(p.tau), f"{p.tau} s")
         extras = [f"decay time constant {tau}"]
@@ -278,6 +296,11 @@ class Deconvolution(Step):
         return (
             f"Spikes were inferred from '{p.input}' by {how} AR({p.order}) deconvolution (OASIS; {'; '.join(extras)})."
         )
+
+
+def _looked_up(tau: float | str, indicator: str) -> float | str:
+    """Return what "auto" stands for with this indicator, anything else as it is."""
+    return tau if tau != "auto" else "indicator" if known(indicator) else "estimate"
 
 
 def _filled(quantum: np.ndarray) -> np.ndarray:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Self
 
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.recording import Recording
 from neurodyn.preprocess.base import Step, Workspace
+from neurodyn.preprocess.baselines import odd
 from neurodyn.preprocess.dff_params import LEVELS, DffParams
 from neurodyn.preprocess.dff_quality import BaselineRecord
+from neurodyn.preprocess.extracted import CITATION
 from neurodyn.preprocess.levels import Levels, Source, batches, rows, strips
 from neurodyn.preprocess.scan import Scan, scan
 from neurodyn.preprocess.tiles import blocks, inside, noun, same_shape, tiles, warn_gaps
 from neurodyn.preprocess.timeline import Span, Timeline, fill_short, near
-from neurodyn.preprocess.windowed import Windowed, windowed
+from neurodyn.preprocess.windowed import Windowed, longest_window, windowed
 
 LOGGER = logging.getLogger(__name__)
 
 
-SUITE2P = "Pachitariu et al., Suite2p: beyond 10,000 neurons with standard two-photon microscopy, bioRxiv 061507 (2017)"
 ALLEN = "de Vries et al., Nat Neurosci 23, 138-151 (2020), doi:10.1038/s41593-019-0550-9"
 LOHANI = "Lohani et al., Nat Neurosci 25, 1706-1713 (2022), doi:10.1038/s41593-022-01202-6"
-SOURCES = {"maximin": SUITE2P, "minimum": SUITE2P, "allen-median": ALLEN, "allen-mode": ALLEN, "fir": LOHANI}
+SOURCES = {"maximin": CITATION, "minimum": CITATION, "allen-median": ALLEN, "allen-mode": ALLEN, "fir": LOHANI}
 
 
 class Dff(Step):
@@ -60,7 +63,7 @@ class Dff(Step):
 
     Params = DffParams
     params: DffParams
-    citation = SUITE2P
+    citation = CITATION
 
     def __init__(self, params: DffParams) -> None:
         super().__init__(params)
@@ -87,6 +90,23 @@ class Dff(Step):
         """ΔF/F."""
         return (self.params.output,)
 
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Shorten a window that is longer than the recording to the recording; refuse what cannot be shortened."""
+        p, rate = self.params, recording.rate_hz
+        if p.method in LEVELS:
+            return self, ""
+        timeline = Timeline.of(recording.time, rate, p.gaps, int(p.fill * rate + 1e-9))
+        window = longest_window(p, rate, timeline.shortest)
+        if window is None:
+            windowed(p, rate, timeline.shortest)
+            return self, ""
+        step = type(self)(p.model_copy(update={"window": window}))
+        what = "the recording" if p.gaps == "across" else "its shortest stretch without missing frames"
+        return step, (
+            f"The baseline's window of {p.window_s:g} s ({odd(p.window_s * rate)} frames) does not fit {what} "
+            f"({timeline.shortest} frames) and was shortened to {window:.4g} s."
+        )
+
     def apply(self, workspace: Workspace) -> None:
         """Compute tile by tile and block by block; the result does not depend on how the movie is cut."""
         same_shape(workspace, self.params.input, self.requires[-1], "dff")
@@ -112,7 +132,7 @@ class _Job:
     def __init__(self, params: DffParams, workspace: Workspace) -> None:
         self.params, self.workspace = params, workspace
         names = [params.input, params.f0_from or params.input]
-        looks = [scan(workspace, name, "error" if params.nan == "error" else "nan", "dff") for name in names]
+        looks = [scan(workspace, name, params.nan, "dff") for name in names]
         source = workspace[params.input]
         self.broken = np.zeros(source.shape[1:], dtype=bool)
         holes = [self._holes(look) for look in looks]
@@ -121,6 +141,7 @@ class _Job:
         self.one = names[0] == names[1]
         self.floor = looks[1].scale * (0 if params.method == "allen-median" else params.floor)
         self.low = np.zeros(self.mask.shape, dtype=bool)
+        self.finite = False
         self.record = BaselineRecord(workspace, source, params.output)
 
     def _holes(self, look: Scan) -> np.ndarray:
@@ -147,9 +168,19 @@ class _Job:
         bad = np.broadcast_to((divisor <= floor) | (divisor <= 0), change.shape)
         return np.divide(change, divisor, out=np.full(change.shape, np.nan), where=~bad), bad
 
+    def _note(self, values: np.ndarray) -> None:
+        """Note whether anything that counts is a number."""
+        self.finite = self.finite or bool(np.isfinite(values).any())
+
     def finish(self) -> None:
         """Keep the baseline for the report; refuse or log what could not be divided, and log what was NaN already."""
         what, low = noun(self.target), self.low
+        if not self.finite and not (low.any() and self.params.guard == "error"):
+            raise DataError(
+                f"dff: every value of '{self.params.output}' would be NaN.",
+                f"{int(self.broken.sum())} of {self.broken.size} {what} are left out whole, the others have no baseline.",
+                "Leave the frames out instead: --set dff.nan=frames; or mend the recording: neurodyn validate RECORDING",
+            )
         if self.broken.any():
             LOGGER.warning("dff: %d %s have NaN or saturated frames and become NaN.", self.broken.sum(), what)
         if low.any() and self.params.guard == "error":
@@ -194,7 +225,9 @@ class _Level(_Job):
         change = np.where(mask, self.sources[0].read(frames, tile) - f0[level], 0.0)
         values, bad = self.divide(change, np.where(mask, divisor[level], 1.0), np.where(mask, self.floor[tile], 0.0))
         self.low[tile] |= bad.any(axis=0)
+        self.record.add_change(frames, values[:, mask])
         values[:, self.broken[tile]] = np.nan
+        self._note(values[:, self.mask[tile]])
         self.target[key] = values.astype(np.float32)
         self.record.add_levels(frames, tile, f0, self.levels.level[frames])
 
@@ -249,8 +282,10 @@ class _Windows(_Job):
             change, bad = self.divide(trace - f0, divisor, floor[some, None])
             low[some] = bad.any(axis=1)
             values[:, some] = self._finished(change).T
+            self.record.add_change(span.keep, values[:, some])
             self.record.add_traces(span.keep, entries[some], f0)
         values[:, self.broken[tile].ravel()] = np.nan
+        self._note(values[:, mask])
         shape = self.mask[tile].shape
         self.low[tile] |= low.reshape(shape)
         self.target[(span.keep, *tile)] = values.reshape(-1, *shape)

@@ -12,6 +12,9 @@ import xarray as xr
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording, entry
 
+CITATION = (
+    "Pachitariu et al., Suite2p: beyond 10,000 neurons with standard two-photon microscopy, bioRxiv 061507 (2017)"
+)
 PIXEL = {"units": "pixels"}
 NO_UNIT = {"units": "1"}
 
@@ -35,6 +38,10 @@ class Found:
         `mean_image` of the registered movie and `max_projection` of its binned form, each shape (y, x).
     gain, offset
         The movie's counts per step, and its counts at zero.
+    course
+        Mean of each frame of the movie, counts, shape (time,).
+    saturated
+        Frames in which each pixel has the largest value of the movie's integer type, shape (y, x); None for other types.
     """
 
     fluorescence: np.ndarray
@@ -45,6 +52,8 @@ class Found:
     pictures: dict[str, np.ndarray]
     gain: float
     offset: float
+    course: np.ndarray
+    saturated: np.ndarray | None
 
 
 def extracted(
@@ -140,6 +149,9 @@ def _seen(recording: Recording, found: Found, units: str) -> xr.Dataset:
         "mean_image": (("y", "x"), mean, {"units": units}),
         "max_projection": (("y", "x"), highest, {"units": units, "long_name": "largest rise above the running mean"}),
     }
+    seen["movie_course"] = ("time_qc", found.course.astype(np.float32), {"units": units})
+    if found.saturated is not None:
+        seen["movie_saturated"] = (("y", "x"), found.saturated.astype(np.float32), {"units": "frames"})
     shifts = found.registration
     if "yoff" in shifts:
         motion = -np.stack([shifts["yoff"], shifts["xoff"]], axis=1).astype(np.float32)
@@ -160,3 +172,40 @@ def _seen(recording: Recording, found: Found, units: str) -> xr.Dataset:
     clashes = {dim for dim, size in made.sizes.items() if earlier.sizes.get(dim, size) != size}
     kept = [name for name, values in earlier.data_vars.items() if name not in made and not clashes & set(values.dims)]
     return earlier[kept].assign(made.data_vars)
+
+
+def methods(asked: Mapping[str, Any]) -> str:
+    """Say for a methods section what suite2p did.
+
+    Parameters
+    ----------
+    asked
+        As the history has it.
+    """
+    changed = _flat(asked.get("settings") or {})
+    registered = "was registered rigidly"
+    if changed.get("run.do_registration") == 0:
+        registered = "was not registered"
+    elif asked.get("block_size"):
+        blocks = " × ".join(map(str, asked["block_size"]))
+        registered = f"was registered, rigidly and in blocks of {blocks} pixels,"
+    tau = f", decay time constant {asked['tau']:g} s" if asked.get("tau") else ""
+    kept = "those that its built-in classifier calls cells" if asked.get("cells_only", True) else "all of them"
+    listed = "; ".join(f"{name} {_words(value)}" for name, value in changed.items())
+    told = f" Settings changed from suite2p's own: {listed}." if listed else ""
+    return (
+        f"The movie '{asked.get('variable', 'fluorescence')}' {registered} and searched for ROIs by suite2p "
+        f"{asked.get('suite2p', '')} (preset {asked.get('preset', 'default')}{tau}); {kept} were kept, each with its "
+        f"fluorescence and that of the neuropil around it.{told}"
+    )
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {f"{prefix}{name}": value}
+    return flat
+
+
+def _words(value: Any) -> str:
+    return " and ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from neurodyn.calcium.indicators import known
 from neurodyn.core.errors import DataError
+from neurodyn.data.clock import SECONDS, alternates, is_usual, likelier_unit
 from neurodyn.data.integrity import MEND, losses
 from neurodyn.data.recording import Recording, open_tree, violations
 from neurodyn.data.store import chunk_shape
@@ -66,6 +67,7 @@ def faults(recording: Recording) -> list[Fault]:
     if damaged:
         return damaged
     found = [*_time(recording), *_rois(recording), *_stimulus(recording), *_behavior(recording)]
+    found += _frames(recording)
     for name in recording.variables:
         try:
             found += _values(recording, name)
@@ -101,6 +103,23 @@ def _from_error(error: DataError) -> Fault:
 
 def _time(recording: Recording) -> Iterator[Fault]:
     steps = np.diff(recording.time)
+    if not is_usual(recording.rate_hz):
+        unit = likelier_unit(recording.rate_hz)
+        likely = f"; in {unit} they would be {recording.rate_hz / SECONDS[unit]:.4g} Hz" if unit else ""
+        yield Fault(
+            "warning",
+            "rate_hz",
+            f"{recording.rate_hz:.4g} Hz is a rare frame rate (0.5 to 2000 Hz are usual){likely}.",
+            "Are the frame times in seconds? Say their unit when converting: --set source.frame_times.unit=ms",
+        )
+    if (pair := alternates(recording.time)) is not None:
+        yield Fault(
+            "warning",
+            "neural/time",
+            f"The intervals of frames alternate between {pair[0]:.4g} and {pair[1]:.4g} s: two channels may be interleaved.",
+            "Name them when converting: --channels fluorescence,reference",
+        )
+        return
     long = steps * recording.rate_hz > GAP
     if long.any():
         lost = int(np.rint(steps[long] * recording.rate_hz - 1).sum())
@@ -110,6 +129,17 @@ def _time(recording: Recording) -> Iterator[Fault]:
             f"{int(long.sum())} gaps, of {steps[long].max():.3g} s at most; {lost} frames are missing. "
             f"The first gap follows frame {int(np.argmax(long))}.",
             "Between trials that is as it should be. Dropped frames: see the options `gaps` of the steps.",
+        )
+
+
+def _frames(recording: Recording) -> Iterator[Fault]:
+    sizes = recording.neural.sizes
+    if sizes["time"] < sizes.get("roi", 0):
+        yield Fault(
+            "warning",
+            "neural",
+            f"There are fewer frames ({sizes['time']}) than ROIs ({sizes['roi']}): are the axes the other way round?",
+            "Then say so when converting: --axes roi,time",
         )
 
 
@@ -138,7 +168,8 @@ def _values(recording: Recording, name: str) -> Iterator[Fault]:
             "error",
             where,
             f"{int(found.broken.sum())} {noun} have NaN or infinite values; the first is in frame {found.first_broken}.",
-            "Steps refuse it unless told what to do: their option `nan`",
+            "ΔF/F leaves such frames out of its baseline: --set dff.nan=frames; --set dff.nan=nan drops whole "
+            f"{noun}. See: neurodyn show dff",
         )
     if found.saturated_frames.any():
         yield Fault(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field
 
-from neurodyn.preprocess.bands import Band, BandParams, Piece
+from neurodyn.data.recording import Recording
+from neurodyn.preprocess.bands import Band, BandParams, Piece, check_band
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import scan
 from neurodyn.preprocess.tiles import inside, noun, same_shape
@@ -51,6 +52,11 @@ class Sums:
         ):
             total[tile] += np.einsum("t...,t...->...", a, b)
 
+    def removed(self, slope: np.ndarray | float) -> np.ndarray:
+        """Return the share of the signal's variance that signal - slope reference lacks, 0 where it is constant."""
+        power = self.signal - 2 * slope * self.cross + slope**2 * self.reference
+        return 1 - np.divide(power, self.signal, out=np.ones(power.shape), where=self.signal > 0)
+
     def correlation(self, slope: np.ndarray | float = 0.0) -> np.ndarray:
         """Return the correlation of signal - slope reference with the reference, 0 where one is constant."""
         cross = self.cross - slope * self.reference
@@ -91,6 +97,11 @@ class Hemodynamics(Step):
     def provides(self) -> tuple[str, ...]:
         """The corrected signal."""
         return (self.params.output,)
+
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Refuse a band that the recording's rate or length rules out."""
+        check_band(self.params, recording, "hemodynamics")
+        return self, ""
 
     def apply(self, workspace: Workspace) -> None:
         """Gather the sums that give β, then write, one chunk at a time; the means are known from the first look."""
@@ -141,6 +152,7 @@ class Hemodynamics(Step):
             "beta": beta,
             "correlation_before": plain.correlation(),
             "correlation_after": written.correlation(slope),
+            "variance_removed": written.removed(slope),
         }
         dims = ("roi",) if slope.ndim == 1 else ("y", "x")
         for what, values in maps.items():

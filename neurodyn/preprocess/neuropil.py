@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.data.recording import Recording
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.contamination import FOLDS, SMOOTHNESS, contamination_ratio
 from neurodyn.preprocess.scan import NanPolicy, scan
@@ -18,6 +19,7 @@ from neurodyn.preprocess.tiles import pieces, same_shape, tiles
 LOGGER = logging.getLogger(__name__)
 
 BUDGET = 2**22
+ALLEN = "de Vries et al., Nat Neurosci 23, 138-151 (2020), doi:10.1038/s41593-019-0550-9"
 SHORTEST_FOLD = 10
 
 
@@ -62,10 +64,12 @@ class Neuropil(Step):
     params: NeuropilParams
     kinds = frozenset({"traces"})
 
-    citation = (
-        "Chen et al., Nature 499, 295-300 (2013), doi:10.1038/nature12354; "
-        "de Vries et al., Nat Neurosci 23, 138-151 (2020), doi:10.1038/s41593-019-0550-9"
-    )
+    citation = "Chen et al., Nature 499, 295-300 (2013), doi:10.1038/nature12354"
+
+    @property
+    def source(self) -> str:
+        """The paper behind the coefficient."""
+        return ALLEN if self.params.method == "allen" else self.citation
 
     @property
     def passes(self) -> int:  # type: ignore[override]
@@ -81,6 +85,12 @@ class Neuropil(Step):
     def provides(self) -> tuple[str, ...]:
         """The corrected fluorescence."""
         return (self.params.output,)
+
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Refuse a recording that is too short to fit r."""
+        if self.params.method == "allen":
+            _check_length(recording.time.size)
+        return self, ""
 
     def apply(self, workspace: Workspace) -> None:
         """Correct one chunk of ROIs and frames after another."""
@@ -106,12 +116,7 @@ class Neuropil(Step):
         """Return r of each ROI, 0 where there is none to be had, shape (roi,)."""
         source, surround = (workspace[name] for name in self.requires)
         frames = source.shape[0]
-        if frames < FOLDS * SHORTEST_FOLD:
-            raise DataError(
-                "neuropil: the recording is too short to fit r.",
-                f"It has {frames} frames; {FOLDS * SHORTEST_FOLD} are needed.",
-                "Fix it: --set neuropil.method=fixed",
-            )
+        _check_length(frames)
         r, at_once = np.full(source.shape[1:], np.nan), max(1, BUDGET // frames)
         for (rois,) in tiles(source):
             for start in range(rois.start, rois.stop, at_once):
@@ -148,3 +153,12 @@ class Neuropil(Step):
             else f"a factor fitted per ROI (smoothest corrected trace in {FOLDS} contiguous folds, λ = {p.smoothness:g})"
         )
         return f"From the fluorescence of each ROI, {change}its neuropil fluorescence times {times} was subtracted."
+
+
+def _check_length(frames: int) -> None:
+    if frames < FOLDS * SHORTEST_FOLD:
+        raise DataError(
+            "neuropil: the recording is too short to fit r.",
+            f"It has {frames} frames; {FOLDS * SHORTEST_FOLD} are needed.",
+            "Fix it: --set neuropil.method=fixed",
+        )

@@ -116,21 +116,21 @@ class Scanner:
         )
 
 
-def scan(workspace: Workspace, name: str, nan: NanPolicy | None = None, step: str = "") -> Scan:
+def scan(workspace: Workspace, name: str, nan: NanPolicy | Literal["frames"] = "error", step: str = "") -> Scan:
     """Look at a variable, once per run, and refuse or mark what cannot be computed with.
 
     Parameters
     ----------
     nan
-        "error" refuses NaN and infinity inside the brain; "nan" only marks them; None refuses them too, for a step
-        that has no setting to do otherwise.
+        "error" refuses NaN and infinity inside the brain; "nan" marks them, and refuses a variable of which nothing
+        would be left; "frames" only marks them.
     step
         The step that asks, for the message.
 
     Raises
     ------
     DataError
-        With the number of ROIs or pixels and the first frame, unless the policy is "nan".
+        With the number of ROIs or pixels and the first frame, under the policy "error".
     """
     if name not in workspace.scans:
         workspace.scans[name] = _look(workspace, name)
@@ -141,8 +141,10 @@ def scan(workspace: Workspace, name: str, nan: NanPolicy | None = None, step: st
             "%s: %d of %d frames are saturated (value %d), the first is frame %d.",
             *(name, frames.sum(), frames.size, value, int(np.argmax(frames))),
         )
-    if found.broken.any() and nan != "nan":
-        raise _not_finite(workspace, name, step, found, nan)
+    if found.broken.any() and nan == "error":
+        raise _not_finite(workspace, name, step, found)
+    if nan == "nan" and found.broken.any() and found.broken.sum() == inside(workspace, workspace[name]).sum():
+        raise _nothing_left(workspace, name, step, found)
     return found
 
 
@@ -155,11 +157,32 @@ def _look(workspace: Workspace, name: str) -> Scan:
     return scanner.done()
 
 
-def _not_finite(workspace: Workspace, name: str, step: str, found: Scan, nan: NanPolicy | None) -> DataError:
+def _not_finite(workspace: Workspace, name: str, step: str, found: Scan) -> DataError:
     array = workspace[name]
-    keep = f", or keep them as NaN: --set {step}.nan=nan" if nan == "error" else ", or take this step out of the chain"
     return DataError(
         f"{step}: '{name}' is not finite in {found.broken.sum()} of {inside(workspace, array).sum()} {noun(array)}.",
         f"The first NaN or infinity is at frame {found.first_broken} ({workspace.time[found.first_broken]:g} s).",
-        f"Mend or drop them, mask them (--brain){keep}",
+        _way_out(step, array.ndim == 3, noun(array)),
+    )
+
+
+def _way_out(step: str, movie: bool, what: str) -> str:
+    mend = "Mend or drop them" + (", mask them (--brain)" if movie else "")
+    if step == "dff":
+        return f"{mend}, or leave the frames out: --set dff.nan=frames (dff.nan=nan drops whole {what})"
+    if step in ("neuropil", "deconvolution"):
+        return f"{mend}, or leave whole {what} out: --set {step}.nan=nan"
+    if step == "zscore":
+        return f"{mend}, or leave their frames NaN: --set zscore.nan=nan"
+    return f"{mend} before this step."
+
+
+def _nothing_left(workspace: Workspace, name: str, step: str, found: Scan) -> DataError:
+    what = noun(workspace[name])
+    return DataError(
+        f"{step}: every value would be NaN, as all {int(found.broken.sum())} {what} of '{name}' have NaN frames.",
+        f"{step}.nan=nan leaves whole {what} out; the first NaN is at frame {found.first_broken}.",
+        "Leave the frames out instead: --set dff.nan=frames"
+        if step == "dff"
+        else "Mend or drop these frames in the source; neurodyn validate RECORDING lists them",
     )

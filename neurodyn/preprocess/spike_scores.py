@@ -109,7 +109,7 @@ def _default_features(recording: Recording) -> tuple[str, ...]:
         raise DataError(
             f"Recording '{recording.session}' has nothing to score.",
             f"Found: {', '.join(recording.variables)}; expected inferred spikes, or dff.",
-            "Infer them first (neurodyn preprocess --chain spikes), or name them: --features NAME",
+            "Infer them first, or name them, --features NAME. To infer: neurodyn preprocess RECORDING --chain spikes",
         )
     return found
 

@@ -26,13 +26,11 @@ from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import write_tree
 from neurodyn.preprocess.extracted import Found, extracted
+from neurodyn.preprocess.scan import Scan, Scanner
 
 Progress = Callable[[str, float], None]
 Preset = Literal["fast", "default"]
 
-CITATION = (
-    "Pachitariu et al., Suite2p: beyond 10,000 neurons with standard two-photon microscopy, bioRxiv 061507 (2017)"
-)
 ALWAYS = {"run": {"do_deconvolution": False}, "classification": {"use_builtin_classifier": True}}
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"registration": {"nonrigid": False, "nimg_init": 100}, "run": {"do_regmetrics": False}},
@@ -96,11 +94,7 @@ def extract(
     """
     changes = copy.deepcopy(dict(settings or {}))
     preset, cells_only = changes.pop("preset", preset), changes.pop("cells_only", cells_only)
-    _check(recording, variable)
-    suite2p = import_suite2p()
-    chosen = settings_for(suite2p, recording, changes, tau, preset)
-    _fit_blocks(chosen["registration"], recording[variable].shape[1:])
-    _check_device(device)
+    suite2p, chosen = _prepared(recording, variable, changes, tau, preset, device)
     with locked(target):
         clear_partials(target)
         with atomic(target, folder=True) as folder:
@@ -113,6 +107,35 @@ def extract(
             write_tree(extracted(recording, variable, found, cells_only, asked).tree, folder)
             Recording.open(folder)
     return target
+
+
+def check(
+    recording: Recording, *, settings: Mapping[str, Any], variable: str = "fluorescence", device: str = "cpu"
+) -> None:
+    """Refuse what `extract` would refuse before it begins; nothing is written.
+
+    suite2p, which takes long to import, is asked only where there are settings that it may not know.
+    """
+    changes = {name: value for name, value in settings.items() if name not in ("preset", "cells_only")}
+    if changes:
+        _prepared(recording, variable, changes, None, settings.get("preset", "fast"), device)
+        return
+    _check(recording, variable)
+    _check_device(device)
+    if version("suite2p") == "absent":
+        raise _no_suite2p("It is not installed.")
+
+
+def _prepared(
+    recording: Recording, variable: str, changes: Mapping[str, Any], tau: float | None, preset: str, device: str
+) -> tuple[ModuleType, dict[str, Any]]:
+    """Return suite2p and its settings, where it can work on this movie."""
+    _check(recording, variable)
+    suite2p = import_suite2p()
+    chosen = settings_for(suite2p, recording, changes, tau, preset)
+    _fit_blocks(chosen["registration"], recording[variable].shape[1:])
+    _check_device(device)
+    return suite2p, chosen
 
 
 def _check(recording: Recording, variable: str) -> None:
@@ -161,16 +184,17 @@ def import_suite2p() -> ModuleType:
             import suite2p
             import suite2p.io  # noqa: F401 - BinaryFile
     except (ImportError, OSError) as error:
-        raise ConfigError(
-            "suite2p cannot be imported.",
-            f"{type(error).__name__}: {error}",
-            "Install the extra: pip install 'neurodyn[suite2p]'; it needs a home folder that can be written",
-        ) from error
+        raise _no_suite2p(f"{type(error).__name__}: {error}") from error
     if ours:
         for empty in (folder / "settings", folder):
             with contextlib.suppress(OSError):  # somebody else put something there meanwhile
                 empty.rmdir()
     return suite2p
+
+
+def _no_suite2p(found: str) -> ConfigError:
+    fix = "Install the extra: pip install 'neurodyn[suite2p]'; it needs a home folder that can be written"
+    return ConfigError("suite2p cannot be imported.", found, fix)
 
 
 def settings_for(
@@ -223,9 +247,10 @@ def _update(base: dict[str, Any], layer: Mapping[str, Any], path: str) -> None:
             base[key] = value
 
 
-def _range(movie: xr.DataArray) -> tuple[float, float]:
-    """Return the smallest and largest count, read in chunks; refuse NaN."""
+def _range(movie: xr.DataArray) -> tuple[float, float, Scan]:
+    """Return the smallest and largest count and what one look found, read in chunks; refuse NaN."""
     low, high = np.inf, -np.inf
+    scanner = Scanner(movie.shape, movie.dtype, np.ones(movie.shape[1:], dtype=bool))
     for frames in _chunks(movie):
         values = movie.variable[frames].values
         if not np.isfinite(values).all():
@@ -236,7 +261,8 @@ def _range(movie: xr.DataArray) -> tuple[float, float]:
                 "Mend or drop the frame.",
             )
         low, high = min(low, float(values.min())), max(high, float(values.max()))
-    return low, high
+        scanner.add(frames.start, values)
+    return low, high, scanner.done()
 
 
 def _chunks(movie: xr.DataArray) -> list[slice]:
@@ -248,12 +274,12 @@ def _stretches(shape: tuple[int, ...], itemsize: int = 2) -> list[slice]:
     return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
 
 
-def _scaling(movie: xr.DataArray) -> tuple[float, float]:
-    """Return gain and offset so that count = gain * int16 + offset; (1, 0) where the counts fit as they are.
+def _scaling(movie: xr.DataArray) -> tuple[float, float, Scan]:
+    """Return gain and offset so that count = gain * int16 + offset, (1, 0) where the counts fit, and what was seen.
 
     suite2p alone would halve uint16, cut fractions off, and let large counts wrap.
     """
-    low, high = _range(movie)
+    low, high, seen = _range(movie)
     if low == high:
         raise DataError(
             f"'{movie.name}' is constant.",
@@ -261,10 +287,10 @@ def _scaling(movie: xr.DataArray) -> tuple[float, float]:
             "Check the file, and the channel that was read: --channels",
         )
     if movie.dtype.kind in "iub" and low >= -(2**15) and high <= INT16_TOP:
-        return 1.0, 0.0
+        return 1.0, 0.0, seen
     gain = (high - low) / SCALED_TOP
     LOGGER.info("The movie is scaled to 16 bits for suite2p, in steps of %.3g %s.", gain, movie.attrs["units"])
-    return gain, low
+    return gain, low, seen
 
 
 def _run(
@@ -275,7 +301,7 @@ def _run(
     device: str,
     progress: Progress | None,
 ) -> Found:
-    gain, offset = _scaling(movie)
+    gain, offset, seen = _scaling(movie)
     frames, height, width = movie.shape
     with suite2p.io.BinaryFile(height, width, str(scratch / "data.bin"), n_frames=frames, write=True) as binary:
         for chunk in _chunks(movie):
@@ -299,7 +325,10 @@ def _run(
         mean = registration.get("meanImg")
         pictures = {"mean_image": _mean(binary) if mean is None else np.asarray(mean, dtype=np.float64)}
     pictures |= {"max_projection": _in_frame(detection["max_proj"], registration, (height, width))}
-    return Found(fluorescence, neuropil, list(rois), cells, registration, pictures, gain, offset)
+    saturated = seen.saturated if movie.dtype.kind in "iu" else None
+    return Found(
+        fluorescence, neuropil, list(rois), cells, registration, pictures, gain, offset, seen.course, saturated
+    )
 
 
 def _mean(movie: Any) -> np.ndarray:

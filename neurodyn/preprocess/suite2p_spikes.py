@@ -10,8 +10,9 @@ from neurodyn.calcium.indicators import known
 from neurodyn.core.config import Params
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.events import stretch_slices, stretch_starts
+from neurodyn.preprocess.extracted import CITATION
 from neurodyn.preprocess.scan import scan
-from neurodyn.preprocess.suite2p import CITATION, import_suite2p
+from neurodyn.preprocess.suite2p import import_suite2p
 from neurodyn.preprocess.tiles import tiles
 
 DEFAULT_TAU = 1.0

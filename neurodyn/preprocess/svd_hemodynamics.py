@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from typing import Self
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core.errors import DataError
-from neurodyn.preprocess.bands import Band, BandParams
+from neurodyn.data.recording import Recording
+from neurodyn.preprocess.bands import Band, BandParams, check_band
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.hemodynamics import band_words, map_name
 from neurodyn.preprocess.scan import scan
@@ -62,6 +64,11 @@ class SvdHemodynamics(Step):
     def provides(self) -> tuple[str, ...]:
         """The corrected time courses."""
         return (self.params.output,)
+
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Refuse a band that the recording's rate or length rules out."""
+        check_band(self.params, recording, STEP)
+        return self, ""
 
     def apply(self, workspace: Workspace) -> None:
         """Find the common components, project both channels on them, regress, and write the corrected courses."""

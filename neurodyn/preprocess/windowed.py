@@ -20,7 +20,7 @@ from neurodyn.preprocess.baselines import (
     rolling_median,
     rolling_mode,
 )
-from neurodyn.preprocess.dff_params import DffParams
+from neurodyn.preprocess.dff_params import WINDOWS, DffParams
 from neurodyn.preprocess.lowpass import (
     butterworth_baseline,
     butterworth_reach,
@@ -31,6 +31,7 @@ from neurodyn.preprocess.lowpass import (
 
 NOISE_WINDOW = 31 / 30
 NOISE_SHARE = 2.5
+SHORTEST = 3  # frames
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,20 @@ def windowed(params: DffParams, rate_hz: float, available: int) -> Windowed:
     if made.needed > available:
         raise _too_short(params, rate_hz, made, available)
     return made
+
+
+def longest_window(params: DffParams, rate_hz: float, available: int) -> float | None:
+    """Return the longest window that fits a stretch, s, where the one asked for does not; None where it does.
+
+    Parameters
+    ----------
+    available
+        Frames in the shortest stretch of the recording.
+    """
+    frames = available - (available + 1) % 2
+    if params.method not in WINDOWS or frames < SHORTEST or odd(params.window_s * rate_hz) <= available:
+        return None
+    return frames / rate_hz
 
 
 def _rolling(params: DffParams, rate_hz: float, available: int) -> Windowed:

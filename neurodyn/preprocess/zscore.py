@@ -64,7 +64,7 @@ class ZScore(Step):
                 f"The recording has {source.shape[0]} frames; fit_until is {p.fit_until:g}.",
                 "Raise it: --set zscore.fit_until=1",
             )
-        holes = scan(workspace, p.input, p.nan, "zscore").broken
+        holes = scan(workspace, p.input, "frames" if p.nan == "nan" else "error", "zscore").broken
         if holes.any():
             LOGGER.warning(
                 "zscore: %d of %d %s have NaN frames, which stay NaN.", holes.sum(), holes.size, noun(source)

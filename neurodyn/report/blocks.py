@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 from urllib.parse import quote
 
@@ -15,6 +15,22 @@ class Text:
     kind: ClassVar[str] = "text"
     text: str
     missing: bool = False
+
+
+@dataclass(frozen=True)
+class Cited:
+    """A sentence that rests on sources; the page marks it with their numbers.
+
+    Parameters
+    ----------
+    text
+        The sentence, with its full stop.
+    sources
+        References, "" for none.
+    """
+
+    text: str
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,7 @@ class Items:
     """
 
     kind: ClassVar[str] = "items"
-    items: Sequence[str]
+    items: Sequence[str | Cited]
     ordered: bool = False
 
 
@@ -43,16 +59,19 @@ class Link:
     text
         What it says.
     path
-        A file, relative to the page.
+        A file, relative to the page, or a place on the page: #NAME.
+    name
+        What others on the page call its cell; "" where none does.
     """
 
     text: str
     path: str
+    name: str = ""
 
     @property
     def address(self) -> str:
         """The path as an address."""
-        return quote(self.path)
+        return quote(self.path, safe="/#") if self.path.startswith("#") else quote(self.path)
 
 
 @dataclass(frozen=True)
@@ -85,6 +104,48 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A job in a cell of a grid.
+
+    Parameters
+    ----------
+    state
+        What became of it, one of the legend's words.
+    link
+        Its name, with or without what it made.
+    more
+        Where else it leads.
+    """
+
+    state: str
+    link: str | Link
+    more: Sequence[Link] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Jobs by row and column.
+
+    Parameters
+    ----------
+    caption
+        What it shows.
+    legend
+        State -> the letter that stands for it.
+    header
+        Column names, that of the rows' titles first.
+    rows
+        Title, and the marks in each column.
+    """
+
+    kind: ClassVar[str] = "grid"
+    caption: str
+    legend: Mapping[str, str]
+    header: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Sequence[Mark]]]]
+
+
+@dataclass(frozen=True)
 class Figure:
     """An image, embedded.
 
@@ -104,15 +165,26 @@ class Figure:
     caption: str
 
 
-Block = Text | Items | Table | Figure
+Block = Text | Items | Table | Grid | Figure
 
 
 @dataclass(frozen=True)
 class Section:
-    """A titled run of blocks."""
+    """A titled run of blocks.
+
+    Parameters
+    ----------
+    title
+        Above it.
+    blocks
+        In reading order.
+    folded
+        Whether the reader has to open it: for what is looked up, not read.
+    """
 
     title: str
     blocks: Sequence[Block]
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +204,7 @@ class Part:
     methods
         Sentences for a methods section.
     references
-        Their sources.
+        Sources of the whole part, beside those that its sentences name.
     """
 
     title: str
@@ -140,8 +212,8 @@ class Part:
     summary: Sequence[str] = ()
     sections: Sequence[Section] = ()
     missing: Sequence[str] = ()
-    methods: Sequence[str] = ()
-    references: Sequence[str] = field(default_factory=tuple)
+    methods: Sequence[str | Cited] = ()
+    references: Sequence[str] = ()
 
 
 def number(value: float, digits: int = 3) -> str:

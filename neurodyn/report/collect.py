@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,20 +15,17 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import read_json
 from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
+from neurodyn.data.runs import PREDICTED, locate, of_others, open_recordings, recordings_on_record
 from neurodyn.data.scores import Score, read_scores
-from neurodyn.report.blocks import Block, Items, Part, Section, Table, Text, number
+from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text, number
 from neurodyn.report.cost import cost_part
 from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
 from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.forecast import forecast_part
+from neurodyn.report.hidden import hidden_figure, hidden_summary
+from neurodyn.report.history import history_sentences
 from neurodyn.report.imputation import imputation_part
-from neurodyn.report.methods import (
-    decoder_references,
-    decoding_sentences,
-    history_references,
-    history_sentences,
-    model_sentences,
-)
+from neurodyn.report.methods import decoding_sentences, model_sentences
 from neurodyn.report.model import (
     attention_figure,
     curves_figure,
@@ -71,16 +68,17 @@ class Folder:
         return rows, [read_json(record) for record in records if record.is_file()]
 
     def recordings(self, config: Mapping[str, Any]) -> list[Recording]:
-        """Open the recordings a configuration names, noting those that are gone."""
-        found = []
-        for item in config.get("recordings") or []:
-            name = str(item["path"] if isinstance(item, Mapping) else item)
-            place = next((p for p in (Path(name), self.path / name) if p.exists()), None)
-            if place is None:
-                self.missing.append(f"recording {name}: it is no longer there, so its signals cannot be shown.")
-            else:
-                found.append(Recording.open(place))
-        return found
+        """Open the recordings a run was trained on, noting those that are gone.
+
+        Raises
+        ------
+        DataError
+            If one has changed since.
+        """
+        known = recordings_on_record(self.path, config)
+        gone = [name for name in known if not locate(self.path, name).exists()]
+        self.missing += [f"recording {name}: it is no longer there, so its signals cannot be shown." for name in gone]
+        return open_recordings(self.path, {name: then for name, then in known.items() if name not in gone})
 
     def prediction(self) -> xr.Dataset | None:
         """Open the prediction, or note that it is missing."""
@@ -93,8 +91,15 @@ class Folder:
         return open_whole(path)
 
 
-def collect(path: Path) -> Part:
+def collect(path: Path, beside: Sequence[Path] = ()) -> Part:
     """Read a run folder, a recording, or a folder with scores.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    beside
+        Other folders on the page: what their models fill in is told beside a run's own.
 
     Raises
     ------
@@ -104,7 +109,7 @@ def collect(path: Path) -> Part:
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a run folder, a recording or scores.", "Check the path.")
     if (path / "config.yaml").is_file():
-        return _run_part(Folder(path))
+        return _run_part(Folder(path), beside)
     if (path / "zarr.json").is_file():
         return _recording_part(Recording.open(path))
     if path.is_dir() and list(path.glob("scores*.csv")):
@@ -123,7 +128,6 @@ def _recording_part(recording: Recording) -> Part:
         summary=[_recording_sentence(recording)],
         sections=_recorded([recording], None),
         methods=history_sentences(recording),
-        references=history_references([recording]),
     )
 
 
@@ -171,7 +175,6 @@ def _scores_part(folder: Folder) -> Part:
         sections=[decoding_section(scores)] if scores else [],
         missing=folder.missing,
         methods=decoding_sentences(scores, records),
-        references=decoder_references(scores),
     )
 
 
@@ -183,15 +186,14 @@ def _evaluation_part(folder: Folder, folds: list[Score]) -> Part:
         return cost_part(folder.path.name, scores, record.get("config") or {})
     if record.get("metric") == "imputation":
         return imputation_part(folder.path.name, folds, record.get("config") or {})
-    settings = ", ".join(f"{name} {value}" for name, value in _flatten(record.get("config") or {}).items())
     of_runs = "sources" in record  # a row per run and part; side by side they are in the comparison
     sections = [runs_section(scores) if of_runs else evaluation_section(scores)]
     return Part(
         title=folder.path.name,
         subtitle="Evaluation against ground truth",
         summary=[] if of_runs else evaluation_summary(scores),
-        sections=sections if scores else [],
-        methods=[f"{_counted(record['recordings'])} scored against ground truth ({settings})."],
+        sections=[*(sections if scores else []), _config_section(record.get("config") or {}, {})],
+        methods=[f"{_counted(record['recordings'])} scored against ground truth."],
     )
 
 
@@ -199,7 +201,7 @@ def _counted(recordings: list[str]) -> str:
     return "1 recording was" if len(recordings) == 1 else f"{len(recordings)} recordings were"
 
 
-def _run_part(folder: Folder) -> Part:
+def _run_part(folder: Folder, beside: Sequence[Path]) -> Part:
     config = load_yaml(folder.path / "config.yaml").values
     card = folder.record("model.json", "the model's size and source are not known.")
     status = folder.record("status.json", "training did not end, or is still going on.")
@@ -215,20 +217,23 @@ def _run_part(folder: Folder) -> Part:
     sections.append(_model_section(folder, status, prediction, recordings, variable, filled))
     sections += [decoding_section(scores)] if scores else []
     sections += [_config_section(config, provenance), _provenance_section(provenance)]
-    references = [*history_references(recordings), card.get("citation", ""), *decoder_references(scores)]
     return Part(
         title=f"{config.get('name') or config.get('backend')}: {', '.join(r.session for r in recordings) or folder.path.name}",
         subtitle="Run",
-        summary=[*decoding_summary(scores), *_reconstruction_summary(filled), *_training_summary(status)],
+        summary=[*decoding_summary(scores), *hidden_summary(filled, beside), *_training_summary(status)],
         sections=sections,
         missing=folder.missing,
         methods=[
-            *dict.fromkeys(sentence for recording in recordings for sentence in history_sentences(recording)),
+            *_once(sentence for recording in recordings for sentence in history_sentences(recording)),
             *model_sentences(config, card),
             *decoding_sentences(scores, records),
         ],
-        references=list(dict.fromkeys(filter(None, references))),
     )
+
+
+def _once(sentences: Iterable[Cited]) -> list[Cited]:
+    """Return each sentence once: what several recordings share."""
+    return list({sentence.text: sentence for sentence in sentences}.values())
 
 
 def _reconstruction(folder: Folder) -> list[Score]:
@@ -236,15 +241,6 @@ def _reconstruction(folder: Folder) -> list[Score]:
         return read_scores(folder.path / "reconstruction.csv")
     folder.missing.append(f"reconstruction.csv: hidden frames were not scored. Make it: neurodyn infer {folder.path}")
     return []
-
-
-def _reconstruction_summary(filled: list[Score]) -> list[str]:
-    """Compare model and linear interpolation on the held-out part."""
-    held = [s for s in filled if s.metric == "hidden_frame_r2" and s.split.rpartition(":")[2] in ("test", "all")]
-    said = [
-        f"{s.model} {number(s.value, 2)} (95 % interval {number(s.ci_low, 2)} to {number(s.ci_high, 2)})" for s in held
-    ]
-    return [f"R² on hidden frames of held-out windows: {'; '.join(said)}; {held[0].n} {held[0].unit}."] if held else []
 
 
 def _training_summary(status: Mapping[str, Any]) -> list[str]:
@@ -265,20 +261,27 @@ def _model_section(
     filled: list[Score],
 ) -> Section:
     blocks: list[Block | None] = []
-    if prediction is not None and recordings:
-        own = _recordings_of(prediction, recordings)
+    if prediction is not None and (own := _recordings_of(folder, prediction, recordings)):
         blocks += [prediction_figure(prediction, own, variable), attention_figure(prediction, own[0].brain)]
-    blocks += [reconstruction_table(filled) if filled else None, _curves(folder), stability_text(status)]
+    blocks += [
+        hidden_figure(filled),
+        reconstruction_table(filled) if filled else None,
+        _curves(folder),
+        stability_text(status),
+    ]
     shown = [block for block in blocks if block is not None]
     return Section("Model", shown or [Text("Nothing of the model can be shown yet.", missing=True)])
 
 
-def _recordings_of(prediction: xr.Dataset, recordings: list[Recording]) -> list[Recording]:
-    """Return the recordings a prediction was made from: the run's own, or others named in its settings."""
-    settings = prediction.attrs.get("settings") or {}
-    names = list(settings.get("inputs", {})) if "all" in settings.get("parts", ()) else []
-    others = [Recording.open(name) for name in names if Path(name).exists()]
-    return others if names and len(others) == len(names) else recordings
+def _recordings_of(folder: Folder, prediction: xr.Dataset, recordings: list[Recording]) -> list[Recording]:
+    """Return the recordings a prediction was made from: the run's own, or others named in its settings; [] if gone."""
+    if not of_others(prediction):
+        return recordings
+    known = dict(prediction.attrs["settings"]["inputs"])
+    if not all(locate(folder.path, name).exists() for name in known):
+        folder.missing.append(f"recordings of the prediction ({', '.join(known)}): they are no longer there.")
+        return []
+    return open_recordings(folder.path, known, PREDICTED)
 
 
 def _curves(folder: Folder) -> Block | None:
@@ -312,7 +315,7 @@ def _config_section(config: Mapping[str, Any], provenance: Mapping[str, Any]) ->
     table = Table(
         "Resolved configuration, and where each value came from.", ["Key", "Value", "Origin"], rows, small=True
     )
-    return Section("Configuration", [table])
+    return Section("Configuration", [table], folded=True)
 
 
 def _provenance_section(provenance: Mapping[str, Any]) -> Section:
@@ -327,4 +330,4 @@ def _provenance_section(provenance: Mapping[str, Any]) -> Section:
         **{f"sha256 of {name}": value for name, value in (provenance.get("inputs") or {}).items()},
     }
     rows = [[key, str(value)] for key, value in plain.items()]
-    return Section("Provenance", [Table("How to repeat it.", ["What", "Value"], rows, small=True)])
+    return Section("Provenance", [Table("How to repeat it.", ["What", "Value"], rows, small=True)], folded=True)

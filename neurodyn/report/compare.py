@@ -12,20 +12,20 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
-from scipy.stats import false_discovery_control, wilcoxon
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.registry import unknown
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.metrics.intervals import bootstrap_interval
+from neurodyn.metrics.paired import PAIRED_TEST, adjusted_p, signed_rank_p
 from neurodyn.report.blocks import Block, Part, Section, Table, p_value, short, short_interval
 from neurodyn.report.comparison import Published, read_published
 from neurodyn.report.page import write_page
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
 
 TABLES = ("scores*.csv", "reconstruction.csv")
-SMALLER_IS_BETTER = ("error", "mse", "mae", "smape", "mase", "roughness", "crps", "crps_ensemble")
+SMALLER_IS_BETTER = ("error", "error, deg", "mse", "mae", "smape", "mase", "roughness", "crps", "crps_ensemble")
 RIGHT_AT = {"coverage_50": 0.5, "coverage_90": 0.9, "spread_skill": 1.0}
 NOT_OF_MODELS = (
     "by_horizon",
@@ -299,11 +299,8 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
         if row is not reference and shared and (alone or len(shared) > 1):  # one of many folds is no pair: other splits
             values, others = (np.array([one.units[unit] for unit in shared]) for one in (row, reference))
             found[row.name] = _paired(values, others, metric, row.grouped)
-    valid = [test for test in found.values() if test.p == test.p]
-    if valid:
-        adjusted = false_discovery_control([test.p for test in valid], method="by")
-        for test, p in zip(valid, adjusted, strict=True):
-            test.adjusted = float(p)
+    for test, p in zip(found.values(), adjusted_p([test.p for test in found.values()]), strict=True):
+        test.adjusted = p
     return found
 
 
@@ -318,8 +315,7 @@ def _paired(values: np.ndarray, reference: np.ndarray, metric: str, grouped: boo
     difference = values - reference
     better = float((merit(values, metric) > merit(reference, metric)).mean())
     low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size, expanded=grouped)
-    tested = difference.size > 1 and difference.any()
-    p = float(np.asarray(wilcoxon(difference))[1]) if tested else float("nan")
+    p = signed_rank_p(values, reference)
     return Paired(float(difference.mean()), low, high, better, p, difference.size)
 
 
@@ -404,7 +400,7 @@ def _page_table(
     ]
     caption = (
         f"Mean over {name}, intervals by bootstrap over them; difference to the reference over shared {name}, share of "
-        f"{name} better than it, and Wilcoxon's signed-rank test, corrected for the number of rows (Benjamini & Yekutieli)."
+        f"{name} better than it, and p of {PAIRED_TEST}."
     )
     header += ["Published"] if published else []
     return Table(caption, header, cells, frozenset(range(1, len(header))), _notes(rows, tests, group))

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from pydantic import Field
-from scipy.stats import ttest_rel
 
 from neurodyn.core.config import Params, find_preset, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import read_json
 from neurodyn.data.scores import read_scores
+from neurodyn.metrics.paired import PAIRED_TEST, adjusted_p, signed_rank_p
 from neurodyn.report.blocks import Block, Figure, Part, Section, Table, number, p_value
 from neurodyn.report.evaluation import DIMENSION, LABELS, metric_label
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
@@ -232,30 +232,25 @@ def _tests(results: Results, parts: Sequence[str]) -> Table:
     for part in parts:
         for dataset in results.datasets:
             for metric, label in METRICS.items():
-                one = results.values.get((dataset, results.against, metric, part), {})
-                for model in results.models:
-                    other = results.values.get((dataset, model, metric, part), {})
-                    shared = sorted(set(one) & set(other))
-                    if model == results.against or len(shared) < 2:
-                        continue
-                    cells = _paired(np.array([one[k] for k in shared]), np.array([other[k] for k in shared]))
+                tested = _tested(results, dataset, metric, part)
+                adjusted = adjusted_p([signed_rank_p(one, other) for one, other in tested.values()])
+                for (model, (one, other)), p in zip(tested.items(), adjusted, strict=True):
+                    cells = [number(float((one - other).mean())), str(one.size), p_value(p)]
                     rows.append([results.dataset(dataset), PARTS[part], label, results.model(model), *cells])
-    header = ["Dataset", "Trials", "Metric", f"{results.model(results.against)} minus", "Difference", "t (df)", "p"]
-    caption = "Paired t tests over runs on the same recording with the same seed, two-sided, not corrected."
+    header = ["Dataset", "Trials", "Metric", f"{results.model(results.against)} minus", "Difference", "Runs", "p"]
+    caption = f"Pairs are runs on the same recording with the same seed; p of {PAIRED_TEST}."
     return Table(caption, header, rows, frozenset({4, 5, 6}))
 
 
-def _paired(one: np.ndarray, other: np.ndarray) -> list[str]:
-    """Return difference, t and p of a paired test; no t where all differences are alike."""
-    difference = one - other
-    if difference.std() == 0:
-        return [number(float(difference.mean())), f"– ({one.size - 1})", "–"]
-    t, p = ttest_rel(one, other)
-    return [
-        number(float(difference.mean())),
-        f"{number(float(t), 2)} ({one.size - 1})",
-        p_value(float(p)),
-    ]
+def _tested(results: Results, dataset: str, metric: str, part: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the reference's scores and those of each other model, over the runs that they share."""
+    one, found = results.values.get((dataset, results.against, metric, part), {}), {}
+    for model in results.models:
+        other = results.values.get((dataset, model, metric, part), {})
+        shared = sorted(set(one) & set(other))
+        if model != results.against and len(shared) > 1:
+            found[model] = np.array([one[k] for k in shared]), np.array([other[k] for k in shared])
+    return found
 
 
 def _summary(results: Results, part: str) -> list[str]:

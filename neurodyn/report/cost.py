@@ -21,8 +21,8 @@ def cost_part(title: str, scores: Sequence[Score], settings: Mapping[str, Any]) 
     found = {(s.model, s.features, s.metric): s for s in scores}
     models, values = list(dict.fromkeys(s.model for s in scores)), list(dict.fromkeys(s.features for s in scores))
     varied = settings.get("vary")
-    blocks = [_table(found, models, values, varied)]
-    blocks += [_figure(found, models, values, varied)] if varied else []
+    blocks = [_figure(found, models, values, varied)] if varied else []
+    blocks += [_table(found, models, values, varied)]
     return Part(
         title=title,
         subtitle="Cost of a training step",

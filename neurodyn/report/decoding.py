@@ -15,7 +15,7 @@ from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
 SHUFFLED = re.compile(r"shuffled 95 %: (-?[\d.]+) to (-?[\d.]+)")
 CHANCE = re.compile(r"chance ([\d.]+)")
-WORDS = {"r2": "R²", "mse": "MSE", "accuracy": "accuracy", "balanced accuracy": "balanced accuracy"}
+WORDS = {"r2": "R²", "mse": "MSE", "error, deg": "error (degrees)"}
 BASES = {
     "pca": "principal components of training frames",
     "latents": "the model's latents",
@@ -34,12 +34,19 @@ REDUCTIONS = {
     "response": "mean after minus mean before the event",
     "patches": "means over patches",
 }
-PRIMARY = ("r2", "accuracy")
+PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
 READING = (
     "Values are pooled over test folds; intervals (95 %) resample trials with the fitted decoders held fixed. The shuffle "
     "null permutes whole trials, so it keeps whatever the time within a trial says about the label (for instance, that a "
-    "stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean."
+    "stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean. "
+    "Directions, orientations and phases are scored on the circle: the mean cosine of the error is 1 without errors and 0 at "
+    "chance where they are spread evenly; errors are absolute, in degrees, the short way round."
+)
+LEFT_OUT = (
+    "Windows left out: what cannot be decoded is not scored. A window has no label where it ends outside any stimulus or "
+    "where the behaviour was not recorded; one that lies across the border of two trials or segments would stand on both "
+    "sides of a split. No decoder was fitted to such windows or tested on them."
 )
 
 
@@ -57,11 +64,13 @@ def decoding_section(scores: list[Score]) -> Section:
     """Show every decoding: a figure per target, a table per target and split."""
     rows = pooled(scores)
     names = dict.fromkeys(row.features for row in rows if row.features)
-    blocks: list[Block] = [Text(READING), Items([f"{name}: {describe(name)}" for name in names])]
+    blocks: list[Block] = []
     for group in _grouped(rows, lambda s: (s.session, s.target)).values():
         blocks.append(_figure(group))
         blocks += [_table(part) for part in _grouped(group, lambda s: s.split).values()]
-    return Section("Decoding", blocks)
+    left = [Text(LEFT_OUT)] if any("left out" in row.note for row in rows) else []
+    reading = [Text(READING), *left, Items([f"{name}: {describe(name)}" for name in names])]
+    return Section("Decoding", [*blocks, *reading])
 
 
 def _grouped(rows: list[Score], key: Callable[[Score], Hashable]) -> dict[Hashable, list[Score]]:

@@ -26,16 +26,17 @@ LABELS = {
     "jpca_frequency_hz": "Turns per s",
     "jpca_plane_overlap": "Plane overlap",
 }
+PANELS = 3
 READING = "Intervals (95 %) resample the units named under n. Where n is 2 or 3 they say little more than the range."
 
 
 def evaluation_section(scores: list[Score]) -> Section:
     """Show every metric: what was scored, beside what it is compared with."""
-    blocks: list[Block] = [Text(READING)]
+    blocks: list[Block] = []
     for metric in dict.fromkeys(score.metric for score in scores):
         rows = [score for score in scores if score.metric == metric]
         blocks += [_figure(metric, [row for row in rows if DIFFERENCE not in row.features]), _table(metric, rows)]
-    return Section("Against ground truth", blocks)
+    return Section("Against ground truth", [*blocks, Text(READING)])
 
 
 def evaluation_summary(scores: list[Score]) -> list[str]:
@@ -53,15 +54,44 @@ def evaluation_summary(scores: list[Score]) -> list[str]:
 def runs_section(scores: list[Score]) -> Section:
     """Show scores of runs: a row per session, model, seed, part and analysed signal, a column per metric."""
     single = [score for score in scores if score.metric.startswith(DIMENSION)]
-    tables = [_runs_table("Run by run. In brackets: 95 % intervals.", [s for s in scores if s not in single])]
+    whole = [score for score in scores if score not in single]
+    blocks: list[Block] = [_runs_figure(whole), _runs_table("Run by run. In brackets: 95 % intervals.", whole)]
     if single:
-        tables.append(_runs_table("1 − SSE/SST of each true latent after the same map.", single))
-    return Section("Against ground truth", tables)
+        blocks.append(_runs_table("1 − SSE/SST of each true latent after the same map.", single))
+    return Section("Against ground truth", blocks)
 
 
 def metric_label(metric: str) -> str:
     """Return a metric's column title."""
     return f"Latent {metric.removeprefix(DIMENSION)}" if metric.startswith(DIMENSION) else LABELS.get(metric, metric)
+
+
+def _runs_figure(scores: list[Score]) -> Figure:
+    """Draw the first metrics, a panel each, a row per session and model, a mark per seed and part."""
+    metrics = list(dict.fromkeys(score.metric for score in scores))[:PANELS]
+    several = len({score.session for score in scores}) > 1
+    label = {id(s): f"{s.session}, {s.model}" if several else s.model for s in scores}
+    names = list(dict.fromkeys(label.values()))
+    parts = list(dict.fromkeys(score.split.rpartition(":")[2] for score in scores))
+
+    def paint(canvas: Canvas) -> None:
+        for axes, metric in zip(canvas.subplots(1, len(metrics), squeeze=False, sharey=True)[0], metrics, strict=True):
+            for score in (score for score in scores if score.metric == metric):
+                k = parts.index(score.split.rpartition(":")[2])
+                y = names.index(label[id(score)]) + 0.22 * (k - (len(parts) - 1) / 2)
+                colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
+                axes.plot([score.ci_low, score.ci_high], [y, y], color=colour, lw=1.1)
+                axes.plot(score.value, y, marker, color=colour, ms=4, ls="none", label=parts[k])
+            axes.set_title(metric_label(metric))
+            axes.set_xlabel("value")
+            axes.set_yticks(range(len(names)), names)
+            axes.set_ylim(len(names) - 0.5, -0.5)
+        handles, labels = canvas.axes[0].get_legend_handles_labels()
+        unique = dict(zip(labels, handles, strict=True))
+        canvas.legend(list(unique.values()), list(unique), loc="outside lower center", ncols=4)
+
+    caption = "A mark per run and part, with its 95 % interval."
+    return draw(paint, height=1.2 + 0.3 * len(names), alt="Scores against ground truth by run", caption=caption)
 
 
 def _runs_table(caption: str, scores: list[Score]) -> Table:

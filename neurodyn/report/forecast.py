@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Canvas
 from neurodyn.data.recording import UNITS
 from neurodyn.data.scores import Score
 from neurodyn.decode.forecast_scores import BY_HORIZON, CEILING, LAST_VALUE, PSTH
-from neurodyn.report.blocks import Figure, Part, Section, Table, interval, number, short, short_interval
+from neurodyn.report.blocks import Cited, Figure, Part, Section, Table, interval, number, short, short_interval
 from neurodyn.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, draw
 
 COLOURS, DASHES = (BLUE, ORANGE, GREEN, RED, SKY), ("-", "-.", ":")
@@ -21,23 +21,33 @@ REFERENCES = {PSTH: BLACK, LAST_VALUE: GREY}
 LIKENESS = {"correlation": "r", "absolute_correlation": "|r|", "ssim": "SSIM", "skill": "Skill"}
 FEW = 6  # models whose bands, and figures in the summary, can still be told apart
 ERRORS = {"mse": "MSE", "mae": "MAE", "smape": "SMAPE", "mase": "MASE", "psnr": "PSNR (dB)"}
-SOURCES = [
+SCHOPPE = (
     "Schoppe O., Harper N.S., Willmore B.D.B., King A.J., Schnupp J.W.H. (2016). Measuring the performance of neural "
-    "models. Front. Comput. Neurosci. 10:10.",
-    "Hyndman R.J., Koehler A.B. (2006). Another look at measures of forecast accuracy. Int. J. Forecast. 22:679.",
+    "models. Front. Comput. Neurosci. 10:10."
+)
+HYNDMAN = "Hyndman R.J., Koehler A.B. (2006). Another look at measures of forecast accuracy. Int. J. Forecast. 22:679."
+MURPHY = (
     "Murphy A.H. (1988). Skill scores based on the mean square error and their relationships to the correlation "
-    "coefficient. Mon. Weather Rev. 116:2417.",
+    "coefficient. Mon. Weather Rev. 116:2417."
+)
+WANG = (
     "Wang Z., Bovik A.C., Sheikh H.R., Simoncelli E.P. (2004). Image quality assessment: from error visibility to "
-    "structural similarity. IEEE Trans. Image Process. 13:600.",
-]
+    "structural similarity. IEEE Trans. Image Process. 13:600."
+)
 METHODS = (
-    "Forecasts were scored over the whole horizon of every held-out window, neuron by neuron; intervals (95 %) resample "
-    "neurons {bootstraps} times. Correlations (r) are taken over time within a window and averaged over windows, constant "
-    "traces left out; SMAPE runs from 0 to 2; MASE is the absolute error over that of holding the last value (Hyndman & "
-    "Koehler 2006); SSIM (Wang et al. 2004) and PSNR refer to the range of the neuron's target. Skill is 1 − MSE / MSE of "
-    "the mean response to the same stimulus in the training windows (PSTH; Murphy 1988). The noise ceiling is the "
-    "correlation of a single trial with the true mean response, the root of the mean correlation between repeats (Schoppe "
-    "et al. 2016)."
+    Cited("Forecasts were scored over the whole horizon of every held-out window, neuron by neuron."),
+    Cited(
+        "Correlations (r) are taken over time within a window and averaged over windows, constant traces left out; SMAPE "
+        "runs from 0 to 2."
+    ),
+    Cited("MASE is the absolute error over that of holding the last value.", [HYNDMAN]),
+    Cited("SSIM and PSNR refer to the range of the neuron's target.", [WANG]),
+    Cited("Skill is 1 − MSE / MSE of the mean response to the same stimulus in the training windows (PSTH).", [MURPHY]),
+    Cited(
+        "The noise ceiling is the correlation of a single trial with the true mean response, the root of the mean "
+        "correlation between repeats.",
+        [SCHOPPE],
+    ),
 )
 
 
@@ -82,8 +92,7 @@ def forecast_part(title: str, scores: Sequence[Score], settings: Mapping[str, An
         subtitle="Forecasts",
         summary=[_sentence(*key, found) for key, found in pooled.items()],
         sections=[_section(*key, found, groups[key]) for key, found in pooled.items()],
-        methods=[METHODS.format(bootstraps=settings.get("bootstraps", "–"))],
-        references=SOURCES,
+        methods=[*METHODS, f"Intervals (95 %) resample neurons {settings.get('bootstraps', '–')} times."],
     )
 
 

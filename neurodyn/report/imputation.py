@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.scores import Score
-from neurodyn.report.blocks import Block, Figure, Part, Section, Table, interval, number
+from neurodyn.report.blocks import Block, Cited, Figure, Part, Section, Table, interval, number
 from neurodyn.report.evaluation import COLOURS, MARKERS
 from neurodyn.report.style import BLACK, GREY, draw
 
@@ -29,6 +29,8 @@ HIDDEN = {
     "hindcast": "the first {seconds}",
     "interpolate": "the middle {seconds}",
 }
+CRPS = "Gneiting T. & Raftery A. (2007). Strictly proper scoring rules, prediction, and estimation. JASA 102:359."
+SPREAD = "Fortin V. et al. (2014). Why should ensemble spread match the RMSE of the ensemble mean? J. Hydrometeorol. 15:1708."
 WITH_INTERVAL = ("imputation_r2", "crps")
 RANKS = 12
 
@@ -39,33 +41,35 @@ def imputation_part(title: str, scores: Sequence[Score], settings: Mapping[str, 
     runs = list(dict.fromkeys((s.model, s.seed) for s in pooled))
     found = {(s.model, s.seed, s.metric): s for s in pooled}
     ranked = [run for run in runs if any((s.model, s.seed, s.metric) == (*run, "rank_histogram") for s in scores)]
-    blocks: list[Block] = [_table(found, runs), _figure(found, runs)]
+    blocks: list[Block] = [_figure(found, runs), _table(found, runs)]
     blocks += [_ranks(scores, ranked[:RANKS])] if ranked else []
     return Part(
         title=title,
         subtitle="Hidden entries filled in",
         summary=_summary(found, runs),
         sections=[Section(f"{pooled[0].target}, {pooled[0].split}, {pooled[0].n} windows", blocks)] if pooled else [],
-        methods=[_method(settings)],
-        references=[
-            "Gneiting T. & Raftery A. (2007). Strictly proper scoring rules, prediction, and estimation. JASA 102:359.",
-            "Fortin V. et al. (2014). Why should ensemble spread match the RMSE of the ensemble mean? J. Hydrometeorol. 15:1708.",
-        ],
+        methods=_methods(settings),
     )
 
 
-def _method(settings: Mapping[str, Any]) -> str:
+def _methods(settings: Mapping[str, Any]) -> list[Cited]:
     size = " × ".join(map(str, settings.get("size") or ()))
     seconds = settings.get("seconds")
     told = {"seconds": "throughout" if seconds is None else f"{seconds:g} s", "size": size}
     share = settings.get("share")
     what = HIDDEN[str(settings.get("hide"))].format(share="" if share is None else f"{share:.0%}", **told)
-    return (
-        f"Hidden from the models were {what} (seed {settings.get('seed')}; the same entries for every model). R²: share of "
-        "the variance of hidden entries about their mean that is explained. CRPS: continuous ranked probability score of the "
-        "stated normal distribution, lower is better. Spread / skill: stated standard deviation over root mean square error. "
-        "Intervals (95 %) resample blocks of neighbouring windows."
-    )
+    return [
+        Cited(
+            f"Hidden from the models were {what} (random seed {settings.get('seed')}), the same entries for every model."
+        ),
+        Cited("R² is the share of the variance of hidden entries about their mean that is explained."),
+        Cited(
+            "CRPS is the continuous ranked probability score of the stated normal distribution; lower is better.",
+            [CRPS],
+        ),
+        Cited("Spread / skill is the stated standard deviation over the root mean square error.", [SPREAD]),
+        Cited("Intervals (95 %) resample blocks of neighbouring windows."),
+    ]
 
 
 def _summary(found: Mapping[tuple[str, int, str], Score], runs: Sequence[tuple[str, int]]) -> list[str]:

@@ -1,92 +1,82 @@
-"""A methods paragraph and its references, from what the files say was done."""
+"""A methods paragraph, from what the files say was done; every sentence with the sources that it rests on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import ValidationError
-
-from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
-from neurodyn.preprocess import STEPS
+from neurodyn.report.blocks import Cited
 
 SPLITS = {
     "trial": "whole trials assigned to folds at random",
     "blocked": "contiguous blocks of trials (trials left out of training on each side of a test block: {gap})",
     "random": "windows assigned at random, which lets neighbours of test windows into training",
 }
+PARTS = {
+    "blocked": "contiguous blocks of time",
+    "stimulus_blocks": "blocks of the stimulus",
+    "trial": "whole trials",
+    "condition": "conditions of the stimulus",
+    "column": "the parts that a stimulus column names",
+    "random": "windows at random, which lets neighbours of test windows into training",
+}
 
 
-def history_sentences(recording: Recording) -> list[str]:
-    """Return one sentence per step of a recording's history, in order."""
-    return [_step_sentence(entry) for entry in recording.history]
-
-
-def _step_sentence(entry: Mapping[str, Any]) -> str:
-    name, params = str(entry.get("step", "?")), entry.get("params") or {}
-    version = entry.get("version", "unknown")
-    if name in STEPS.names():
-        step = STEPS.get(name)
-        try:
-            return step(step.Params.model_validate(params)).methods()
-        except ValidationError:
-            return f"Step '{name}' was applied by neurodyn {version}, with parameters this version does not know."
-    given = ", ".join(f"{key} {value}" for key, value in params.items() if value not in (None, "", [], {}))
-    return f"{name[:1].upper()}{name[1:]}" + (f" ({given})." if given else ".")
-
-
-def history_references(recordings: Iterable[Recording]) -> list[str]:
-    """Return the sources of the steps in the recordings' histories."""
-    sources = [_source(entry) for recording in recordings for entry in recording.history]
-    return [source for source in sources if source]
-
-
-def _source(entry: Mapping[str, Any]) -> str:
-    name = str(entry.get("step"))
-    if name not in STEPS.names():
-        return ""
-    step = STEPS.get(name)
-    try:
-        return step(step.Params.model_validate(entry.get("params") or {})).source
-    except ValidationError:
-        return step.citation
-
-
-def model_sentences(config: Mapping[str, Any], card: Mapping[str, Any]) -> list[str]:
-    """Say which model was trained on which windows."""
+def model_sentences(config: Mapping[str, Any], card: Mapping[str, Any]) -> list[Cited]:
+    """Say which model was trained on which windows, and how."""
     windows, training = config.get("windows") or {}, config.get("training") or {}
     size = f" ({card['parameters']:,} trainable parameters)".replace(",", " ") if card.get("parameters") else ""
-    sentences = [
-        f"The model {config.get('name') or config.get('backend')}{size} was fitted to {_window_words(windows)}."
-    ]
-    if training:
-        shown = ", ".join(f"{key} {training[key]}" for key in ("epochs", "batch", "lr", "seed") if key in training)
-        sentences.append(f"Training: {shown}.")
-    return sentences
+    name = config.get("name") or config.get("backend")
+    sentences = [Cited(f"The model {name}{size} was fitted to {_window_words(windows)}.", [card.get("citation", "")])]
+    said = _training_words(training) if card.get("parameters", 1) else ""
+    return [*sentences, *([Cited(said)] if said else [])]
+
+
+def _training_words(training: Mapping[str, Any]) -> str:
+    words = {
+        "epochs": "for at most {} epochs",
+        "batch": "in batches of {} windows",
+        "lr": "with a peak learning rate of {:g}",
+        "seed": "from random seed {}",
+    }
+    told = [form.format(training[key]) for key, form in words.items() if training.get(key) is not None]
+    return f"It was trained {', '.join(told)}." if told else ""
 
 
 def _window_words(windows: Mapping[str, Any]) -> str:
-    words = f"windows of {windows.get('duration', '?')} s of '{windows.get('variable', '?')}'"
-    fractions = windows.get("fractions")
+    seconds = windows.get("duration")
+    length = "" if seconds is None else f" of {seconds:g} s"
+    words = f"windows{length} of '{windows.get('variable', 'dff')}'"
+    fractions, split = windows.get("fractions"), windows.get("split")
+    if split == "column":
+        return f"{words}, divided into training, validation and test as a stimulus column says"
     if fractions:
-        shares = ", ".join(f"{100 * share:.0f} %" for share in fractions)
-        words += f", divided into training, validation and test ({shares}; {windows.get('split', '?')} split)"
+        *first, last = (f"{100 * share:.0f} %" for share in fractions)
+        shares = f"{', '.join(first)} and {last}"
+        by = f" by {PARTS.get(str(split), split)}" if split else ""
+        words += f", divided into training, validation and test ({shares}){by}"
     return words
 
 
-def decoding_sentences(scores: Sequence[Score], records: Sequence[Mapping[str, Any]]) -> list[str]:
+def decoding_sentences(scores: Sequence[Score], records: Sequence[Mapping[str, Any]]) -> list[Cited]:
     """Say how decoding was scored, from the scores and the records beside them."""
     if not scores:
         return []
-    targets = ", ".join(dict.fromkeys(score.target for score in scores))
-    decoders = ", ".join(dict.fromkeys(score.decoder for score in scores if score.decoder))
-    sentences = [f"Decoded: {targets} (decoder: {decoders or 'not recorded'})."]
-    seen: dict[str, None] = {}
-    for protocol in (protocol for record in records for protocol in record.get("protocols", [])):
-        seen.setdefault(_protocol_sentence(protocol))
-    return [*sentences, *seen]
+    targets = _listed(list(dict.fromkeys(score.target for score in scores)))
+    decoders = list(dict.fromkeys(score.decoder for score in scores if score.decoder))
+    known = DECODERS.names()
+    sources = [DECODERS.get(name).citation for name in decoders if name in known]
+    by = f"by {_listed(decoders)}" if decoders else "by a decoder that is not recorded"
+    plural = "were" if len({score.target for score in scores}) > 1 else "was"
+    sentences = [Cited(f"{targets[:1].upper()}{targets[1:]} {plural} decoded {by}.", sources)]
+    protocols = [protocol for record in records for protocol in record.get("protocols", [])]
+    return [*sentences, *map(Cited, dict.fromkeys(_protocol_sentence(protocol) for protocol in protocols))]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
@@ -97,26 +87,19 @@ def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
         if share is None
         else f"{protocol['repeats']} test sets of {share:.0%}"
     )
-    tuned = (
-        "decoder settings tuned inside each training fold, grouped by trial" if protocol["tune"] else "nothing tuned"
-    )
+    tuned = "decoder settings were tuned inside each training fold, grouped by trial" if protocol["tune"] else (
+        "no decoder setting was tuned"
+    )  # fmt: skip
     pca = protocol["pca"]
     reduced = (
-        f"{pca} principal components fitted inside each training fold"
+        f"features were reduced to {pca} principal components fitted inside each training fold"
         if pca
         else (
-            f"features wider than {protocol['wide']} reduced to {protocol['wide_pca']} principal components fitted inside "
-            "each training fold"
+            f"features wider than {protocol['wide']} were reduced to {protocol['wide_pca']} principal components fitted "
+            "inside each training fold"
         )
     )
     return (
-        f"Scoring: {how} with {split}; {tuned}; {reduced}; {protocol['shuffles']} shuffles of whole trials; intervals "
-        f"from {protocol['bootstraps']} bootstrap samples of trials."
+        f"Decoding was scored by {how} with {split}; {tuned}; {reduced}; chance levels are of {protocol['shuffles']} "
+        f"shuffles of whole trials, intervals from {protocol['bootstraps']} bootstrap samples of trials."
     )
-
-
-def decoder_references(scores: Iterable[Score]) -> list[str]:
-    """Return the sources of the decoders used."""
-    known = DECODERS.names()
-    names = dict.fromkeys(score.decoder for score in scores)
-    return [DECODERS.get(name).citation for name in names if name in known]

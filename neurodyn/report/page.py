@@ -11,8 +11,7 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.provenance import version
 from neurodyn.report.blocks import Part
-from neurodyn.report.collect import collect
-from neurodyn.report.comparison import comparison_part
+from neurodyn.report.references import References
 
 
 def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Path:
@@ -41,18 +40,28 @@ def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Pa
     DataError
         If a path holds nothing to report, or something damaged.
     """
+    from neurodyn.report.collect import collect
+    from neurodyn.report.comparison import comparison_part
+    from neurodyn.report.hidden import hidden_part
+
     if not paths:
         raise ConfigError("There is nothing to report.", "Found no paths.", "Give a run folder: neurodyn report RUN")
     folders = list(dict.fromkeys(_folder(Path(path)) for path in paths))
     comparison = comparison_part(folders, published)
-    parts = [*([comparison] if comparison else []), *map(collect, folders)]
+    hidden = hidden_part(folders)
+    own = [collect(folder, [other for other in folders if other != folder]) for folder in folders]
+    parts = [*([comparison] if comparison else []), *([hidden] if hidden else []), *own]
     return write_page(parts, out)
 
 
 def write_page(parts: Sequence[Part], out: Path) -> Path:
     """Write parts as one HTML page, atomically."""
     title = parts[0].title if len(parts) == 1 else f"{len(parts)} results"
-    html = _environment().get_template("page.html.j2").render(title=title, parts=parts, version=version())
+    html = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(title=title, parts=parts, version=version(), references=References())
+    )
     with locked(out):
         clear_partials(out)
         with atomic(out) as temporary:

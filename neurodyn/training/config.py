@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,15 +14,16 @@ from neurodyn.core.config import (
     Params,
     Resolved,
     find_preset,
-    layer_from_environment,
-    layer_from_sets,
+    layers_of,
     load_yaml,
     resolve,
     validate,
+    without_section,
 )
 from neurodyn.data.windows import WindowConfig
 
 TUNE = "tune"
+SECTIONS = ("model", "windows", "training", "stages", TUNE)
 
 
 class TrainingConfig(Params):
@@ -140,13 +140,7 @@ def load_run_config(
 def read_layers(preset: str, config_file: Path | None, sets: Sequence[str]) -> tuple[Path, list[Layer]]:
     """Return the preset's path and the layers to merge: the preset's own, then file, environment and `--set` items."""
     path = find_preset("model", preset)
-    layers = [load_yaml(path), *([load_yaml(config_file)] if config_file else [])]
-    return path, [*layers, *layer_from_environment(), *layer_from_sets(sets)]
-
-
-def without_section(layer: Layer, name: str) -> Layer:
-    """Return a layer without one of its sections."""
-    return replace(layer, values={key: value for key, value in layer.values.items() if key != name})
+    return path, [load_yaml(path), *layers_of(sections=SECTIONS, config=config_file, sets=sets)]
 
 
 def run_config(resolved: Resolved, name: str) -> RunConfig:

@@ -87,11 +87,8 @@ def fit(
     WorkError
         If the loss stays not finite, or the model collapsed, more often than the configuration allows.
     """
-    devices = choose_devices(gpu, config.training.processes)
-    opened = [open_saved(recording) for recording in recordings]
-    parts = cut_parts(config, opened)  # before the folder is touched: bad input leaves nothing
+    devices, opened, parts = _opened(config, recordings, gpu)  # before the folder is touched: bad input leaves nothing
     wanted = config.model_dump(mode="json") | {"recordings": sources(opened)}
-    _require_a_window_each(config, parts["train"], devices)
     folder = RunFolder(Path(out))
     with locked(folder.path, wait=0):
         state = folder.claim(wanted, existing)
@@ -107,6 +104,23 @@ def fit(
             LOGGER.removeHandler(handler)
             handler.close()
     return folder.path
+
+
+def check(config: RunConfig, recordings: Sequence[Path | Recording], *, gpu: str = "auto") -> None:
+    """Refuse what `fit` would refuse before it trains, and build the model; nothing is written."""
+    _, _, parts = _opened(config, recordings, gpu)
+    _stages(config, labelled(parts)["train"])
+
+
+def _opened(
+    config: RunConfig, recordings: Sequence[Path | Recording], gpu: str
+) -> tuple[Devices, list[Recording], dict[str, Windows]]:
+    """Return the devices, the recordings and their windows, where training can begin with them."""
+    devices = choose_devices(gpu, config.training.processes)
+    opened = [open_saved(recording) for recording in recordings]
+    parts = cut_parts(config, opened)
+    _require_a_window_each(config, parts["train"], devices)
+    return devices, opened, parts
 
 
 def cut_parts(config: RunConfig, recordings: Sequence[Recording], without: str | None = None) -> dict[str, Windows]:

@@ -15,7 +15,7 @@ from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
-from neurodyn.core.log import LOGGER
+from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.behavior import BEHAVIOR
 from neurodyn.data.holes import HoleConfig, with_holes
 from neurodyn.data.recording import Recording, entry
@@ -65,13 +65,25 @@ class Filler:
         Raises
         ------
         ConfigError
-            If it needs training.
+            If it needs training and has none.
         DataError
             If the windows do not fit the model.
         """
         if self.backend is not None:
             check_fit(windows, self.backend.layout)
             return self.backend
+        backend = self.built(windows)
+        prepare(backend, windows)
+        return backend.eval()
+
+    def built(self, windows: Windows) -> Backend:
+        """Return a model that needs no training, before it is fitted to the windows.
+
+        Raises
+        ------
+        ConfigError
+            If it needs training.
+        """
         backend = BACKENDS.get(self.config.backend)(self.config.backend_config(), layout(windows))
         if backend.stages():
             raise ConfigError(
@@ -79,11 +91,21 @@ class Filler:
                 "Interpolation (linear, spline) and principal components (svd, pca) need none.",
                 f"Train it, neurodyn train {self.config.name} …, and give its folder: --run DIR",
             )
-        prepare(backend, windows)
-        return backend.eval()
+        return backend
 
 
-def impute(source: Path, target: Path, filler: Filler, holes: HoleConfig, request: str) -> Path:
+def check(source: Path, filler: Filler, holes: HoleConfig) -> None:
+    """Refuse what `impute` would refuse before it fits anything; nothing is written."""
+    windows = _cover(with_holes(Recording.open(source), holes), filler.config.windows)
+    if filler.backend is None:
+        filler.built(windows)
+    else:
+        check_fit(windows, filler.backend.layout)
+
+
+def impute(
+    source: Path, target: Path, filler: Filler, holes: HoleConfig, request: str, progress: Report = silent
+) -> Path:
     """Fill what is missing from the signals that a model gives.
 
     The recording is put on a regular clock, dropped frames in their places. Of every filled signal NAME, the output has
@@ -96,6 +118,8 @@ def impute(source: Path, target: Path, filler: Filler, holes: HoleConfig, reques
     ----------
     request
         Digest of all that decides the output, kept in its attributes.
+    progress
+        Called with a signal's name and the share of it that is done.
 
     Returns
     -------
@@ -119,7 +143,7 @@ def impute(source: Path, target: Path, filler: Filler, holes: HoleConfig, reques
             atomic(target, folder=True) as folder,
         ):
             root = write_tree(_without(recording, names), folder)
-            work = _Work(backend, windows, root)
+            work = _Work(backend, windows, root, progress)
             counts = [work.fill(place, signal) for place, signal in enumerate(windows.signals)]
             if not sum(counts):
                 raise DataError(
@@ -154,8 +178,8 @@ def _cover(recording: Recording, config: WindowConfig) -> Windows:
 class _Work:
     """Fills signals chunk by chunk."""
 
-    def __init__(self, backend: Backend, windows: Windows, root: zarr.Group) -> None:
-        self.backend, self.windows, self.root = backend, windows, root
+    def __init__(self, backend: Backend, windows: Windows, root: zarr.Group, progress: Report) -> None:
+        self.backend, self.windows, self.root, self.progress = backend, windows, root, progress
 
     def fill(self, place: int, signal: Windows) -> int:
         """Write a signal, and return how many entries were filled; `place` 0 is the first signal, k the k-th beside it."""
@@ -182,6 +206,7 @@ class _Work:
             if sd is not None:
                 sd[chunk] = spread
             filled += int(missing.sum())
+            self.progress(name, chunk.stop / shape[0])
         return filled
 
     def _given(

@@ -16,7 +16,7 @@ from torch import Tensor
 from neurodyn.backends.base import Backend, Batch, Prediction
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
-from neurodyn.core.log import LOGGER
+from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.data.splits import PARTS
 from neurodyn.data.store import STORAGE, write_table
@@ -52,6 +52,7 @@ def infer(
     horizon: float | None = None,
     seed: int = 0,
     threads: int | None = None,
+    progress: Report = silent,
 ) -> Path:
     """Write `prediction.zarr` and `reconstruction.csv` into a run folder.
 
@@ -92,6 +93,8 @@ def infer(
         one horizon knows no other.
     seed
         Decides which frames are hidden.
+    progress
+        Called with the part and the share of it that is done.
     threads
         CPU threads; None for those of training. They change no more than round-off, and so repeat nothing.
 
@@ -101,10 +104,7 @@ def infer(
         Of prediction.zarr.
     """
     run, devices = load_run(run_path), choose_devices(gpu)
-    _check(run, parts, at, few, maps)
-    windows = run.windows if recordings is None else {"all": run.cut(recordings)}
-    windows = _with_horizon(run, windows, horizon)
-    times = _true_times(windows) if at == "truth" else at
+    windows, times = _asked(run, recordings, parts, at, few, maps, horizon)
     target = run.path / "prediction.zarr"
     with locked(target):
         settings = _settings(run, recordings, list(parts), attention, times, seed) | {
@@ -118,9 +118,41 @@ def infer(
         clear_partials(target)
         with reproducible(threads or run.config.training.threads, devices), atomic(target, folder=True) as folder:
             worker = _Worker(run, devices.first, attention, maps, times, few, batch, seed)
-            scores = _write(folder, worker, windows, parts if recordings is None else ("all",), settings)
+            chosen = parts if recordings is None else ("all",)
+            scores = _write(folder, worker, windows, chosen, settings, progress)
             write_scores(run.path / "reconstruction.csv", scores)
     return target
+
+
+def check(
+    run_path: Path,
+    recordings: Sequence[Path] | None,
+    *,
+    parts: Sequence[str],
+    gpu: str,
+    at: Sequence[float] | Literal["truth"] | None,
+    few: int | None,
+    maps: Sequence[str],
+    horizon: float | None,
+) -> None:
+    """Refuse what `infer` would refuse before it computes; nothing is written."""
+    choose_devices(gpu)
+    _asked(load_run(run_path), recordings, parts, at, few, maps, horizon)
+
+
+def _asked(
+    run: Run,
+    recordings: Sequence[Path] | None,
+    parts: Sequence[str],
+    at: Sequence[float] | Literal["truth"] | None,
+    few: int | None,
+    maps: Sequence[str],
+    horizon: float | None,
+) -> tuple[dict[str, Windows], Sequence[float] | None]:
+    """Return the windows asked for, and the times to predict at, where the model can."""
+    _check(run, parts, at, few, maps)
+    windows = _with_horizon(run, run.windows if recordings is None else {"all": run.cut(recordings)}, horizon)
+    return windows, _true_times(windows) if at == "truth" else at
 
 
 def _check(
@@ -129,7 +161,7 @@ def _check(
     strange = [part for part in parts if part not in PARTS]
     if strange or not parts:
         raise ConfigError(
-            f"There is no part {', '.join(strange) or 'named'}.", f"Known: {', '.join(PARTS)}.", "Use --parts test"
+            f"There is no part {', '.join(strange) or 'named'}.", f"Known: {', '.join(PARTS)}.", "Use --on test"
         )
     if at is not None and "continuous_time" not in run.backend.capabilities:
         raise ConfigError(
@@ -288,7 +320,12 @@ def _maps(backend: Backend, batch: Batch, kept: Sequence[str]) -> np.ndarray:
 
 
 def _write(
-    folder: Path, worker: _Worker, windows: dict[str, Windows], parts: Sequence[str], settings: dict[str, Any]
+    folder: Path,
+    worker: _Worker,
+    windows: dict[str, Windows],
+    parts: Sequence[str],
+    settings: dict[str, Any],
+    progress: Report,
 ) -> list[Score]:
     run = worker.run
     chosen = [part for part in windows if part in parts]
@@ -304,6 +341,7 @@ def _write(
             continue
         errors = Errors(some)
         for indices, filled, arrays in worker(some, part in chosen):
+            progress(f"{part} windows", (int(indices[-1]) + 1) / len(some))
             errors.add(filled, arrays["mean"], arrays["hidden_mean"])
             if part in chosen:
                 _store(root, _own_cells(arrays, some, indices), offset, total, first, worker.maps)

@@ -10,8 +10,8 @@ from pathlib import Path
 from neurodyn.backends.base import Backend, Layout
 from neurodyn.core.config import Layer, resolve, validate
 from neurodyn.core.errors import DataError
-from neurodyn.core.files import sha256
 from neurodyn.data.recording import Recording
+from neurodyn.data.runs import locate, open_recordings, recordings_on_record
 from neurodyn.data.windows import Windows
 from neurodyn.training.config import RunConfig
 from neurodyn.training.folder import RunFolder, load_model
@@ -41,7 +41,7 @@ class Run:
     @property
     def recordings(self) -> tuple[Path, ...]:
         """Paths of the recordings it was trained on."""
-        return tuple(map(Path, self.inputs))
+        return tuple(locate(self.path, name) for name in self.inputs)
 
     @cached_property
     def windows(self) -> dict[str, Windows]:
@@ -52,15 +52,7 @@ class Run:
         DataError
             If a recording has changed since: windows that were held out then might not be the same now.
         """
-        windows = self.cut(self.recordings)
-        for path, then in self.inputs.items():
-            if sha256(Path(path)) != then:
-                raise DataError(
-                    f"{path} has changed since {self.path.name} was trained on it.",
-                    "Its checksum is another than the one in config.yaml.",
-                    f"Train again, or name it as any other recording: neurodyn infer {self.path} {path}",
-                )
-        return windows.split()
+        return self._cut(open_recordings(self.path, self.inputs)).split()
 
     def cut(self, recordings: Sequence[Path]) -> Windows:
         """Cut windows from recordings as in training.
@@ -70,10 +62,13 @@ class Run:
         DataError
             If a recording is gone, or does not fit the model.
         """
+        return self._cut([Recording.open(path) for path in recordings])
+
+    def _cut(self, recordings: Sequence[Recording]) -> Windows:
         expected = self.backend.layout
         apart = self.backend.tells_sessions
         several = apart and "sessions" in self.backend.capabilities
-        windows = Windows.cut([Recording.open(path) for path in recordings], self.config.windows, several)
+        windows = Windows.cut(recordings, self.config.windows, several)
         windows = replace(windows, code=expected.code, rule=expected.rule)
         if apart:
             windows = _placed(windows, expected)
@@ -140,6 +135,7 @@ def load_run(path: Path) -> Run:
             "It has no config.yaml." if values is None else "Its training was not completed.",
             "Train it, or run the same command again to finish: neurodyn train MODEL RECORDING -o DIR",
         )
-    sources = values.pop("recordings")
+    inputs = recordings_on_record(path, values)
+    values.pop("recordings")
     config = validate(RunConfig, resolve([Layer(values, str(path / "config.yaml"))]))
-    return Run(path, config, load_model(path), {source["path"]: source["sha256"] for source in sources})
+    return Run(path, config, load_model(path), inputs)

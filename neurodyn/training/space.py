@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from neurodyn.backends import BACKENDS
-from neurodyn.core.config import Layer, Params, Resolved, resolve, validate
+from neurodyn.core.config import Layer, Params, Resolved, resolve, validate, without_section
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
 from neurodyn.core.search import Range, Space, read_space
-from neurodyn.training.config import TUNE, RunConfig, TrainingConfig, read_layers, run_config, without_section
+from neurodyn.training.config import TUNE, RunConfig, TrainingConfig, read_layers, run_config
 
 SECTIONS = ("model", "training")
 

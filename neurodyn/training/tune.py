@@ -190,6 +190,12 @@ def tune(
         return write_results(study, tuple(recordings))
 
 
+def check(search: Search, recordings: Sequence[Path], *, gpu: str = "auto") -> None:
+    """Refuse what `tune` would refuse before its first trial; nothing is written."""
+    choose_devices(gpu)
+    _parts(search, [open_saved(path) for path in recordings])
+
+
 def _parts(search: Search, opened: list[Any]) -> dict[str, Windows]:
     """Return the windows that train and validate; refuse a configuration that does not fit them."""
     config = search.config

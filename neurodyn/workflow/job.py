@@ -21,6 +21,7 @@ from neurodyn.core.files import make_folder, write_json
 from neurodyn.workflow import warm
 
 PLAN = "pipeline.json"
+FAILED = "FAILED"
 STOPPED = (130, 143)  # a job that was told to end; those after it do not begin
 
 
@@ -61,7 +62,7 @@ def run(job: dict[str, Any], address: str | None) -> int:
         files.said.replace(files.done)
     files.write({"state": "failed" if code else "done", "code": code} | facts)
     sys.stderr.write(
-        f"neurodyn: {name} {f'FAILED with exit code {code}' if code else 'done'} in {facts['seconds']:.1f} s\n"
+        f"neurodyn: {name} {f'{FAILED} with exit code {code}' if code else 'done'} in {facts['seconds']:.1f} s\n"
     )
     return code
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_from_sets, load_yaml, resolve, validate
+from neurodyn.core.config import Layer, Params, Resolved, find_preset, layers_of, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
 from neurodyn.workflow.made import Made
@@ -114,12 +114,15 @@ class Plan:
         Job name -> configuration that the job reads from ``configs/NAME.yaml``.
     resources
         Name in the pipeline -> what each of its jobs is given.
+    cells
+        Job name -> its place in its matrix, for jobs that have one.
     """
 
     description: str
     jobs: tuple[Job, ...]
     configs: Mapping[str, Mapping[str, Any]]
     resources: Mapping[str, Resources]
+    cells: Mapping[str, Cell] = field(default_factory=dict)
 
 
 def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = None) -> tuple[PipelineSpec, Resolved]:
@@ -131,7 +134,7 @@ def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = Non
         With file, line and key where the YAML is wrong.
     """
     written = load_yaml(find_preset("pipeline", name))
-    over: list[Layer] = [*([load_yaml(config)] if config else []), *layer_from_sets(sets)]
+    over = layers_of("run", config=config, sets=sets)
     resolved = resolve([written, *over])
     scale, scales = resolved.values.get("scale"), resolved.values.get("scales") or {}
     if scale is not None:
@@ -154,6 +157,7 @@ def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> Plan:
     made = Made()
     jobs: list[Job] = []
     configs: dict[str, dict[str, Any]] = {}
+    places: dict[str, Cell] = {}
     for rule, template in spec.jobs.items():
         if not JOB_NAME.fullmatch(rule):
             raise ConfigError(
@@ -163,10 +167,12 @@ def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> Plan:
         for name, cell, job, own in _repeated(rule, template, matrices, files):
             here.append((cell, _job(rule, name, job, cell, made, own)))
             configs |= {name: job.config} if job.config else {}
+            places |= {name: cell} if cell else {}
         made.add(rule, here)
         jobs += [job for _, job in here]
     _check_apart(jobs)
-    return Plan(spec.description, tuple(jobs), configs, {rule: job.resources for rule, job in spec.jobs.items()})
+    resources = {rule: job.resources for rule, job in spec.jobs.items()}
+    return Plan(spec.description, tuple(jobs), configs, resources, places)
 
 
 @dataclass(frozen=True)

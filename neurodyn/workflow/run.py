@@ -17,16 +17,16 @@ import yaml
 
 from neurodyn.core.errors import ConfigError, TerminatedError, WorkError
 from neurodyn.core.files import atomic, locked, make_folder, read_json, write_json
-from neurodyn.workflow.index import write_index
-from neurodyn.workflow.job import PLAN
+from neurodyn.workflow.job import FAILED, PLAN
 from neurodyn.workflow.pipeline import Plan
-from neurodyn.workflow.states import JobState, files_of, job_states
+from neurodyn.workflow.states import JobState, files_of, job_states, repeat_command, tally
 from neurodyn.workflow.warm import WARM, die_with_parent, serving
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 EXECUTOR = Path(__file__).with_name("executor")  # where Snakemake finds the one that submits arrays to SLURM
 PATIENCE = 60.0  # seconds that jobs of a killed run have to end
-TAIL = 6
+TAIL = 6  # lines of a log that are shown
+SHOWN = 5  # names that are shown
 Say = Callable[[str], None]
 
 
@@ -39,7 +39,7 @@ class How:
     parallel
         Jobs at a time; cores, where jobs ask for several.
     keep_going
-        Go on with independent jobs after a failure.
+        After a failure, go on with what does not depend on it.
     until
         Stop after this job, or after all of this name in the pipeline.
     slurm
@@ -49,7 +49,7 @@ class How:
     """
 
     parallel: int = 1
-    keep_going: bool = False
+    keep_going: bool = True
     until: str | None = None
     slurm: bool = False
     profile: Path | None = None
@@ -72,10 +72,13 @@ def prepare(folder: Path, plan: Plan, existing: str) -> bool:
             f"Compare {folder / PLAN}.",
             "Choose another -o, or replace it: --existing overwrite",
         )
+    _forget_changed(folder, plan, wanted, before)
+    for job in plan.jobs:
+        if not files_of(folder, job).done.exists():
+            files_of(folder, job).state.unlink(missing_ok=True)  # what failed waits again
     for name, config in plan.configs.items():
         with atomic(folder / "configs" / f"{name}.yaml") as path:
             path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-    _forget_changed(folder, plan, wanted, before)
     write_json(folder / PLAN, wanted)  # last: a plan on disk means that no marker of another plan is left
     return all(files_of(folder, job).done.exists() for job in plan.jobs)
 
@@ -90,6 +93,7 @@ def _written(plan: Plan) -> dict[str, Any]:
     return {
         "jobs": [asdict(job) | {"needs": list(job.needs), "argv": list(job.argv)} for job in plan.jobs],
         "configs": dict(plan.configs),
+        "cells": dict(plan.cells),
         "resources": given,
         "groups": {rule: wanted.group for rule, wanted in plan.resources.items() if wanted.group > 1},
     }
@@ -123,7 +127,7 @@ def run(folder: Path, plan: Plan, how: How | None = None, *, existing: str = "er
     ConfigError
         If the folder holds another plan, or another process runs jobs in it.
     WorkError
-        If a job failed; the message holds its log's tail and the command that repeats it.
+        If a job failed. Its cause, its log and the command that repeats it have been told as it ended.
     """
     how = how or How()
     with locked(folder.parent / f"{folder.name}.run", wait=PATIENCE) as lock:
@@ -132,14 +136,59 @@ def run(folder: Path, plan: Plan, how: How | None = None, *, existing: str = "er
             return
         verbs = [job.argv[0] for job in plan.jobs]
         with contextlib.nullcontext() if how.slurm else serving(verbs, lock) as address:
-            code = _snakemake(folder, how, _targets(folder, plan, how.until), lock, address, say)
+            teller = _Teller(folder, say)
+            code = _snakemake(folder, how, _targets(folder, plan, how.until), lock, address, teller)
         states = job_states(folder, alive=False)
+        for state in states:
+            teller.failure(state)  # jobs on other machines, which nothing was heard of
+        from neurodyn.workflow.index import write_index
+
         write_index(folder, plan.description, states)
-        failed = [state for state in states if state.state == "failed"]
-        for state in failed:
-            say(_told(folder, state))
     if code:
-        raise _failure(folder, failed)
+        raise _failure(folder, states)
+
+
+class _Teller:
+    """Tells of jobs as they end; of a failure its cause, its log and the command that repeats it, once.
+
+    Parameters
+    ----------
+    folder
+        Output folder.
+    say
+        Told a line, or the lines of a failure.
+    """
+
+    def __init__(self, folder: Path, say: Say) -> None:
+        self.folder, self.say = folder, say
+        self.causes: dict[tuple[str, ...], str] = {}
+        self.told: set[str] = set()
+
+    def line(self, text: str) -> None:
+        """Tell what a job said of its end."""
+        name, _, how = text.partition(" ")
+        failed = [state for state in job_states(self.folder, alive=True) if state.name == name] if FAILED in how else []
+        for state in failed:
+            self.failure(state)
+        if not failed:
+            self.say(text)
+
+    def failure(self, state: JobState) -> None:
+        """Tell of a job that failed, unless it was told; a cause that another job had is not told again."""
+        if state.state != "failed" or state.name in self.told:
+            return
+        self.told.add(state.name)
+        tail = tuple(state.tail(self.folder, TAIL))
+        like = self.causes.setdefault(tail, state.name)
+        why = "".join(f"\n  | {line}" for line in tail) if like == state.name else f" as {like} did"
+        log = files_of(self.folder, state).log
+        repeat = repeat_command(self.folder, state.argv)
+        self.say(f"FAILED {state.name} (exit code {state.code}){why}\n  Log: {log}\n  Repeat it: {repeat}")
+
+    def ending(self) -> None:
+        """Tell that the run was told to end, and what it waits for."""
+        counts = tally((state.state for state in job_states(self.folder, alive=True)), ("running", "waiting"))
+        self.say(f"Told to end: no job begins any more, those that run save what they have ({counts or 'none left'}).")
 
 
 def _targets(folder: Path, plan: Plan, until: str | None) -> list[str]:
@@ -149,7 +198,7 @@ def _targets(folder: Path, plan: Plan, until: str | None) -> list[str]:
     return [str(files_of(folder, job).done.relative_to(folder)) for job in plan.jobs if until in (job.name, job.rule)]
 
 
-def _snakemake(folder: Path, how: How, targets: Sequence[str], lock: int, address: str | None, say: Say) -> int:
+def _snakemake(folder: Path, how: How, targets: Sequence[str], lock: int, address: str | None, teller: _Teller) -> int:
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(SNAKEFILE), "--directory", str(folder)]
     # A marker is made by one rename when all is done, so that none is incomplete, whatever Snakemake lived to note.
     command += ["--ignore-incomplete", "--keep-incomplete", "--nolock", "--rerun-triggers", "mtime", "--quiet", "all"]
@@ -165,10 +214,11 @@ def _snakemake(folder: Path, how: How, targets: Sequence[str], lock: int, addres
             for line in process.stdout or ():
                 lines.append(line)
                 if line.startswith("neurodyn: "):
-                    say(line.removeprefix("neurodyn: ").rstrip())
+                    teller.line(line.removeprefix("neurodyn: ").rstrip())
         except TerminatedError:
             # No new jobs; running ones end, at once where they were told to stop, too, as schedulers do.
             process.send_signal(signal.SIGINT)
+            teller.ending()
             process.communicate()
             raise
     with atomic(folder / "logs" / "snakemake.log") as path:
@@ -194,23 +244,19 @@ def _hear_interrupts() -> None:
     die_with_parent(signal.SIGINT)
 
 
-def repeat_command(folder: Path, argv: Sequence[str]) -> str:
-    """Return the line that repeats a job by hand."""
-    return f"cd {shlex.quote(str(folder))} && neurodyn {shlex.join(argv)}"
-
-
-def _told(folder: Path, state: JobState) -> str:
-    """Say which job failed, how, and how to repeat it."""
-    tail = "".join(f"\n  | {line}" for line in state.tail(folder, TAIL))
-    return f"\nFAILED {state.name} (exit code {state.code}){tail}\n  Repeat it: {repeat_command(folder, state.argv)}"
-
-
-def _failure(folder: Path, failed: Sequence[JobState]) -> WorkError:
+def _failure(folder: Path, states: Sequence[JobState]) -> WorkError:
+    failed = [state.name for state in states if state.state == "failed"]
+    held = [f"{state.name} by {', '.join(state.held_by)}" for state in states if state.state == "held back"]
     if not failed:
         log = folder / "logs" / "snakemake.log"
         tail = " | ".join(log.read_text(encoding="utf-8").split("\n")[-TAIL:])
         return WorkError("The pipeline could not be run.", tail, f"Read {log}")
-    first = failed[0]
-    others = f" ({len(failed) - 1} more: {', '.join(state.name for state in failed[1:])})" if len(failed) > 1 else ""
-    why = " | ".join(first.tail(folder, 3))
-    return WorkError(f"Job '{first.name}' failed{others}.", why, f"Repeat it: {repeat_command(folder, first.argv)}")
+    return WorkError(
+        f"{len(failed)} of {len(states)} jobs failed: {_some(failed)}.",
+        f"Held back: {_some(held)}." if held else "No other job depends on them.",
+        f"Why, and how to repeat each, is told above and by: neurodyn status {shlex.quote(str(folder))}",
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
 from neurodyn.core.files import is_locked, read_json
 from neurodyn.workflow.job import PLAN, Files
+from neurodyn.workflow.matrix import Cell
 from neurodyn.workflow.pipeline import Job, Plan
 
-State = Literal["done", "running", "failed", "interrupted", "waiting"]
-ORDER: tuple[State, ...] = ("done", "running", "waiting", "interrupted", "failed")
+State = Literal["done", "running", "failed", "interrupted", "waiting", "held back"]
+ORDER: tuple[State, ...] = ("done", "running", "waiting", "held back", "interrupted", "failed")
 
 
 @dataclass(frozen=True)
@@ -26,11 +28,17 @@ class JobState:
     rule, name, argv, product
         The job.
     state
-        "interrupted" where it had begun and nobody runs it any more.
+        "interrupted" where it had begun and nobody runs it any more; "held back" where a job that it needs failed.
     seconds
         How long it took, where it ended.
     code
         Its exit code, where it ended.
+    needs
+        Jobs whose products it reads.
+    cell
+        Its place in the pipeline's matrix, by axis.
+    held_by
+        Failed jobs without which it cannot begin.
     """
 
     rule: str
@@ -40,6 +48,9 @@ class JobState:
     state: State
     seconds: float | None = None
     code: int | None = None
+    needs: tuple[str, ...] = ()
+    cell: Cell = field(default_factory=dict)
+    held_by: tuple[str, ...] = ()
 
     def tail(self, folder: Path, lines: int) -> list[str]:
         """Return the last lines of its log."""
@@ -48,7 +59,7 @@ class JobState:
         return text.strip().splitlines()[-lines:]
 
 
-def files_of(folder: Path, job: Job) -> Files:
+def files_of(folder: Path, job: Job | JobState) -> Files:
     """Return where a job's traces lie."""
     return Files(folder, job.rule, job.name)
 
@@ -68,15 +79,35 @@ def job_states(folder: Path, alive: bool | None = None) -> list[JobState]:
     """
     alive = is_locked(folder.parent / f"{folder.name}.run") if alive is None else alive
     states = []
-    for job in read_json(folder / PLAN)["jobs"]:
+    plan = read_json(folder / PLAN)
+    for job in plan["jobs"]:
         files = Files(folder, job["rule"], job["name"])
         facts = files.read()
         state: State = "done" if files.done.exists() else facts["state"]
         if state == "running" and not alive:
             state = "interrupted"
         what = (job["rule"], job["name"], tuple(job["argv"]), job["product"])
-        states.append(JobState(*what, state, facts.get("seconds"), facts.get("code")))
-    return states
+        place = (tuple(job["needs"]), plan.get("cells", {}).get(job["name"], {}))
+        states.append(JobState(*what, state, facts.get("seconds"), facts.get("code"), *place))
+    return _held_back(states)
+
+
+def _held_back(states: Sequence[JobState]) -> list[JobState]:
+    """Mark what waits for a job that failed, or for one that is held back itself; jobs stand after those they need."""
+    lost: dict[str, tuple[str, ...]] = {}
+    marked = []
+    for state in states:
+        causes = tuple(dict.fromkeys(cause for need in state.needs for cause in lost.get(need, ())))
+        held = state.state == "waiting" and bool(causes)
+        if held or state.state == "failed":
+            lost[state.name] = causes if held else (state.name,)
+        marked.append(replace(state, state="held back", held_by=causes) if held else state)
+    return marked
+
+
+def repeat_command(folder: Path, argv: Sequence[str]) -> str:
+    """Return the line that repeats a job by hand."""
+    return f"cd {shlex.quote(str(folder))} && neurodyn {shlex.join(argv)}"
 
 
 def summary(states: Sequence[JobState], parallel: int = 1) -> str:

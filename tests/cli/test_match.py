@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from neurodyn.data.matching import rows_of_cells
 from neurodyn.data.recording import Recording
 
 RNG = np.random.default_rng(0)
@@ -69,3 +70,13 @@ def test_what_was_matched_can_be_matched_again(neurodyn, tmp_path, cells):
     assert neurodyn("match", one, two, "-o", tmp_path / "out").code == 0
     again = neurodyn("match", tmp_path / "out" / "one.zarr", tmp_path / "out" / "two.zarr", "--json")
     assert again.code == 0 and f'"shared": {len(cells)}' in again.out
+
+
+def test_ids_that_are_texts_are_read_from_the_disk(tmp_path):
+    places = []
+    for k, cells in enumerate((["b", "a"], ["a", "c"])):
+        rois = xr.Dataset({"cell": ("roi", np.array(cells))})
+        recording = Recording.from_arrays({"dff": np.ones((9, 2))}, rate_hz=10.0, rois=rois)
+        places.append(recording.save(tmp_path / f"{k}.zarr"))
+    rows = rows_of_cells([Recording.open(place) for place in places])
+    assert {str(cell): rows_ for cell, rows_ in rows.items()} == {"b": [0, None], "a": [1, 0], "c": [None, 1]}

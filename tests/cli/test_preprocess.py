@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from neurodyn.data.recording import Recording
 
@@ -43,3 +44,52 @@ def test_dropped_frames_are_placed_before_hemodynamics_are_removed(tmp_path, neu
     assert np.argwhere(qc["demux_dropped"].values).tolist() == [[50, 1], [120, 0]]
     after = np.abs(qc["hemodynamics_correlation_after"].values).mean()
     assert after < 0.1 < np.abs(qc["hemodynamics_correlation_before"].values).mean()
+
+
+def rois(folder, indicator: str, seconds: int = 70):
+    rng = np.random.default_rng(1)
+    neural = {name: (300 + rng.gamma(2, 20, (10 * seconds, 3))).astype("f4") for name in ("fluorescence", "neuropil")}
+    return Recording.from_arrays(neural, rate_hz=10, indicator=indicator).save(folder / "rois.zarr")
+
+
+@pytest.mark.parametrize(("indicator", "chain"), [("GCaMP6s", "two-photon"), ("unknown", "traces-suite2p")])
+def test_without_a_chain_it_takes_what_inspect_names_and_says_why(tmp_path, neurodyn, indicator, chain):
+    source = rois(tmp_path, indicator)
+    done = neurodyn("preprocess", source, "-o", tmp_path / "out.zarr")
+    assert done.code == 0, done.err
+    assert f"Chain {chain} for " in done.err
+    assert "fluorescence of ROIs with neuropil beside it" in done.err
+    steps = Recording.open(tmp_path / "out.zarr").history
+    assert steps[0]["step"] == "neuropil"
+    assert f"--chain {chain} " in neurodyn("inspect", source).out
+    planned = neurodyn("preprocess", source, "-o", tmp_path / "other.zarr", "-n")
+    assert f"Chain {chain} for " in planned.err
+    assert "neuropil: reads fluorescence, neuropil once, makes corrected" in planned.out
+    assert not (tmp_path / "other.zarr").exists()
+
+
+def test_without_a_chain_settings_reach_the_one_that_is_taken(tmp_path, neurodyn):
+    done = neurodyn(
+        "preprocess", rois(tmp_path, "unknown"), "-o", tmp_path / "out.zarr", "--set", "neuropil.coefficient=0.5"
+    )
+    assert done.code == 0, done.err
+    made = Recording.open(tmp_path / "out.zarr")
+    expected = made["fluorescence"].values - 0.5 * made["neuropil"].values
+    np.testing.assert_allclose(made["corrected"].values, expected, rtol=1e-5)
+
+
+def test_a_movie_of_one_channel_is_asked_about(tmp_path, neurodyn):
+    np.save(tmp_path / "movie.npy", movie())
+    done = neurodyn("preprocess", tmp_path / "movie.npy", "--fs", 10, "-o", tmp_path / "out.zarr")
+    assert done.code == 3
+    assert "--chain widefield-mean" in done.err
+    assert "neurodyn extract" in done.err
+    assert not (tmp_path / "out.zarr").exists()
+    assert neurodyn(*("preprocess", tmp_path / "movie.npy", "--fs", 10, "--chain", "widefield-mean"),
+                    *("-o", tmp_path / "out.zarr")).code == 0  # fmt: skip
+
+
+def test_fifty_seconds_are_enough_and_the_shorter_window_is_told(tmp_path, neurodyn):
+    done = neurodyn("preprocess", rois(tmp_path, "unknown", 50), "-o", tmp_path / "out.zarr")
+    assert done.code == 0, done.err
+    assert "shortened to 49.9 s" in " ".join(done.err.split())

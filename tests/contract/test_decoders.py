@@ -11,8 +11,18 @@ from neurodyn.decode.settings import Protocol
 CASES = [(name, task) for name in DECODERS.names() for task in sorted(DECODERS.get(name).tasks)]
 
 
+METRICS = {
+    "regress": {"r2", "mse"},
+    "classify": {"accuracy", "balanced accuracy"},
+    "circular": {"mean cosine", "error, deg"},
+}
+
+
 def samples(task, count=90, seed=0):
     rng = np.random.default_rng(seed)
+    if task == "circular":
+        angle = rng.uniform(0, 2 * np.pi, count)
+        return np.cos(angle[:, None] - np.arange(4)) + 0.2 * rng.normal(size=(count, 4)), angle
     features = rng.normal(size=(count, 4))
     signal = features @ np.array([2.0, -1.0, 0.5, 0.0])
     return features, np.digitize(signal, [-1, 1]) if task == "classify" else signal + 0.1 * rng.normal(size=count)
@@ -29,6 +39,9 @@ def test_learns_and_generalises(name, task):
     _, decoder = make(name, task)
     predicted = decoder.fit(features[:60], target[:60]).predict(features[60:])
     assert predicted.shape == (30,)
+    if task == "circular":
+        assert np.cos(predicted - target[60:]).mean() > 0.9
+        return
     wrong = predicted != target[60:] if task == "classify" else (predicted - target[60:]) ** 2
     chance = target[60:] != np.median(target[:60]) if task == "classify" else (target[60:] - target[:60].mean()) ** 2
     assert wrong.mean() < 0.6 * chance.mean()
@@ -77,9 +90,7 @@ def test_goes_through_the_protocol(name, task):
     protocol = Protocol(split="trial", folds=3, shuffles=9, bootstraps=100, inner_folds=2)
     scores = evaluate(features, labels, decoder=name, protocol=protocol)
     pooled = [score for score in scores if score.fold == "all"]
-    assert {score.metric for score in pooled} == (
-        {"accuracy", "balanced accuracy"} if task == "classify" else {"r2", "mse"}
-    )
+    assert {score.metric for score in pooled} == METRICS[task]
     assert all(score.ci_low <= score.value <= score.ci_high and score.p == 0.1 for score in pooled)
     assert len(scores) == len(pooled) * 4
 

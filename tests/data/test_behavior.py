@@ -6,6 +6,7 @@ import scipy.io
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.behavior import BehaviorLog
+from neurodyn.data.questions import QuestionError
 from neurodyn.data.readers import ReadOptions, read
 from neurodyn.data.recording import Recording
 
@@ -60,3 +61,22 @@ def test_what_does_not_fit_is_refused(tmp_path):
         with_log(path, file="words.csv")
     with pytest.raises(DataError, match="behavior: there is no file"):
         with_log(path, file="absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("header", "log"), [("Time (ms)", {}), ("time", {"unit": "ms"}), ("clock", {"time": "clock", "unit": "ms"})]
+)
+def test_samples_are_at_the_times_of_their_column(header, log, tmp_path):
+    rows = "".join(f"{500 + 250 * k},{k}\n" for k in range(12))
+    (tmp_path / "run.csv").write_text(f"{header},speed\n{rows}")
+    behavior = with_log(source(tmp_path), file="run.csv", **log).table("behavior")
+    np.testing.assert_allclose(behavior["sample"], 0.5 + np.arange(12) / 4)
+    assert list(behavior.data_vars) == ["speed"]
+
+
+def test_times_beyond_the_recording_are_asked_about(tmp_path):
+    rows = "".join(f"{500 + 250 * k},{k}\n" for k in range(12))
+    (tmp_path / "run.csv").write_text(f"time,speed\n{rows}")
+    with pytest.raises(QuestionError) as question:
+        with_log(source(tmp_path), file="run.csv")
+    assert question.value.need.option == "--set source.behavior.unit=ms"

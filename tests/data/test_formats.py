@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import scipy.sparse
 import zarr
 
 from neurodyn.core.errors import DataError
@@ -127,10 +128,30 @@ def test_caiman_components_it_accepted(tmp_path):
     assert rois["snr"].values.tolist() == [0.0, 3.0]
     assert (rois["y"].values.tolist(), rois["x"].values.tolist()) == ([0.0, 3.0], [0.0, 0.0])
     assert recording.rate_hz == 20.0
+    assert rois["mask_y"].values.tolist() == [0, 3] and rois["mask_x"].values.tolist() == [0, 0]
+    assert rois["mask_roi"].values.tolist() == [0, 1] and rois["mask_weight"].values.tolist() == [1.0, 1.0]
     with pytest.raises(DataError, match="differ in shape"):
         read(makers.caiman(tmp_path / "b.hdf5", TRACES, S=TRACES[:, 1:]))
     with pytest.raises(DataError, match="accepted no component"):
         read(makers.caiman(tmp_path / "c.hdf5", TRACES, idx_components=np.array([], dtype=int)))
+
+
+def test_footprints_of_caiman_run_down_the_columns_first(tmp_path):
+    pictures = RNG.random((3, 10, 12)) * (RNG.random((3, 10, 12)) > 0.8)
+    path = makers.caiman(tmp_path / "a.hdf5", TRACES[:3], idx_components=np.array([0, 2]))
+    matrix = scipy.sparse.csc_matrix(_down_the_columns(pictures))
+    with h5py.File(path, "r+") as file:
+        for name in ("data", "indices", "indptr", "shape"):
+            del file[f"estimates/A/{name}"]
+            file[f"estimates/A/{name}"] = getattr(matrix, name)
+    rois = read(path).table("rois")
+    found = np.zeros((2, 10, 12))
+    found[rois["mask_roi"].values, rois["mask_y"].values, rois["mask_x"].values] = rois["mask_weight"].values
+    np.testing.assert_array_equal(found, pictures[[0, 2]])
+
+
+def _down_the_columns(pictures):
+    return np.stack([picture.ravel(order="F") for picture in pictures], axis=1)
 
 
 @pytest.mark.parametrize(("part", "value"), [("indices", 9999), ("indptr", 126)])

@@ -8,14 +8,13 @@ import pytest
 import xarray as xr
 from hdmf.common import DynamicTableRegion
 from nwbinspector import inspect_nwbfile
-from pynwb import NWBHDF5IO, NWBFile, TimeSeries, validate
+from pynwb import NWBHDF5IO, TimeSeries, validate
 from pynwb.file import Subject
 from pynwb.ophys import (
     DfOverF,
     Fluorescence,
     ImageSegmentation,
     OnePhotonSeries,
-    OpticalChannel,
     RoiResponseSeries,
     TwoPhotonSeries,
 )
@@ -25,6 +24,7 @@ from neurodyn.data.nwb import NwbFacts, write_nwb
 from neurodyn.data.readers import Channel, ReadOptions, read
 from neurodyn.data.recording import Recording, entry
 from tests.data.identical import assert_identical
+from tests.data.nwb_files import put, rois_of, session
 
 RNG = np.random.default_rng(0)
 
@@ -272,34 +272,7 @@ def test_nothing_is_left_of_a_failed_write(tmp_path):
 
 @pytest.fixture
 def foreign():
-    nwbfile = NWBFile(
-        session_description="a session", identifier="id-7", session_start_time=datetime(2020, 1, 2, tzinfo=UTC)
-    )
-    plane = nwbfile.create_imaging_plane(
-        name="plane",
-        optical_channel=OpticalChannel(name="green", description="green", emission_lambda=510.0),
-        description="d",
-        device=nwbfile.create_device("scope"),
-        excitation_lambda=920.0,
-        indicator="GCaMP7b",
-        location="V1",
-    )
-    return nwbfile, plane
-
-
-def put(nwbfile, path):
-    with NWBHDF5IO(path, "w") as io:
-        io.write(nwbfile)
-    return path
-
-
-def rois_of(module, plane, count):
-    table = ImageSegmentation().create_plane_segmentation(name="cells", description="cells", imaging_plane=plane)
-    for k in range(count):
-        table.add_roi(pixel_mask=[(k, 2 * k, 1.0), (k, 2 * k + 1, 1.0)])
-    table.add_column(name="depth", description="depth", data=np.arange(count) * 10.0)
-    module.add(table.parent)
-    return table
+    return session()
 
 
 def _responses(name, data, rois, **more):
@@ -332,7 +305,7 @@ def test_a_foreign_file(foreign, tmp_path):
     scaled = read(path, ReadOptions(variables={"fluorescence": Channel(key="processing/ophys/Fluorescence/Raw")}))
     np.testing.assert_allclose(scaled["fluorescence"].values, raw * 0.5 + 1)
     assert scaled["fluorescence"].attrs["units"] == "V"
-    with pytest.raises(DataError, match="do not share one shape"):
+    with pytest.raises(DataError, match="have clocks|of different ROIs"):
         read(path)
     with pytest.raises(DataError, match="no series 'Other'"):
         read(path, ReadOptions(variables={"dff": Channel(key="Other")}))
@@ -382,3 +355,27 @@ def test_files_without_imaging_and_files_that_are_not_nwb(foreign, tmp_path):
         file["x"] = np.ones(3)
     with pytest.raises(DataError, match="cannot be read as NWB"):
         read(tmp_path / "b.nwb")
+
+
+def test_placeholders_are_told_with_the_option_that_fills_them(tmp_path, caplog):
+    path = write_nwb(traces(), tmp_path / "a.nwb")
+    assert "1970-01-01T00:00:00+00:00 is written in its place" in caplog.text
+    for option in ("session_start=2024-05-06T07:08:09+02:00", "subject.id=", "subject.species=", "subject.age=P90D"):
+        assert f"--set nwb.{option}" in caplog.text.replace("'", "")
+    with NWBHDF5IO(path, "r") as io:
+        assert io.read().session_start_time == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_what_is_told_is_written_and_not_warned_of(tmp_path, caplog):
+    subject = {"id": "m1", "species": "Mus musculus", "age": "P90D"}
+    facts = NwbFacts.model_validate({"session_start": "2024-05-06T07:08:09+02:00", "subject": subject})
+    with NWBHDF5IO(write_nwb(traces(), tmp_path / "a.nwb", facts), "r") as io:
+        assert io.read().session_start_time == datetime(2024, 5, 6, 5, 8, 9, tzinfo=UTC)
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
+
+
+def test_a_start_without_time_zone_is_told_to_be_taken_as_utc(tmp_path, caplog):
+    facts = NwbFacts.model_validate({"session_start": "2024-05-06T07:08:09"})
+    with NWBHDF5IO(write_nwb(traces(), tmp_path / "a.nwb", facts), "r") as io:
+        assert io.read().session_start_time == datetime(2024, 5, 6, 7, 8, 9, tzinfo=UTC)
+    assert "has no time zone: UTC is written" in caplog.text

@@ -9,9 +9,10 @@ import scipy.io
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.columns import read_columns
+from neurodyn.data.questions import QuestionError
 from neurodyn.data.readers import ReadOptions, read
 from neurodyn.data.recording import Recording
-from neurodyn.data.signals import Signal, pulses
+from neurodyn.data.signals import FrameTimes, Signal, pulses
 from neurodyn.data.stimulus import StimulusLog
 
 RNG = np.random.default_rng(0)
@@ -208,3 +209,65 @@ def test_columns_with_gaps_and_text(tmp_path):
     columns = read_columns(tmp_path / "a.csv")
     np.testing.assert_array_equal(columns["x"], [1, np.nan])
     assert columns["kind"].tolist() == ["up", "down"]
+
+
+HEADERS = {
+    "Time Stamp (ms)": 1e3, "time [ms]": 1e3, "time_ms": 1e3, "time (s)": 1.0, "Time (\u00b5s)": 1e6, "t_us": 1e6,
+    "timestamp [min]": 1 / 60, "time in milliseconds": 1e3, "time": 1.0,
+}  # fmt: skip
+
+
+def timed(path, **times):
+    fs = times.pop("rate", None)
+    return read(path, ReadOptions(fs=fs, frame_times=FrameTimes(**times)))
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_frame_times_are_in_the_unit_of_their_header(header, tmp_path):
+    frames = 0.037 + np.arange(FRAMES) / 20
+    rows = zip(range(FRAMES), frames * HEADERS[header], [0] * FRAMES, strict=True)
+    name = table(tmp_path / "times.csv", rows, ("Frame Number", header, "Buffer Index"))
+    recording = timed(source(tmp_path), file=name)
+    np.testing.assert_allclose(recording.time, frames)
+    assert recording.rate_hz == pytest.approx(20)
+
+
+def test_an_option_counts_before_the_header_and_the_contradiction_is_said(tmp_path, caplog):
+    name = table(tmp_path / "times.csv", [[t] for t in np.arange(FRAMES) / 20], ("time (ms)",))
+    assert timed(source(tmp_path), file=name, unit="s").rate_hz == pytest.approx(20)
+    assert "says ms; it is read in s, as told" in caplog.text
+
+
+@pytest.mark.parametrize(("step", "unit"), [(50.0, "ms"), (5e4, "us"), (0.05 / 60, None), (1e-4, "min")])
+def test_a_rare_rate_is_asked_about(step, unit, tmp_path):
+    np.savetxt(tmp_path / "times.txt", np.arange(FRAMES) * step)
+    path = source(tmp_path)
+    if unit is None:  # 1200 Hz: minutes cannot be told from voltage imaging
+        assert timed(path, file="times.txt").rate_hz == pytest.approx(1200)
+        return
+    with pytest.raises(QuestionError) as question:
+        timed(path, file="times.txt")
+    assert question.value.need.option == f"--set source.frame_times.unit={unit}"
+    told = read(path, ReadOptions().model_copy(update=question.value.guess))
+    assert 0.5 <= told.rate_hz <= 2000
+    for insisting in ({"unit": "s"}, {"rate": 1 / step}):
+        assert timed(path, file="times.txt", **insisting).rate_hz == pytest.approx(1 / step)
+
+
+def test_columns_of_a_log_say_their_units(tmp_path):
+    rows = zip(ONSETS * 1e3, ONSETS + 2, CONTRAST, strict=True)
+    name = table(tmp_path / "log.csv", rows, ("Onset (ms)", "stop_s", "contrast"))
+    events = with_log(source(tmp_path), file=name)
+    np.testing.assert_allclose(events["start"], ONSETS)
+    np.testing.assert_allclose(events["stop"], ONSETS + 2)
+    assert set(events.data_vars) == {"start", "stop", "contrast"}
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1e3, "ms"), (RATE, "frame")])
+def test_onsets_beyond_the_recording_are_asked_about(scale, unit, tmp_path):
+    rows = zip(ONSETS * scale, (ONSETS + 2) * scale, strict=True)
+    name = table(tmp_path / "log.csv", rows, ("start", "stop"))
+    with pytest.raises(QuestionError) as question:
+        with_log(source(tmp_path), file=name)
+    assert question.value.need.option == f"--set source.stimulus.unit={unit}"
+    np.testing.assert_allclose(with_log(source(tmp_path), file=name, unit=unit)["start"], ONSETS)

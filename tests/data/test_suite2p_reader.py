@@ -1,13 +1,17 @@
 """suite2p folders: layouts, cells, rates, and pickles that must not run."""
 
+import datetime
+import decimal
 import pickle
 import pickletools
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+import scipy.io
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.questions import QuestionError
 from neurodyn.data.readers import ReadOptions, read
 from neurodyn.data.suite2p import load_objects
 
@@ -147,3 +151,113 @@ def test_numeric_npy_needs_no_unpickler(tmp_path):
     (tmp_path / "b.npy").write_bytes(b"nothing")
     with pytest.raises(DataError, match="is refused"):
         load_objects(tmp_path / "b.npy")
+
+
+RANGE = {"yrange": [2, 14], "xrange": [3, 23], "Ly": 16, "Lx": 24}
+MEAN, HIGHEST = RNG.random((16, 24)).astype("f4"), RNG.random((12, 20)).astype("f4")
+
+
+def masks():
+    return [
+        {
+            "ypix": np.array([k, k, k + 1]),
+            "xpix": np.array([4, 5, 5]),
+            "lam": np.array([2, 1, 0.5], "f4"),
+            "med": [k, 5],
+        }
+        | {"npix": 3, "overlap": np.array([False, k % 2 == 0, True])}
+        for k in range(6)
+    ]
+
+
+def as_written(plane: Path) -> Path:
+    """What suite2p 1.1 writes: dates, time zones, numpy numbers and paths among its settings."""
+    make(plane)
+    now = datetime.datetime(2024, 5, 6, 7, 8, 9)
+    ops = {"fs": np.float64(8), "date_proc": now, "date_utc": now.replace(tzinfo=datetime.UTC), "meanImg": MEAN}
+    ops |= {"max_proj": HIGHEST, "rmin": np.int16(-3), "took": datetime.timedelta(seconds=3), "day": now.date()} | RANGE
+    np.save(plane / "ops.npy", ops)
+    np.save(plane / "stat.npy", np.array(masks(), dtype=object))
+    return plane
+
+
+def check_masks(recording, rows):
+    rois = recording.table("rois")
+    assert rois["mask_roi"].values.tolist() == [place for place in range(len(rows)) for _ in range(3)]
+    assert rois["mask_y"].values.tolist() == [y for k in rows for y in (k, k, k + 1)]
+    assert rois["mask_x"].values.tolist() == [4, 5, 5] * len(rows)
+    assert rois["mask_weight"].values.tolist() == [2, 1, 0.5] * len(rows)
+    assert rois["mask_overlap"].values.tolist() == [shared for k in rows for shared in (False, k % 2 == 0, True)]
+
+
+def test_dates_masks_pictures_and_verdicts_of_a_folder_as_suite2p_writes_it(tmp_path):
+    plane = as_written(tmp_path / "suite2p" / "plane0")
+    recording = read(plane, ReadOptions(pickle=True))
+    assert recording.rate_hz == 8
+    check_masks(recording, np.flatnonzero(CELLS).tolist())
+    seen = recording.table("qc")
+    np.testing.assert_array_equal(seen["mean_image"].values, MEAN)
+    np.testing.assert_array_equal(seen["max_projection"].values[2:14, 3:23], HIGHEST)
+    assert np.isnan(seen["max_projection"].values).sum() == 16 * 24 - 12 * 20
+    everything = read(plane, ReadOptions(pickle=True, cells_only=False))
+    np.testing.assert_array_equal(everything.table("rois")["cell"].values, CELLS)
+    np.testing.assert_allclose(everything.table("rois")["probability"].values, np.linspace(0, 1, 6))
+    np.testing.assert_array_equal(everything["fluorescence"].values, F.T)
+    check_masks(everything, list(range(6)))
+
+
+def test_without_ops_the_files_of_version_1_are_joined(tmp_path):
+    plane = as_written(tmp_path / "plane0")
+    (plane / "ops.npy").unlink()
+    np.save(plane / "settings.npy", {"fs": 12.0})
+    np.save(plane / "db.npy", {"Ly": 16, "Lx": 24, "save_path": PurePosixPath("a")})
+    np.save(plane / "reg_outputs.npy", {"meanImg": MEAN, "yrange": [2, 14], "xrange": [3, 23]})
+    np.save(plane / "detect_outputs.npy", {"max_proj": HIGHEST})
+    recording = read(plane, ReadOptions(pickle=True))
+    assert recording.rate_hz == 12
+    np.testing.assert_array_equal(recording.table("qc")["max_projection"].values[2:14, 3:23], HIGHEST)
+
+
+def test_what_is_pickled_is_asked_for_and_planes_are(tmp_path):
+    as_written(tmp_path / "suite2p" / "plane0")
+    as_written(tmp_path / "suite2p" / "plane10")
+    with pytest.raises(QuestionError) as question:
+        read(tmp_path, ReadOptions(fs=8.0))
+    assert question.value.need.option == "--set source.plane=0" and question.value.guess == {"plane": 0}
+    with pytest.raises(QuestionError) as question:
+        read(tmp_path, ReadOptions(plane=10))
+    assert question.value.need.option == "--set source.pickle=true"
+    assert read(tmp_path, ReadOptions(plane=10, pickle=True)).rate_hz == 8
+    with pytest.raises(DataError, match="no plane 3"):
+        read(tmp_path, ReadOptions(plane=3))
+
+
+def test_an_unknown_class_is_refused_by_its_name(tmp_path):
+    plane = as_written(tmp_path / "plane0")
+    np.save(plane / "ops.npy", {"fs": decimal.Decimal(8)})
+    with pytest.raises(DataError, match=r"decimal\.Decimal, which is not plain data"):
+        read(plane, ReadOptions(pickle=True))
+
+
+@pytest.mark.parametrize("count", [6, 1])
+def test_fall_mat_is_the_folder_in_one_file(count, tmp_path):
+    verdicts = np.stack([CELLS, np.linspace(0, 1, 6)], axis=1)[:count]
+    arrays = {"F": F[:count], "Fneu": F[:count] / 2, "spks": F[:count] * 3, "iscell": verdicts, "redcell": np.array([])}
+    plain = tmp_path / "Fall.mat"
+    scipy.io.savemat(plain, arrays)
+    cells = np.flatnonzero(verdicts[:, 0])
+    with pytest.raises(QuestionError, match="frame rate"):
+        read(plain, ReadOptions())
+    recording = read(plain, ReadOptions(fs=5.0))
+    for name, values in (("fluorescence", F), ("neuropil", F / 2), ("spikes", F * 3)):
+        np.testing.assert_array_equal(recording[name].values, values[cells].T)
+    np.testing.assert_array_equal(recording.table("rois")["probability"].values, verdicts[cells, 1])
+    stat = np.empty(count, dtype=object)
+    stat[:] = masks()[:count]
+    full = tmp_path / "full.mat"
+    scipy.io.savemat(full, arrays | {"ops": {"fs": 7.0, "meanImg": MEAN, "max_proj": HIGHEST} | RANGE, "stat": stat})
+    recording = read(full, ReadOptions())
+    assert recording.rate_hz == 7
+    check_masks(recording, cells.tolist())
+    np.testing.assert_array_equal(recording.table("qc")["mean_image"].values, MEAN)
+    assert read(full, ReadOptions(fs=7.0, key="ops/meanImg", axes="time,roi"))["fluorescence"].shape == (16, 24)

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
+from neurodyn.core.files import sha256
 from neurodyn.data.recording import Recording
 from neurodyn.data.splits import PARTS
 from neurodyn.data.windows import WindowConfig, Windows
@@ -60,7 +61,7 @@ def make_run(
         "backend": "calfads",
         "windows": config.model_dump(mode="json"),
         "training": {"seed": seed},
-        "recordings": [{"path": str(source.resolve()), "sha256": "0" * 64}],
+        "recordings": [{"path": str(source.resolve()), "sha256": sha256(source)}],
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(written), encoding="utf-8")
     return folder
@@ -134,7 +135,7 @@ def make_forecast(folder: Path, sources: list[Path], forecast, name="oracle", se
         "name": name,
         "windows": config.model_dump(mode="json"),
         "training": {"seed": seed},
-        "recordings": [{"path": str(source)} for source in sources],
+        "recordings": [{"path": str(source), "sha256": sha256(source)} for source in sources],
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return folder

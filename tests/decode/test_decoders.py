@@ -64,3 +64,19 @@ def test_standardiser_leaves_out_what_does_not_vary_in_training():
     train = np.array([[1.0, 5.0], [3.0, 5.0]])
     scaled = Standardiser.fit(train)(np.array([[5.0, 1e9]]))
     np.testing.assert_allclose(scaled, [[3.0, 0.0]])
+
+
+def test_ridge_on_a_circle_is_ridge_on_cosine_and_sine():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 60)
+    features = np.cos(angle[:, None] - np.arange(5)) + 0.3 * rng.normal(size=(60, 5))
+    scaled = (features - features[:40].mean(axis=0)) / features[:40].std(axis=0)
+    reference = SklearnRidge(alpha=10.0).fit(scaled[:40], np.stack([np.cos(angle), np.sin(angle)], axis=1)[:40])
+    cosine, sine = reference.predict(scaled[40:]).T
+    ridge = Ridge(Ridge.Params(penalty=10.0), "circular").fit(features[:40], angle[:40])
+    np.testing.assert_allclose(ridge.predict(features[40:]), np.arctan2(sine, cosine), atol=1e-9)
+
+
+def test_neighbours_across_zero_degrees_average_to_zero():
+    knn = KNN(KNN.Params(k=2), "circular").fit(np.zeros((2, 1)), np.deg2rad([350.0, 10.0]))
+    assert knn.predict(np.zeros((1, 1))) == pytest.approx([0.0], abs=1e-12)

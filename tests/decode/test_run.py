@@ -61,7 +61,7 @@ def test_the_paper_protocol(run):
 
 def test_a_bare_recording(tmp_path):
     source = traces().save(tmp_path / "mouse2.zarr")
-    path = decode(source, config=DecodeConfig(target="orientation%180", windows=EVENTS, shuffles=20))
+    path = decode(source, config=DecodeConfig(target="orientation%180", task="classify", windows=EVENTS, shuffles=20))
     assert path == tmp_path / "mouse2.decode" / "scores.csv"
     score = pooled(path, "accuracy")["dff:response", "blocked"]
     assert score.decoder == "lda"
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_refused(run, tmp_path):
     with pytest.raises(DataError, match="no prediction to decode"):
         decode(empty, config=DecodeConfig(target="contrast"))
     few = traces(trials=4).save(tmp_path / "few.zarr")
-    with pytest.raises(DataError, match="fewer trials than folds"):
+    with pytest.raises(DataError, match="too few trials for"):
         decode(few, config=DecodeConfig(target="orientation%180", windows=EVENTS))
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, mean_squared_error, r2_score
 
+from neurodyn.decode.circle import Circle
 from neurodyn.decode.scoring import bootstrap_interval, metric_values, null_summary, trial_sums
 
 
@@ -32,6 +33,19 @@ def test_classification_metrics():
     assert values["balanced accuracy"][0] == pytest.approx(balanced_accuracy_score(truth, guess))
 
 
+@pytest.mark.parametrize("period", [360.0, 180.0])
+def test_circular_metrics_are_those_of_degrees(period):
+    rng = np.random.default_rng(3)
+    truth, guess = period * rng.random((40, 1)), period * rng.random((40, 1))
+    apart = np.abs(truth - guess)
+    apart = np.minimum(apart, period - apart)
+    radians = Circle(period, period).radians
+    sums = trial_sums("circular", radians(truth), radians(guess), truth, np.arange(40) // 4, (10, 0), period)
+    values = metric_values("circular", sums.sum(axis=0))
+    assert values["error, deg"][0] == pytest.approx(apart.mean())
+    assert values["mean cosine"][0] == pytest.approx(np.cos(np.deg2rad(apart * 360 / period)).mean())
+
+
 def test_interval_covers_the_true_accuracy_and_respects_trials():
     rng = np.random.default_rng(2)
     covered, widths = 0, []
@@ -53,5 +67,6 @@ def test_p_counts_shuffles_at_least_as_good():
     mean, p, words = null_summary("accuracy", 0.3, null)
     assert (mean, p) == (pytest.approx(0.25), pytest.approx(3 / 5))
     assert null_summary("mse", 0.1, null)[1] == pytest.approx(2 / 5)
+    assert null_summary("error, deg", 0.1, null)[1] == pytest.approx(2 / 5)
     assert "shuffled 95 %" in words
     assert np.isnan(null_summary("r2", 0.3, np.empty(0))[1])

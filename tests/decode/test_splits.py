@@ -53,7 +53,7 @@ def test_inner_folds_keep_trials_whole():
 
 
 def test_fewer_trials_than_folds():
-    with pytest.raises(DataError, match="fewer trials than folds"):
+    with pytest.raises(DataError, match="too few trials for"):
         make_folds(np.repeat(np.arange(4), 3), Protocol(folds=5))
-    with pytest.raises(DataError, match="fewer than two trials to train on"):
+    with pytest.raises(DataError, match="too few trials for"):
         make_folds(np.repeat(np.arange(5), 3), Protocol(folds=5, gap=3))

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.decode.circle import Circle
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 from neurodyn.decode.targets import make_labels
@@ -59,13 +61,13 @@ def test_events_take_their_own_value_modulo_180():
     columns["direction"] = np.arange(8) * 45
     recording = Recording.from_arrays({"dff": recording["dff"].values}, rate_hz=10.0, stimulus=columns)
     labels, _ = labels_of(recording, EVENTS, target="direction%180")
-    assert labels.task == "classify"
+    assert (labels.task, labels.circle) == ("circular", Circle(180, 180))
     assert labels.target.tolist() == [0, 45, 90, 135, 0, 45, 90, 135]
     assert labels.groups.tolist() == list(range(8))
 
 
 def test_classes_leave_blank_windows_out():
-    labels, _ = labels_of(traces(trials=8), STREAM, target="orientation%180")
+    labels, _ = labels_of(traces(trials=8), STREAM, target="orientation%180", task="classify")
     assert set(labels.target) == {0, 45, 90, 135}
     assert "end outside any stimulus" in labels.note
 
@@ -131,3 +133,43 @@ def test_missing_values_are_left_out_and_counted():
     labels, _ = labels_of(recording, EVENTS, target="score")
     assert labels.target.tolist() == [1, 2, 4, 5, 6, 8]
     assert labels.note.startswith("2 windows left out")
+
+
+def test_blanks_are_zero_for_contrast_alone():
+    recording = traces(trials=8)
+    columns = {str(name): column.values for name, column in recording.stimulus.data_vars.items()}
+    columns |= {"speed": np.linspace(1, 8, 8), "image": np.resize([0, 1], 8)}
+    recording = Recording.from_arrays({"dff": recording["dff"].values}, rate_hz=10.0, stimulus=columns)
+    for target, lowest in {"contrast": 0, "speed": 1, "image": 0, "orientation": 0}.items():
+        labels, source = labels_of(recording, STREAM, target=target)
+        last = source.last
+        on = [((columns["start"] <= t + 1e-9) & (columns["stop"] > t + 1e-9)).any() for t in last]
+        assert all(on) == (target != "contrast")
+        assert labels.target.min() == lowest
+    labels, _ = labels_of(recording, STREAM, target="contrast")
+    assert "windows between stimuli count as 0, left out by --set blank=drop" in labels.note
+    dropped, _ = labels_of(recording, STREAM, target="contrast", blank="drop")
+    assert dropped.target.min() == 0.02
+    assert "count as 0" not in dropped.note
+
+
+def with_behavior(values, fs=20.0):
+    time = np.arange(len(values)) / fs
+    table = xr.Dataset({"heading": ("b", values)}, coords={"b": time})
+    return Recording.from_arrays({"dff": np.zeros((400, 3), np.float32)}, rate_hz=10.0, behavior=table)
+
+
+def test_behaviour_on_a_circle_is_interpolated_the_short_way():
+    heading = (37.3 * np.arange(800) / 20) % 360
+    labels, source = labels_of(with_behavior(heading), STREAM, target="heading")
+    assert labels.task == "circular"
+    apart = np.abs((labels.target - 37.3 * source.last + 180) % 360 - 180)
+    assert apart.max() < 1e-6
+
+
+@pytest.mark.parametrize("values", [np.repeat(["run", "sit"], 400), np.repeat([True, False], 400)])
+def test_behaviour_of_names_is_held_until_the_next_sample(values):
+    labels, source = labels_of(with_behavior(values), STREAM, target="heading")
+    assert labels.task == "classify"
+    expected = [str(values[0] if t < 20 - 1e-6 else values[-1]) for t in source.last]
+    assert labels.target.tolist() == expected

@@ -163,9 +163,87 @@ def test_a_step_that_fails_leaves_nothing_and_keeps_what_was_there(traces, tmp_p
     target = tmp_path / "out.zarr"
     load_chain("zscore", ["dff.window=20"]).run(traces, target)
     before = Recording.open(target).variables
-    with pytest.raises(DataError, match="does not suit"):
-        load_chain("zscore", ["dff.window=500"]).run(traces, target)
+    with pytest.raises(DataError, match="not suit"):
+        load_chain("zscore", ["dff.method=fir"]).run(traces, target)
     assert set(Recording.open(target).variables) == set(before)
     assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
     load_chain("zscore", ["dff.window=30"]).run(traces, target)
     assert Recording.open(target).history[1]["params"]["window"] == 30
+
+
+def refused_before_copying(chain, recording, folder):
+    """Return the refusal of a chain that must not have begun to copy."""
+    said = []
+    with pytest.raises((ConfigError, DataError)) as error:
+        chain.run(recording, folder / "out.zarr", progress=lambda step, share: said.append(step))
+    assert said == []
+    assert list(folder.iterdir()) == []
+    return error.value
+
+
+def shorter(recording, frames):
+    neural = {name: recording[name].variable[:frames] for name in recording.variables}
+    return Recording.from_arrays(neural, rate_hz=recording.rate_hz, indicator=recording.indicator)
+
+
+def test_a_window_longer_than_the_recording_is_shortened_with_a_word(traces, tmp_path, caplog):
+    brief = shorter(traces, 500)  # 50 s
+    made = Recording.open(load_chain("traces-suite2p").run(brief, tmp_path / "out.zarr"))
+    neuropil, dff = made.history
+    assert "note" not in neuropil
+    assert dff["params"]["window"] == 49.9
+    assert dff["note"] == (
+        "The baseline's window of 60 s (601 frames) does not fit the recording (500 frames) and was shortened to 49.9 s."
+    )
+    assert dff["note"] in caplog.text
+    asked = load_chain("traces-suite2p", ["dff.window=49.9"]).run(brief, tmp_path / "asked.zarr")
+    np.testing.assert_array_equal(made["dff"].values, Recording.open(asked)["dff"].values)
+    fitting = Recording.open(load_chain("traces-suite2p").run(shorter(traces, 601), tmp_path / "fits.zarr"))
+    assert "note" not in fitting.history[1]
+
+
+def test_a_rolling_baseline_of_deconvolution_says_that_it_was_shortened(traces, tmp_path):
+    brief = shorter(traces, 500)
+    made = load_chain("two-photon", ["deconvolution.baseline=maximin"]).run(brief, tmp_path / "out.zarr")
+    assert (
+        "shortened to the length of the recording or its stretches (50 s at least)"
+        in (Recording.open(made).history[-1]["note"])
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "frames", "what"),
+    [
+        ({"step": "dff", "method": "fir"}, 700, "1001 taps do not suit"),
+        ({"step": "dff", "method": "butterworth", "cutoff": 7}, 700, "a cut-off of 7 Hz does not suit"),
+        ({"step": "dff", "window": 0.1}, 700, "a window of 0.1 s does not suit"),
+        ({"step": "neuropil", "method": "allen"}, 39, "too short to fit r"),
+        ({"step": "deconvolution", "input": "fluorescence"}, 3, "3 frames are too few"),
+        ({"step": "hemodynamics", "reference": "neuropil", "highpass": 0.1}, 90, "a high-pass of 0.1 Hz does not suit"),
+        ({"step": "hemodynamics", "reference": "neuropil", "highpass": 6}, 90, "a high-pass of 6 Hz is not possible"),
+    ],
+)
+def test_what_length_and_rate_rule_out_is_refused_before_anything_is_copied(traces, tmp_path, step, frames, what):
+    error = refused_before_copying(chain_from_steps([step], "test"), shorter(traces, frames), tmp_path)
+    assert what in error.what
+    assert error.found.endswith(".")
+
+
+def test_a_band_that_just_fits_is_taken(traces, tmp_path):
+    chain = chain_from_steps([{"step": "hemodynamics", "reference": "neuropil", "highpass": 0.1}], "test")
+    assert chain.run(shorter(traces, 100), tmp_path / "out.zarr").is_dir()
+
+
+@pytest.mark.parametrize(("indicator", "tau"), [("GCaMP6s", "indicator"), ("unknown", "estimate")])
+def test_the_table_of_indicators_comes_before_an_estimate(tmp_path, indicator, tau):
+    rng = np.random.default_rng(4)
+    calcium = np.zeros((700, 5))
+    for frame in range(1, 700):
+        calcium[frame] = 0.93 * calcium[frame - 1] + (rng.random(5) < 0.05)  # 1.38 s, which is not the table's
+    recording = Recording.from_arrays(
+        {"fluorescence": 100 + 50 * calcium + rng.normal(0, 1, (700, 5))}, rate_hz=10, indicator=indicator
+    )
+    made = Recording.open(load_chain("traces").run(recording, tmp_path / "out.zarr"))
+    assert made.history[-1]["params"]["tau"] == tau
+    found = made["spikes"].attrs["tau"]
+    assert found == 1.25 if tau == "indicator" else found != 1.25

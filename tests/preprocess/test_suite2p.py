@@ -107,6 +107,13 @@ def test_the_pictures_are_of_the_registered_movie_in_its_unit(extracted, truth):
     assert all(np.nanmax(projection[y - 5 : y + 6, x - 5 : x + 6]) > 3 * background for y, x in CENTRES)
 
 
+def test_brightness_and_saturation_of_the_movie_are_kept(extracted, truth):
+    qc = extracted[0].table("qc")
+    np.testing.assert_allclose(qc["movie_course"].values, np.round(truth[0]).mean(axis=(1, 2)), rtol=1e-6)
+    assert qc["movie_saturated"].shape == (SIDE, SIDE)
+    assert not qc["movie_saturated"].values.any()
+
+
 def test_what_was_seen_of_the_movie_before_is_kept(extracted):
     qc = extracted[0].table("qc")
     np.testing.assert_array_equal(qc["frame_mean"].values, np.arange(float(FRAMES)))

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 import yaml
 
+from neurodyn.core.files import sha256
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.data.windows import WindowConfig, Windows
@@ -75,7 +76,7 @@ def make_run(folder: Path, recording: Recording | None = None, **extra) -> Path:
         "model": {"width": 64, "layers": 3},
         "windows": windows.model_dump(mode="json"),
         "training": {"epochs": 4, "seed": 0},
-        "recordings": [{"path": str(source), "sha256": "0" * 64}],
+        "recordings": [{"path": str(source), "sha256": sha256(source)}],
     } | extra
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")

@@ -1,13 +1,19 @@
 """Models over seeds: means, standard errors and paired tests equal scipy's; published figures stand beside them."""
 
+import csv
+import html
+
 import numpy as np
 import pytest
-from scipy.stats import sem, ttest_rel
+from scipy.stats import false_discovery_control, sem, wilcoxon
 
 from neurodyn.core.config import list_presets
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import write_json
 from neurodyn.data.scores import Score, write_scores
+from neurodyn.metrics.paired import PAIRED_TEST
+from neurodyn.report.blocks import p_value
+from neurodyn.report.compare import compare
 from neurodyn.report.comparison import Published, comparison_part
 from neurodyn.report.page import report
 
@@ -86,7 +92,7 @@ def test_published_figures_are_not_set_beside_other_parts(folders):
 
 def test_paired_tests_equal_scipys(folders):
     tests = comparison_part(folders, "calfads-table1").sections[2].blocks[0]
-    t, _ = ttest_rel(OURS["calfads"], OURS["oasis-lfads"])
+    p = wilcoxon(OURS["calfads"] - OURS["oasis-lfads"]).pvalue
     assert tests.header[3] == "CaLFADS minus"
     assert tests.rows[0][:4] == [
         "Linear calcium",
@@ -94,8 +100,37 @@ def test_paired_tests_equal_scipys(folders):
         "Latents",
         "OASIS + LFADS",
     ]
-    assert tests.rows[0][5] == f"{t:.2f} (4)"
+    assert tests.rows[0][5:] == ["5", p_value(p)]
+    assert PAIRED_TEST in tests.caption
     assert len(tests.rows) == 2
+
+
+def test_report_and_compare_give_one_p(tmp_path):
+    rng = np.random.default_rng(4)
+    draws = {"one": rng.normal(0.5, 0.1, 8)}
+    draws |= {"two": draws["one"] + rng.normal(0.1, 0.1, 8), "three": draws["one"] + rng.normal(0.02, 0.1, 8)}
+    folders = []
+    for model, values in draws.items():
+        folder = tmp_path / model
+        rows = [row("s", model, seed, "latents_r2", "test", value) for seed, value in enumerate(values)]
+        write_scores(folder / "scores.csv", rows)
+        sources = [{"session": "s", "dataset": "d", "model": model, "seed": seed, "path": "run"} for seed in range(8)]
+        write_json(folder / "evaluate.json", {"metric": "latents", "sources": sources, "recordings": [], "config": {}})
+        folders.append(folder)
+    compare(folders, tmp_path / "out", against="one")
+    with (tmp_path / "out/comparison.csv").open(newline="") as handle:
+        compared = {found["model"]: found for found in csv.DictReader(handle)}
+    raw = [wilcoxon(draws[name] - draws["one"]).pvalue for name in ("two", "three")]
+    expected = false_discovery_control(raw, method="by")
+    page = (tmp_path / "out/comparison.html").read_text(encoding="utf-8")
+    part = comparison_part(folders, None)
+    tests = part.sections[-1].blocks[0]
+    assert PAIRED_TEST in tests.caption
+    assert PAIRED_TEST in html.unescape(page)
+    assert [found[3] for found in tests.rows] == ["two", "three"]
+    for found, p in zip(tests.rows, expected, strict=True):
+        assert float(compared[found[3]]["p_adjusted"]) == pytest.approx(p)
+        assert found[6] == p_value(p)
 
 
 def test_without_published_figures_the_first_model_is_tested_against(folders):

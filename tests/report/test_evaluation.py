@@ -41,7 +41,7 @@ SCORES = [
 
 
 def test_a_row_per_dataset_and_a_column_per_feature():
-    table = evaluation_section(SCORES).blocks[2]
+    table = evaluation_section(SCORES).blocks[1]
     assert list(table.header) == ["Dataset", "spikes", "dff", "spikes minus dff", "n"]
     assert table.rows[0] == ["A", "0.500 [0.40, 0.60]", "0.200 [0.10, 0.30]", "0.300 [0.20, 0.40]", "4 cells"]
     assert table.rows[1][3] == "–"
@@ -57,7 +57,8 @@ def test_the_page_names_ground_truth_and_no_decoding(tmp_path):
     write_json(tmp_path / "evaluate.json", {"recordings": ["a.zarr"], "config": {"slow_hz": 7.5}, "version": "0"})
     text = report([tmp_path], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Against ground truth" in text
-    assert "slow_hz 7.5" in text
+    assert "<summary>Configuration</summary>" in text
+    assert "<td>slow_hz</td><td>7.5</td>" in text
     assert not re.search(r"Decoding|test folds|split", re.sub(r"<style.*?</style>", "", text, flags=re.S))
 
 
@@ -68,7 +69,8 @@ def test_runs_have_a_row_each_and_what_all_share_is_said_once():
         for part in ("valid", "test")
         for metric, value in (("latents_r2", 0.9), ("latents_r2_dim1", 0.8), ("rates_r2", 0.7))
     ]
-    whole, single = runs_section(rows).blocks
+    figure, whole, single = runs_section(rows).blocks
+    assert figure.kind == "figure"
     assert list(whole.header) == ["Seed", "Part", "n", "Latents", "Rates"]
     assert whole.rows[3] == ["1", "test", "4 cells", "0.900 [0.80, 1.00]", "0.700 [0.60, 0.80]"]
     assert "session lorenz-0, model calfads" in whole.caption
@@ -77,6 +79,6 @@ def test_runs_have_a_row_each_and_what_all_share_is_said_once():
 
 def test_analyses_of_several_signals_have_a_row_for_each():
     rows = [replace(score("r", name, 0.5, "jpca_r2_skew"), split="column:valid") for name in ("rates", "latents")]
-    table = runs_section(rows).blocks[0]
+    table = runs_section(rows).blocks[1]
     assert [row[0] for row in table.rows] == ["rates", "latents"]
     assert table.rows[0][-1] == "0.50 [0.40, 0.60]"

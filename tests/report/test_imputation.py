@@ -21,12 +21,12 @@ def scores() -> list[Score]:
 def test_models_are_summed_up_over_seeds_and_the_best_comes_first():
     part = imputation_part("scores", scores(), SETTINGS)
     assert part.summary == ["R² of hidden entries: m 0.600 (0.500 to 0.700 over 2 seeds); linear −0.100."]
-    table, _, ranks = part.sections[0].blocks
+    _, table, ranks = part.sections[0].blocks
     assert table.header == ["Model", "Seed", "R²", "90 % covers"]
     assert table.rows[0] == ["m", "0", "0.500 [0.400, 0.600]", "0.910"]
     assert table.rows[2][-1] == "–"
     assert "Rank" in ranks.alt
-    assert "20% of the blocks of 0.5 s and 8 × 8 pixels" in part.methods[0]
+    assert "20% of the blocks of 0.5 s and 8 × 8 pixels" in part.methods[0].text
 
 
 def test_it_is_the_page_of_such_an_evaluation(tmp_path):

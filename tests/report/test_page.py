@@ -74,7 +74,8 @@ def test_says_what_was_done_and_what_came_out(page):
         "5-fold cross-validation with contiguous blocks of trials",
     ):
         assert expected in words, expected
-    assert page.count('<img src="data:image/') == 5  # signals, frames, attention, curves, decoding
+    # signals of the whole recording and of a minute, frames, attention, hidden frames, curves, decoding
+    assert page.count('<img src="data:image/') == 7
     assert "Not in this report" not in words
 
 
@@ -90,7 +91,7 @@ def test_loads_nothing_from_anywhere(page):
 
 def test_every_image_has_words(page):
     alts = [value for tag, name, value in Page(page).attributes if (tag, name) == ("img", "alt")]
-    assert len(alts) == 5
+    assert len(alts) == 7
     assert all(alts)
 
 
@@ -135,7 +136,7 @@ def test_a_lost_recording_is_named(tmp_path):
 def test_runs_recordings_and_scores_on_one_page(run, tmp_path):
     source = traces().save(tmp_path / "mouse2.zarr")
     windows = WindowConfig(duration=3.0, align="events", offset=-1.0)
-    decode(source, config=DecodeConfig(target="orientation%180", windows=windows, shuffles=30))
+    decode(source, config=DecodeConfig(target="orientation%180", task="classify", windows=windows, shuffles=30))
     out = report([run, source, tmp_path / "mouse2.decode"], tmp_path / "report.html")
     words = Page(out.read_text(encoding="utf-8")).words
     assert "3 results" in words
@@ -171,3 +172,39 @@ def test_what_cannot_be_reported(tmp_path):
     with pytest.raises(DataError, match="not a table of metrics"):
         report([damaged], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
+
+
+def test_marks_in_the_text_lead_to_one_list_without_doubles(run, tmp_path):
+    other = make_run(tmp_path / "other", traces(), name="cst-traces")
+    decode(other, config=DecodeConfig(target="contrast", shuffles=2))
+    html = report([run, other], tmp_path / "report.html").read_text(encoding="utf-8")
+    listed = re.findall(r'<li id="ref-(\d+)">([^<]*)</li>', html)
+    assert [int(number) for number, _ in listed] == list(range(1, len(listed) + 1))
+    assert len({reference for _, reference in listed}) == len(listed)
+    marks = [int(number) for number in re.findall(r'<a href="#ref-(\d+)">', html)]
+    assert set(marks) == set(range(1, len(listed) + 1))
+    assert list(dict.fromkeys(marks)) == sorted(set(marks))  # numbered as the text names them
+    number = next(number for number, reference in listed if "Fonseca" in reference)
+    assert html.count("trainable parameters) was fitted to windows of 1 s of &#39;dff&#39;") == 2
+    assert html.count(f'blocks of time&nbsp;[<a href="#ref-{number}">{number}</a>].') == 2
+    assert html.index("<h2>References</h2>") > html.rindex("</article>")
+
+
+def test_configuration_and_provenance_are_folded_away(page):
+    for title in ("Configuration", "Provenance"):
+        assert f"<details>\n<summary>{title}</summary>" in page
+    assert "<details open" not in page
+
+
+def test_every_result_has_a_picture_first(page):
+    for section in re.findall(r"<section>\n<h2>(?:Signals|Model|Decoding).*?</section>", page, re.DOTALL):
+        assert re.match(r"<section>\n<h2>[^<]*</h2>\n<figure>", section)
+
+
+def test_methods_are_whole_sentences_without_settings_as_they_lie_in_files(page):
+    methods = re.search(r"<h2>Methods</h2>\n<p>(.*?)</p>", page, re.DOTALL)
+    assert methods is not None
+    assert "{" not in methods[1] and "None" not in methods[1] and "&#39;:" not in methods[1]
+    words = re.sub(r"<[^>]*>", "", methods[1])
+    assert "It was trained for at most 4 epochs, from random seed 0." in words
+    assert "divided into training, validation and test (40 %, 10 % and 50 %) by contiguous blocks of time" in words

@@ -8,8 +8,10 @@ import xarray as xr
 
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.chain import chain_from_steps
+from neurodyn.report.checks import checks
 from neurodyn.report.page import report
-from neurodyn.report.quality import checks, quality_section, thinned
+from neurodyn.report.quality import quality_section
+from neurodyn.report.signals import thinned
 
 FRAMES, SIDE = 400, 16
 
@@ -50,7 +52,8 @@ def test_a_sound_recording_raises_no_flag(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "flag"),
     [
-        ({"bleach": 0.4}, "loss of 'fluorescence' over the recording"),
+        ({"bleach": 0.4}, "change of 'fluorescence' from start to end, share"),
+        ({"bleach": -0.25}, "change of 'fluorescence' from start to end, share"),
         ({"saturate": True}, "pixels of 'fluorescence' ever saturated, share"),
         ({"gap": 3.0}, "frames missing in the frame times, share"),
     ],
@@ -89,8 +92,8 @@ def test_motion_lost_frames_and_unsure_channels_are_flagged(tmp_path):
 def test_the_values_are_those_of_the_data(tmp_path):
     made = processed(tmp_path, bleach=0.4)
     qc = made.table("qc")
-    loss = next(check.value for check in checks(made, qc) if "'fluorescence' over" in check.name)
-    assert loss == pytest.approx(1 - (1 - 0.4 * 0.975) / (1 - 0.4 * 0.025), abs=0.01)
+    loss = next(check.value for check in checks(made, qc) if "change of 'fluorescence'" in check.name)
+    assert loss == pytest.approx((1 - 0.4 * 0.975) / (1 - 0.4 * 0.025) - 1, abs=0.01)
     np.testing.assert_allclose(qc["fluorescence_mean"], made["fluorescence"].values.mean(axis=0), rtol=1e-6)
     np.testing.assert_allclose(qc["fluorescence_course"], made["fluorescence"].values.mean(axis=(1, 2)), rtol=1e-6)
 

@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+from neurodyn.report.blocks import Table
+from neurodyn.report.collect import Folder, _curves
 from neurodyn.report.model import curves_figure, stability_text
 from neurodyn.report.page import report
 from tests.report.fake_run import make_run, traces
@@ -40,3 +42,10 @@ def test_only_the_last_attempt_is_drawn():
     assert curves_figure(marked) == curves_figure(alone)
     assert curves_figure(marked) != curves_figure(curves)
     assert curves_figure(marked | {"attempt": np.array([0.0, 0, 0, 1])}) is None
+
+
+def test_the_losses_of_a_single_epoch_are_a_table(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,train_loss,valid_loss\n0,0.5,0.25\n", encoding="utf-8")
+    table = _curves(Folder(tmp_path))
+    assert isinstance(table, Table)
+    assert ["train_loss", "0.50000"] in [list(row) for row in table.rows]

@@ -144,18 +144,54 @@ def test_jobs_run_once_and_a_changed_plan_is_refused(tmp_path: Path) -> None:
     assert done.stat().st_mtime_ns != made
 
 
-def test_a_failed_job_says_how_to_repeat_it(tmp_path: Path) -> None:
-    planned = plan(spec(recording={"command": ["simulate", "nonsense"], "out": "a.zarr"}))
-    said: list[str] = []
+def test_a_failure_is_told_once_with_its_log_and_its_command_and_holds_back_only_what_needs_it(tmp_path: Path) -> None:
+    small = {"matrix": "all", "command": ["simulate", "{kind}"], "set": SMALL, "out": "data/{kind}.zarr"}
+    jobs = {
+        "data": small,
+        "sight": {"matrix": "all", "command": ["inspect", "@data"]},
+        "both": {"command": ["match", "@data*"], "out": "both"},
+        "after": {"command": ["inspect", "@both"]},
+    }
+    matrices = {"all": [{"kind": ["nonsense", "lorenz"]}]}
+    folder, said = tmp_path / "out", []
+    planned = plan(build(PipelineSpec, {"description": "test", "matrices": matrices, "jobs": jobs}, "test"))
     with pytest.raises(WorkError) as caught:
-        run(tmp_path / "out", planned, say=said.append)
-    assert "'recording' failed" in caught.value.what and "no simulator named 'nonsense'" in caught.value.found
-    assert "FAILED recording (exit code 2)" in said[-1] and caught.value.fix in said[-1]
-    repeat = caught.value.fix.removeprefix("Repeat it: ").replace(
-        "neurodyn simulate", f"{sys.executable} -m neurodyn simulate"
+        run(folder, planned, say=said.append)
+    assert states(folder) == {
+        "data_nonsense": "failed", "data_lorenz": "done", "sight_nonsense": "held back", "sight_lorenz": "done",
+        "both": "held back", "after": "held back",
+    }  # fmt: skip
+    assert {s.name: s.held_by for s in job_states(folder) if s.held_by} == dict.fromkeys(
+        ("sight_nonsense", "both", "after"), ("data_nonsense",)
     )
+    assert caught.value.what == "1 of 6 jobs failed: data_nonsense."
+    assert caught.value.found.startswith("Held back: sight_nonsense by data_nonsense, both by data_nonsense")
+    everything = "\n".join([*said, *map(str, caught.value.args)])
+    assert everything.count("no simulator named 'nonsense'") == 1
+    told = next(text for text in said if "FAILED" in text)
+    log, repeat = (line.partition(": ")[2] for line in told.splitlines()[-2:])
+    assert "no simulator named 'nonsense'" in Path(log).read_text()
+    repeat = repeat.replace("neurodyn simulate", f"{sys.executable} -m neurodyn simulate")
     assert subprocess.run(repeat, shell=True, capture_output=True, check=False).returncode == 2
-    assert states(tmp_path / "out") == {"recording": "failed"}
+    page = (folder / "index.html").read_text()
+    row = next(line for line in page.splitlines() if '<th scope="row">nonsense' in line)
+    assert "<b>F</b> data: failed" in row and "<b>H</b> sight: held back" in row
+    assert 'href="logs/data/data_nonsense.log"' in row and 'href="#data_nonsense"' in row
+    assert 'id="data_nonsense"' in page and "neurodyn simulate nonsense" in page
+    row = next(line for line in page.splitlines() if '<th scope="row">lorenz' in line)
+    assert '<b>D</b> <a href="data/lorenz.zarr">data</a>' in row and "failed" not in row
+
+
+def test_a_cause_that_several_jobs_share_is_told_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    planned = plan(spec(**{name: {"command": ["simulate", "none"], "out": name} for name in ("one", "two")}))
+    with pytest.raises(WorkError, match="2 of 2 jobs failed"):
+        run(tmp_path / "out", planned, say=said.append)
+    assert "\n".join(said).count("no simulator named 'none'") == 1
+    assert sum("as one did" in text or "as two did" in text for text in said) == 1
+    first: list[str] = []
+    with pytest.raises(WorkError, match="1 of 2 jobs failed"):
+        run(tmp_path / "first", planned, How(keep_going=False), say=first.append)
 
 
 def test_a_scale_is_laid_over_the_pipeline_and_under_the_sets(tmp_path: Path) -> None:
@@ -199,9 +235,15 @@ def test_a_terminated_run_stops_its_jobs_in_order(tmp_path, monkeypatch):
     stand_in = [sys.executable, "-c", script, str(tmp_path / "told")]
     monkeypatch.setattr(subprocess, "Popen", lambda command, **how: start(stand_in, **how))
 
-    def say(line):
-        raise TerminatedError
+    said = []
 
+    def say(line):
+        said.append(line)
+        if line == "at work":
+            raise TerminatedError
+
+    workflow_run.prepare(tmp_path, two(), "error")
     with pytest.raises(TerminatedError):
-        workflow_run._snakemake(tmp_path, How(), ["ALL"], 0, None, say)
+        workflow_run._snakemake(tmp_path, How(), ["ALL"], 0, None, workflow_run._Teller(tmp_path, say))
     assert (tmp_path / "told").exists()
+    assert said[1] == "Told to end: no job begins any more, those that run save what they have (2 waiting)."
