@@ -50,8 +50,9 @@ class Dff(Step):
         wherever its window touches a longer hole. Baselines of one number leave them out. Only integer types have a
         saturation value, their largest.
     Missing frames (`gaps`)
-        No window reaches across a gap in the frame times that is longer than `fill`, unless asked to. Baselines of
-        one number go by the frame times and need no rule.
+        Windows count frames across gaps in the frame times, with a warning, unless they are to restart after them:
+        so a recording in trials keeps windows longer than a trial. Baselines of one number go by the frame times
+        and need no rule.
     Ends (`edge`)
         The trace is mirrored by default: zero padding, Allen's own, lets F0 sink within half a window of the ends.
         `rolling-mean` and `allen-mode` cut their windows there.

@@ -95,9 +95,10 @@ class DffParams(Params):
         description="saturated frames: keep with a warning, make their ROI or pixel NaN, or those frames (as for nan)",
     )
     gaps: Gaps = Field(
-        default="fill",
-        description="missing frames: bridged by straight lines up to `fill`, while windows restart after longer gaps "
-        "(fill); windows restart after any gap (restart); or windows count frames across all gaps, with a warning (across)",
+        default="across",
+        description="missing frames: windows count frames across all gaps, pauses too, with a warning (across); they "
+        "restart after any gap (restart); or gaps up to `fill` are bridged by straight lines, and they restart after "
+        "longer ones (fill)",
     )
     fill: float = Field(
         default=5.0, ge=0, description="longest stretch without data that a straight line may fill under a window, s"
