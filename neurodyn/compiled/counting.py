@@ -28,14 +28,15 @@ def _advance(
     last = lower[-1, max(0, bounds[1] - shift)] + 1
     after[first : last + 1] = 0.0
     for level in range(bounds[0], bounds[1] + 1):
-        if before[level] == 0.0:
-            continue
-        down = max(0, level - shift)
-        after[down] += before[level] * shares[0]
-        for count in range(1, shares.size):
-            mass, at, part = before[level] * shares[count], lower[count, down], weight[count, down]
-            after[at] += mass * (1 - part)
-            after[at + 1] += mass * part
+        after[max(0, level - shift)] += before[level] * shares[0]
+    for count in range(1, shares.size):
+        goal, above, share = lower[count], weight[count], shares[count]
+        for level in range(bounds[0], bounds[1] + 1):
+            down = max(0, level - shift)
+            mass, at = before[level] * share, goal[down]
+            upper = mass * above[down]
+            after[at] += mass - upper
+            after[at + 1] += upper
     return first, last
 
 
@@ -158,22 +159,21 @@ def _retreat(
     found: np.ndarray,
 ) -> None:
     """Carry a message one frame back into `earlier`, and fill the probabilities of each number of spikes in between."""
-    found[:] = 0.0
-    top = 0.0
-    for level in range(was[0], was[1] + 1):
-        down = max(0, level - shift)
-        total = 0.0
-        for count in range(shares.size):
-            at, part, message = lower[count, down], weight[count, down], 0.0
-            if now[0] <= at <= now[1]:
-                message += (1 - part) * later[at]
+    earlier[was[0] : was[1] + 1] = 0.0
+    for count in range(shares.size):
+        goal, above, share, total = lower[count], weight[count], shares[count], 0.0
+        for level in range(was[0], was[1] + 1):
+            at, message = goal[max(0, level - shift)], 0.0
+            if at > now[1]:
+                break
+            if at >= now[0]:
+                message = (1 - above[max(0, level - shift)]) * later[at]
             if now[0] <= at + 1 <= now[1]:
-                message += part * later[at + 1]
-            message *= shares[count]
-            found[count] += before[level] * message
-            total += message
-        earlier[level] = total
-        top = max(top, total)
+                message += above[max(0, level - shift)] * later[at + 1]
+            earlier[level] += share * message
+            total += before[level] * share * message
+        found[count] = total
+    top = earlier[was[0] : was[1] + 1].max()
     if top == 0.0 or found.sum() == 0.0:  # what is far from both sides was left out of both
         earlier[was[0] : was[1] + 1] = 1.0
         found[:] = shares

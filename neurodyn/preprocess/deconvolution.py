@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, Literal, Self
 
@@ -259,7 +259,8 @@ class Deconvolution(Step):
         frames = max(1, int(self.params.fit_until * traces.shape[1] + 1e-9))
         edges = np.r_[starts[starts < frames], frames]
         wide = np.ascontiguousarray(traces[:, :frames], dtype=np.float64)
-        told = [tell(Cell.of(trace, edges, model.rate_hz, model.tau)) for trace in wide]
+        with ThreadPoolExecutor(self._jobs) as pool:
+            told = list(pool.map(lambda trace: tell(Cell.of(trace, edges, model.rate_hz, model.tau)), wide))
         return np.array([np.nan if one.reason or one.fit is None else one.fit.quantum for one in told])
 
     def _keep(self, workspace: Workspace, target: zarr.Array, levels: np.ndarray, quantum: np.ndarray) -> None:
