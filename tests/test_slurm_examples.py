@@ -78,6 +78,6 @@ def test_a_pipeline_is_handed_over_with_its_profile(lab):
     assert lab.bash("bash", str(SCRIPTS / "run.sh"), "out", *lab.recordings[::2]).returncode == 0
     (words,) = lab.asked
     assert words[:4] == ["run", "many-sessions", "mouse 1.zarr", "mouse;2.zarr"]
-    assert "--slurm" in words and "--keep-going" in words
+    assert "--slurm" in words
     profile = yaml.safe_load(Path(words[words.index("--profile") + 1]).read_text())
     assert any(item.startswith("slurm_account=") for item in profile["default-resources"])

@@ -226,8 +226,9 @@ def next_steps(seen: Survey, source: Path, told: list[str]) -> list[str]:
     assert recording is not None
     needs = [need.option for need in seen.needs]
     words = [shlex.quote(str(source)), *told, *needs, *seen.advice]
-    convert = " ".join(["neurodyn convert", words[0], "recording.zarr", *words[1:]])
-    steps = _made_of(recording, seen.format, " ".join(words))
+    beside = _beside(source)
+    convert = " ".join(["neurodyn convert", words[0], f"{beside}recording.zarr", *words[1:]])
+    steps = _made_of(recording, seen.format, " ".join(words), beside)
     if needs:
         return [convert, *(step for step in steps if step.startswith("neurodyn extract"))]
     if source.suffix != ".zarr" or seen.format != "recording":
@@ -235,7 +236,13 @@ def next_steps(seen: Survey, source: Path, told: list[str]) -> list[str]:
     return steps + _learnt_from(recording, words[0])
 
 
-def _made_of(recording: Recording, reader: str, words: str) -> list[str]:
+def _beside(source: Path) -> str:
+    """Return where products go: here, or beside a source in which the user stands, since none may lie inside it."""
+    whole = source.resolve()
+    return f"{shlex.quote(str(whole.parent))}/" if Path.cwd().is_relative_to(whole) else ""
+
+
+def _made_of(recording: Recording, reader: str, words: str, beside: str) -> list[str]:
     """Return the commands that bring a recording to ROIs, to ΔF/F, to spikes."""
     names = set(recording.variables)
     steps = []
@@ -244,9 +251,9 @@ def _made_of(recording: Recording, reader: str, words: str) -> list[str]:
         and "dff" not in names
         and _kind(recording, reader) != "widefield"
     ):
-        steps.append(f"neurodyn extract {_for_extract(words)} -o rois.zarr")
+        steps.append(f"neurodyn extract {_for_extract(words)} -o {beside}rois.zarr")
     chain = _chain(recording, reader)
-    return steps + ([f"neurodyn preprocess {words} --chain {chain} -o clean.zarr"] if chain else [])
+    return steps + ([f"neurodyn preprocess {words} --chain {chain} -o {beside}clean.zarr"] if chain else [])
 
 
 def _for_extract(words: str) -> str:

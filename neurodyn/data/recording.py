@@ -316,7 +316,7 @@ def _warn_of_few_frames(arrays: Mapping[str, Any]) -> None:
     """Warn of arrays without names of axes that may lie (roi, time)."""
     for name, values in arrays.items():
         shape = np.shape(values)
-        if len(shape) == 2 and shape[0] < shape[1]:
+        if len(shape) == 2 and 0 < shape[0] < shape[1]:
             warnings.warn(
                 f"{name}: {shape[0]} x {shape[1]} is taken as {shape[0]} frames of {shape[1]} ROIs. If it lies (roi, time), "
                 f'give its transpose; else say so: xarray.Variable(("time", "roi"), {name})',

@@ -46,6 +46,11 @@ class Decoder(ABC):
     def candidates(cls, params: Params) -> list[Params]:
         """Return the settings that nested tuning compares; `[params]` where nothing is tuned."""
 
+    @classmethod
+    def rotation_invariant(cls, params: Params) -> bool:
+        """Say whether the decoder knows samples by their differences and products of these alone, once standardised."""
+        return False
+
     @abstractmethod
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Fit on training samples: features shape (sample, feature), target shape (sample,)."""

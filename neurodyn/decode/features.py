@@ -114,25 +114,27 @@ def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarra
     else:
         read = _signal(source, base)
     reduce = _Reducer(tuple(reduction.split("+")), source, config.grid, base)
-    rows = [reduce(read(part)) for part in _chunks(source, _row_bytes(source, base))]
+    rows = [reduce(read(part)) for part in chunks(source, row_bytes(source, base))]
     return np.concatenate(rows).astype(np.float32)
 
 
-def _row_bytes(source: Source, base: str) -> int:
+def row_bytes(source: Source, base: str) -> int:
+    """Return the bytes of one window of a signal or of a model's output."""
     if base in MODEL_FEATURES and source.prediction is not None:
         array = source.prediction.get(MODEL_FEATURES[base])
         return 4 if array is None else 4 * int(array.size / max(1, array.sizes["window"]))
     return 4 * source.windows.frames * int(np.prod(source.windows.space))
 
 
-def _chunks(source: Source, row_bytes: int) -> Iterator[slice]:
-    step = max(1, CHUNK_BYTES // max(1, row_bytes))
+def chunks(source: Source, each: int) -> Iterator[slice]:
+    """Yield stretches of windows of `each` bytes that fit into memory together."""
+    step = max(1, CHUNK_BYTES // max(1, each))
     for start in range(0, len(source.windows), step):
         yield slice(start, min(start + step, len(source.windows)))
 
 
 def _width(source: Source) -> int:
-    return int(source.windows.brain.sum())
+    return int(source.entries.sum())
 
 
 def _signal(source: Source, variable: str) -> Reader:
@@ -160,7 +162,7 @@ def _model(source: Source, base: str) -> Reader:
             f"There is no feature '{base}'.", where, "Decode a run whose model gives it: neurodyn decode RUN"
         )
     array = source.prediction[name]
-    return lambda part: np.nan_to_num(array.isel(window=part).values.astype(np.float32))
+    return lambda part: array.isel(window=part).values.astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -205,10 +207,12 @@ def fit_projection(source: Source, config: DecodeConfig) -> Projection:
     frames = _training_frames(source)
     array = source.recording[source.windows.config.variable].variable
     values = np.stack([np.asarray(array[int(frame)].values, dtype=np.float32) for frame in frames])
-    values = np.nan_to_num(values[:, source.windows.brain])
+    values = values[:, source.entries]
+    values = values[np.isfinite(values).all(axis=1)]
+    _enough_frames(len(values))
     mean = values.mean(axis=0)
     _, _, right = _thin_svd(values - mean, config.components)
-    return Projection(mean, right.T, source.windows.brain)
+    return Projection(mean, right.T, source.entries)
 
 
 def _training_frames(source: Source) -> np.ndarray:
@@ -220,9 +224,13 @@ def _training_frames(source: Source) -> np.ndarray:
     for first in windows.first:
         free[first : first + windows.frames] = False
     frames = np.flatnonzero(free)
-    if frames.size < 2:
-        raise DataError("There are no training frames for pca.", f"Found {frames.size}.", "Use other split fractions.")
+    _enough_frames(frames.size)
     return frames[np.unique(np.linspace(0, frames.size - 1, min(PROJECTION_FRAMES, frames.size)).astype(int))]
+
+
+def _enough_frames(count: int) -> None:
+    if count < 2:
+        raise DataError("There are no training frames for pca.", f"Found {count}.", "Use other split fractions.")
 
 
 def _thin_svd(centred: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -261,11 +269,11 @@ class _Reducer:
                 "response" if default_reduction(self.source.windows) == "response" else "last", pooled, times
             )
         if values.shape[2:] == self.source.windows.space:
-            values = values[:, :, self.source.windows.brain]
+            values = values[:, :, self.source.entries]
         return _temporal(name, values.reshape(*values.shape[:2], -1), times)
 
     def _patches(self, values: np.ndarray) -> np.ndarray:
-        brain = self.source.windows.brain
+        brain = self.source.entries
         if brain.ndim != 2 or values.shape[2:] != brain.shape:
             raise ConfigError(
                 f"'{self.base}:patches' needs a movie.",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core import config
-from neurodyn.decode.base import Decoder
+from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.scaling import Standardiser
-from neurodyn.nn.trial_classifier import Fitting, fit_trial_classifier
+from neurodyn.nn.trial_classifier import Fitting, fit_trial_classifiers
 
 
 class GRU(Decoder):
@@ -44,6 +45,7 @@ class GRU(Decoder):
     tasks = frozenset({"classify"})
     citation = "Cho et al. (2014), EMNLP 1724-1734, doi:10.3115/v1/D14-1179"
     sequential: ClassVar[bool] = True
+    vectorised: ClassVar[bool] = True
     shuffles: ClassVar[int] = 20
 
     params: Params
@@ -56,20 +58,54 @@ class GRU(Decoder):
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Train: features shape (sample, time, feature) or (sample, feature), target shape (sample,)."""
         self._classes, labels = np.unique(target, return_inverse=True)
-        if self._classes.size > 1:
-            frames = _frames(features)
-            self._scale = Standardiser.fit(frames, self.params.standardise)
-            stopping = stopping_samples(labels, self.params.stopping, self.params.seed)
-            names = ("hidden", "dropout", "lr", "batch", "epochs", "patience", "seed")
-            settings = Fitting(**{name: getattr(self.params, name) for name in names})
-            self._net = fit_trial_classifier(self._scale(frames), labels, stopping, settings)
+        self._several = _Several(self.params, features, labels[:, None])
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the most probable class of each sample, shape (sample,)."""
-        if self._classes.size == 1:
-            return np.full(features.shape[0], self._classes[0])
-        return self._classes[self._net.probabilities(self._scale(_frames(features))).argmax(axis=1)]
+        return self._classes[self._several.predict(features)[:, 0]]
+
+    @classmethod
+    def predict_path(
+        cls,
+        candidates: Sequence[Params],
+        task: Task,
+        train: np.ndarray,
+        targets: np.ndarray,
+        test: np.ndarray,
+    ) -> np.ndarray:
+        """Train one network per column, all side by side; classes are integers from 0.
+
+        Returns
+        -------
+        numpy.ndarray
+            Predictions, shape (candidate, test sample, column).
+        """
+        found = [_Several(params, train, targets.astype(int)).predict(test) for params in candidates]
+        return np.stack(found).astype(targets.dtype)
+
+
+class _Several:
+    """Networks trained on the same samples, one per column of labels, integers from 0; shape (sample, column)."""
+
+    def __init__(self, params: GRU.Params, features: np.ndarray, labels: np.ndarray) -> None:
+        frames = _frames(features)
+        self._scale = Standardiser.fit(frames, params.standardise)
+        self._only = np.where((labels == labels[:1]).all(axis=0), labels[0], -1)
+        self._learnt = np.flatnonzero(self._only < 0)
+        if self._learnt.size:
+            columns = labels.T[self._learnt]
+            stopping = np.stack([stopping_samples(column, params.stopping, params.seed) for column in columns])
+            names = ("hidden", "dropout", "lr", "batch", "epochs", "patience", "seed")
+            settings = Fitting(**{name: getattr(params, name) for name in names})
+            self._nets = fit_trial_classifiers(self._scale(frames), columns, stopping, settings)
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the most probable class, shape (sample, column); the only one where there was no other."""
+        out = np.repeat(self._only[None], len(features), axis=0)
+        if self._learnt.size:
+            out[:, self._learnt] = self._nets.probabilities(self._scale(_frames(features))).argmax(axis=-1).T
+        return out
 
 
 def _frames(features: np.ndarray) -> np.ndarray:

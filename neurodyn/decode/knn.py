@@ -47,6 +47,11 @@ class KNN(Decoder):
         """Return one setting per k of the grid, smoothest first."""
         return [params.model_copy(update={"k": k}) for k in sorted(params.grid, reverse=True)] or [params]
 
+    @classmethod
+    def rotation_invariant(cls, params: Params) -> bool:
+        """Say that Euclidean distances are all that counts, where they are asked for."""
+        return params.metric == "euclidean"
+
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Keep the training samples: features shape (sample, feature), target shape (sample,)."""
         self._features, self._target = features, target

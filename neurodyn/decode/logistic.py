@@ -42,6 +42,11 @@ class Logistic(Decoder):
         """Return one setting per C of the grid, strongest penalty first."""
         return [params.model_copy(update={"strength": x}) for x in sorted(params.grid)] or [params]
 
+    @classmethod
+    def rotation_invariant(cls, params: Params) -> bool:
+        """Say that it is: the penalty is on the length of the weights."""
+        return True
+
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Fit the weights: features shape (sample, feature), target shape (sample,)."""
         self._scale = Standardiser.fit(features, self.params.standardise)

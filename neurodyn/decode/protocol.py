@@ -18,7 +18,7 @@ from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.circle import Circle
 from neurodyn.decode.rare import few_trials, require_divisible
-from neurodyn.decode.reduce import FoldPCA
+from neurodyn.decode.reduce import Division, FoldPCA, Plain, Reduction, Rotation
 from neurodyn.decode.scoring import bootstrap_interval, metric_values, null_summary, trial_sums
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
@@ -241,27 +241,41 @@ def _cross_validate(
     tell: Callable[[float], None],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return, per fold, predictions and training means, each of shape (test sample, column)."""
-    components = protocol.pca or (protocol.wide_pca if values.shape[-1] > protocol.wide else None)
-    reduce = FoldPCA(values, components) if components else None
+    reduction, params = _reduction(decoder, params, values, protocol)
     candidates = decoder.candidates(params) if protocol.tune else [params]
     predicted, reference = [], []
     for fold in design.folds:
-        train, test = reduce(fold.train, fold.test) if reduce else (values[fold.train], values[fold.test])
         targets = design.columns[fold.train]
         inner = inner_folds(design.groups[fold.train], protocol.inner_folds, protocol.seed)
-        predicted.append(_tuned(decoder, candidates, task, train, targets, test, inner))
+        rows = reduction.divide(fold.train, fold.test, inner)
+        predicted.append(_tuned(decoder, candidates, task, rows, targets, inner))
         reference.append(np.broadcast_to(targets.mean(axis=0), predicted[-1].shape))
         tell(len(predicted) / len(design.folds))
     return predicted, reference
+
+
+def _reduction(decoder: type[Decoder], params: Any, values: np.ndarray, protocol: Protocol) -> tuple[Reduction, Any]:
+    """Return what makes the rows of a fold, and the decoder's settings for such rows.
+
+    Component scores keep their relative variance: z-scored, those of no variance would count as much as the first.
+    """
+    standardise = getattr(params, "standardise", None)
+    unscaled = params if standardise is None else params.model_copy(update={"standardise": False})
+    if protocol.pca is not None:
+        return FoldPCA(values, protocol.pca, unit_variance=standardise is not None), unscaled
+    if values.shape[-1] <= protocol.wide:
+        return Plain(values), params
+    if decoder.rotation_invariant(params) and values.ndim == 2:
+        return Rotation(values, bool(standardise), protocol.wide), unscaled
+    return FoldPCA(values, protocol.wide_pca), params
 
 
 def _tuned(
     decoder: type[Decoder],
     candidates: list[Any],
     task: Task,
-    train: np.ndarray,
+    rows: Division,
     targets: np.ndarray,
-    test: np.ndarray,
     inner: list[tuple[np.ndarray, np.ndarray]],
 ) -> np.ndarray:
     """Predict with the candidate that is best inside the training samples, per column where that is cheap.
@@ -271,15 +285,15 @@ def _tuned(
     if len(candidates) > 1:
         tried = targets if decoder.vectorised else targets[:, :1]
         loss = np.zeros((len(candidates), tried.shape[1]))
-        for fit, held in inner:
-            path = decoder.predict_path(candidates, task, train[fit], tried[fit], train[held])
+        for (fit, held), (fitted, tested) in zip(inner, rows.inner, strict=True):
+            path = decoder.predict_path(candidates, task, fitted, tried[fit], tested)
             loss += _loss(task, tried[held], path)
         best = loss.argmin(axis=0)
         if decoder.vectorised:
-            path = decoder.predict_path(candidates, task, train, targets, test)
+            path = decoder.predict_path(candidates, task, rows.train, targets, rows.test)
             return path[best, :, np.arange(best.size)].T
         candidates = [candidates[best[0]]]
-    return decoder.predict_path(candidates, task, train, targets, test)[0]
+    return decoder.predict_path(candidates, task, rows.train, targets, rows.test)[0]
 
 
 def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:

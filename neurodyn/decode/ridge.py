@@ -47,6 +47,11 @@ class Ridge(Decoder):
         """Return one setting per penalty of the grid, strongest first."""
         return [params.model_copy(update={"penalty": x}) for x in sorted(params.grid, reverse=True)] or [params]
 
+    @classmethod
+    def rotation_invariant(cls, params: Params) -> bool:
+        """Say that it is: the penalty is on the length of the weights."""
+        return True
+
     def fit(self, features: np.ndarray, target: np.ndarray) -> Self:
         """Solve for the weights: features shape (sample, feature), target shape (sample,)."""
         self._scale = Standardiser.fit(features, self.params.standardise)

@@ -19,6 +19,7 @@ from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.decode import DECODERS
 from neurodyn.decode.column import with_target
 from neurodyn.decode.features import build_features, feature_names, is_model
+from neurodyn.decode.gaps import without_gaps
 from neurodyn.decode.protocol import Labels, evaluate
 from neurodyn.decode.settings import DecodeConfig, Protocol
 from neurodyn.decode.source import Source, open_source
@@ -64,7 +65,7 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     for number, session in enumerate(sessions):
         labels, rows = make_labels(session, config)
         tell = within(progress, number, len(sessions))
-        part, summary = _decode_session(session.take(rows), labels, config, tell)
+        part, summary = _decode_session(*without_gaps(session.take(rows), labels, config), config, tell)
         scores += part
         made.append(summary)
     table = folder / f"scores{suffix}.csv"
@@ -87,7 +88,8 @@ def check(source: Path, config: DecodeConfig) -> None:
     """Refuse what `decode` would refuse before it fits anything; nothing is written."""
     opened, config = _opened(source, config)
     for session in opened.sessions():
-        make_labels(session, config)
+        labels, rows = make_labels(session, config)
+        without_gaps(session.take(rows), labels, config)
 
 
 def check_folds(recording: Recording, windows: WindowConfig, config: DecodeConfig) -> None:

@@ -33,12 +33,20 @@ class Source:
         The run's prediction, its windows in the same order; None for a bare recording.
     model
         What made the prediction; "none" for a bare recording.
+    usable
+        Entries of a frame that features are made of, bool, shape (*space); None for all that are data.
     """
 
     windows: Windows
     train: Windows | None
     prediction: xr.Dataset | None = None
     model: str = "none"
+    usable: np.ndarray | None = None
+
+    @property
+    def entries(self) -> np.ndarray:
+        """Entries of a frame that features are made of, bool, shape (*space)."""
+        return self.windows.brain if self.usable is None else self.usable
 
     def sessions(self) -> Iterator[Self]:
         """Yield one source per recording, in order, with the cells that the recording has."""

@@ -88,7 +88,10 @@ def fused(*tensors: Tensor) -> bool:
 
 
 def loop(x: Tensor, weights: Tensor, bias: Tensor, recurrent: Tensor, initial: Tensor, backwards: bool) -> Tensor:
-    """Run a gated recurrent unit step by step with torch, on any device and in any precision; shapes as for `GRU`."""
+    """Run a gated recurrent unit step by step with torch, on any device and in any precision; shapes as for `GRU`.
+
+    Several units run side by side where all have a leading dimension more (after time, of `x`).
+    """
     pre = x @ weights + bias
     order = range(len(pre) - 1, -1, -1) if backwards else range(len(pre))
     states: list[Tensor] = []
@@ -102,8 +105,8 @@ def loop(x: Tensor, weights: Tensor, bias: Tensor, recurrent: Tensor, initial: T
 def cell(pre: Tensor, h: Tensor, recurrent: Tensor) -> Tensor:
     """Return the next state; `pre` is the input part of the gates, shape (batch, 3 hidden)."""
     hidden = h.shape[-1]
-    z, r = torch.sigmoid(pre[..., : 2 * hidden] + h @ recurrent[:, : 2 * hidden]).chunk(2, dim=-1)
-    n = torch.tanh(pre[..., 2 * hidden :] + (r * h) @ recurrent[:, 2 * hidden :])
+    z, r = torch.sigmoid(pre[..., : 2 * hidden] + h @ recurrent[..., : 2 * hidden]).chunk(2, dim=-1)
+    n = torch.tanh(pre[..., 2 * hidden :] + (r * h) @ recurrent[..., 2 * hidden :])
     return z * h + (1 - z) * n
 
 

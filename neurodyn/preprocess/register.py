@@ -207,7 +207,8 @@ def _by_part(frame: np.ndarray, by: float, axis: int) -> np.ndarray:
     length = frame.shape[axis]
     mirrored = np.concatenate([frame, np.flip(frame, axis)], axis)
     ramp = np.exp(-2j * np.pi * by * np.fft.rfftfreq(2 * length)).astype(np.complex64)
-    moved = fft.irfft(fft.rfft(mirrored, axis=axis) * np.expand_dims(ramp, 1 - axis), 2 * length, axis=axis)
+    spectrum = np.asarray(fft.rfft(mirrored, axis=axis))
+    moved = fft.irfft(spectrum * np.expand_dims(ramp, 1 - axis), 2 * length, axis=axis)
     return np.asarray(moved).take(np.arange(length), axis).astype(frame.dtype, copy=False)
 
 

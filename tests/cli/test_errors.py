@@ -118,11 +118,6 @@ def all_zero_movie(folder: Path) -> list[object]:
 
 
 @case(3)
-def window_longer_than_recording(folder: Path) -> list[object]:
-    return ["preprocess", traces(folder), "-o", folder / OUT, "--chain", dff_chain(folder), "--set", "dff.window=900"]
-
-
-@case(3)
 def chain_needs_other_variables(folder: Path) -> list[object]:
     return ["preprocess", traces(folder), "-o", folder / OUT, "--chain", "widefield"]
 

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
+import tifffile
 
 from neurodyn.data.recording import Recording
 from tests.data import makers
@@ -52,12 +53,12 @@ def _fall(folder):
 
 def _suite2p(folder):
     for plane in range(2):
-        place = folder / f"suite2p/plane{plane}"
+        place = folder / f"session/suite2p/plane{plane}"
         place.mkdir(parents=True)
         np.save(place / "F.npy", TRACES + plane)
         np.save(place / "iscell.npy", np.array([[1, 0.9], [0, 0.2], [1, 0.8], [1, 0.7]]))
         np.save(place / "ops.npy", {"fs": 8.0, "meanImg": np.ones((16, 24))})
-    return folder, {"fluorescence": TRACES[[0, 2, 3]].T}
+    return folder / "session", {"fluorescence": TRACES[[0, 2, 3]].T}
 
 
 def _one(name, values, right, **more):
@@ -85,6 +86,86 @@ def _two_cameras(folder):
         file["green_camera"], file["red_camera"] = movie, movie + 1
         file["when"] = 0.5 + np.arange(40) // 2 + 0.05 * (np.arange(40) % 2)
     return folder / "a.h5", {"fluorescence": movie}
+
+
+def _constant(level, shape=(16, 24), kind="u2"):
+    return np.full(shape, level, kind)
+
+
+def _movie(*levels, **more):
+    return np.stack([_constant(level, **more) for level in levels])
+
+
+def _large_stacks(folder):
+    movie = RNG.integers(0, 99, (50, 16, 24)).astype("u2")
+    (folder / "big").mkdir()
+    for k in range(2):
+        metadata = {"axes": "TYX", "finterval": 0.1}
+        tifffile.imwrite(folder / f"big/{k}.tif", movie[25 * k :][:25], imagej=True, truncate=True, metadata=metadata)
+    return folder / "big", {"fluorescence": movie}
+
+
+def _hyperstacks(folder):
+    movie = np.zeros((6, 3, 16, 24), "u2") + np.array([100, 300, 900], "u2")[None, :, None, None]
+    (folder / "volumes").mkdir()
+    for k in range(2):
+        metadata = {"axes": "TZYX", "finterval": 0.25}
+        tifffile.imwrite(folder / f"volumes/{k}.tif", movie, imagej=True, metadata=metadata)
+    return folder / "volumes", {"fluorescence": _movie(*[100] * 12)}
+
+
+def _prairie(folder):
+    place = folder / "TSeries-1"
+    place.mkdir()
+    for c in range(6):
+        for z in range(3):
+            name = f"TSeries-1_Cycle{c + 1:05d}_Ch2_{z + 1:06d}.ome.tif"
+            tifffile.imwrite(place / name, _constant(100 * (z + 1) + c))
+    cycles = "".join(f'<Sequence type="TSeries ZSeries Element" cycle="{c + 1}"/>' for c in range(6))
+    period = '<PVStateShard><PVStateValue key="framePeriod" value="0.0333"/></PVStateShard>'
+    (place / "TSeries-1.xml").write_text(f"<PVScan>{period}{cycles}</PVScan>")
+    return place, {"fluorescence": _movie(*range(100, 106))}
+
+
+def _thor(folder):
+    (folder / "thor").mkdir()
+    for c, letter in enumerate("AB"):
+        for k in range(6):
+            tifffile.imwrite(folder / f"thor/Chan{letter}_0001_0001_0001_{k + 1:04d}.tif", _constant(100 + 500 * c + k))
+    return folder / "thor", {"fluorescence": _movie(*range(100, 106)), "reference": _movie(*range(600, 606))}
+
+
+def _scanimage(name, header, frames, right):
+    def make(folder):
+        text = f"SI.VERSION_MAJOR = 2020\nSI.hChannels.channelSave = 1\nSI.hRoiManager.scanFrameRate = 30\n{header}"
+        with tifffile.TiffWriter(folder / name, bigtiff=True) as writer:
+            for frame in frames:
+                writer.write(frame, software=text, metadata=None, contiguous=False)
+        return folder / name, {"fluorescence": right}
+
+    return make
+
+
+def _fields():
+    frames = [
+        np.concatenate([_constant(100 + k), _constant(0, (4, 24)), _constant(1000 + k)]).astype("i2") for k in range(6)
+    ]
+    header = "SI.hRoiManager.mroiEnable = true"
+    return _scanimage("mroi.tif", header, frames, np.stack(frames))
+
+
+def _bursts():
+    header = "SI.hStackManager.enable = true\nSI.hStackManager.framesPerSlice = 2\nSI.hStackManager.numSlices = 2"
+    levels = [100, 100, 200, 200] * 3
+    return _scanimage("fps.tif", header, [_constant(x, kind="i2") for x in levels], _movie(*[100] * 6, kind="i2"))
+
+
+def _stopped(folder):
+    movie = RNG.integers(0, 99, (10, 16, 24)).astype("u2")
+    path = folder / "short.ome.tif"
+    tifffile.imwrite(path, movie, metadata={"axes": "TYX"}, ome=True)
+    path.write_bytes(path.read_bytes().replace(b'SizeT="10"', b'SizeT="30"'))
+    return path, {"fluorescence": movie}
 
 
 STAMPS = "Frame Number,Time Stamp (ms),Buffer\n" + "".join(f"{k},{50 * k + 37},0\n" for k in range(60))
@@ -117,9 +198,14 @@ CASES = {
     ),
     "CaImAn": Case(_caiman, 20.0),
     "two cameras": Case(_two_cameras, 20.0, given=("--key", "green_camera", "--set", "source.times=when"), first=0.5),
+    "stacks beyond 4 GiB": Case(_large_stacks, 10.0),
+    "a folder of volumes": Case(_hyperstacks, 4.0, ("--set source.plane=0",)),
+    "Prairie View": Case(_prairie, 10.01, ("--set source.plane=0",)),
+    "ThorImage": Case(_thor, 10.0, ("--channels fluorescence,reference", "--fs HZ")),
+    "ScanImage, frames per slice": Case(_bursts(), 30.0, ("--set source.plane=0",)),
+    "ScanImage, fields": Case(_fields(), 30.0, ("--set source.rows=0:36",)),
+    "OME, stopped": Case(_stopped, 10.0, ("--set source.incomplete=true", "--fs HZ")),
 }  # fmt: skip
-
-# Cases of other readers join by an entry: Case(make, rate, needs, given).
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -162,6 +248,17 @@ def test_nothing_told_ends_in_three_lines_or_in_the_right_recording(name, neurod
 
 def _told(command, case):
     return shlex.split(command.replace("HZ", f"{case.rate:g}"))[1:]
+
+
+def test_a_user_who_stands_in_the_source_is_told_to_write_beside_it(neurodyn, tmp_path, monkeypatch):
+    path, right = _large_stacks(tmp_path)
+    monkeypatch.chdir(path)
+    found = json.loads(neurodyn("inspect", ".", "--json").out)
+    convert = next(step for step in found["next"] if step.startswith("neurodyn convert"))
+    assert neurodyn(*shlex.split(convert)[1:]).code == 0
+    np.testing.assert_array_equal(
+        Recording.open(tmp_path / "recording.zarr")["fluorescence"].values, right["fluorescence"]
+    )
 
 
 def test_two_cameras_are_told_apart_as_the_note_says(neurodyn, tmp_path, monkeypatch):

@@ -214,7 +214,7 @@ def test_scanbox_planes_and_its_missing_half(tmp_path):
             path.with_suffix(".mat").write_bytes(broken)
         else:
             scipy.io.savemat(path.with_suffix(".mat"), {"info": {"sz": [10, 8]}})
-        with pytest.raises(DataError, match="does not"):
+        with pytest.raises(DataError, match="does not|a.mat cannot be read"):
             read(path)
 
 

@@ -326,7 +326,7 @@ def test_two_candidates_are_listed_not_guessed(foreign, tmp_path):
         data = np.zeros((5, 6, 8), np.uint8)
         nwbfile.add_acquisition(TwoPhotonSeries(name=name, data=data, unit="n.a.", imaging_plane=plane, rate=2.0))
     path = put(nwbfile, tmp_path / "a.nwb")
-    with pytest.raises(DataError, match=r"acquisition/one \(5, 6, 8\), acquisition/two"):
+    with pytest.raises(DataError, match=r"acquisition/one \(5, 6, 8\) at 2 Hz, acquisition/two"):
         read(path)
     places = {"fluorescence": Channel(key="one"), "reference": Channel(key="two")}
     assert read(path, ReadOptions(variables=places)).variables == ["fluorescence", "reference"]

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from neurodyn.decode.knn import KNN
+from neurodyn.decode.lda import LDA
 from neurodyn.decode.ridge import Ridge
 from neurodyn.decode.scaling import Standardiser
 
@@ -64,6 +66,26 @@ def test_standardiser_leaves_out_what_does_not_vary_in_training():
     train = np.array([[1.0, 5.0], [3.0, 5.0]])
     scaled = Standardiser.fit(train)(np.array([[5.0, 1e9]]))
     np.testing.assert_allclose(scaled, [[3.0, 0.0]])
+
+
+@pytest.mark.parametrize(("count", "width", "classes"), [(12, 3, 2), (60, 7, 4), (51, 56, 8), (40, 1, 3), (20, 80, 5)])
+def test_lda_is_that_of_scikit_learn_for_every_column_of_labels(count, width, classes):
+    rng = np.random.default_rng(count)
+    features = rng.normal(size=(count, width)) * rng.lognormal(size=width) + 3
+    features[:, 0] = 1.0 if width > 1 else features[:, 0]  # a feature that never changes
+    columns = np.stack([rng.permutation(np.arange(count) % classes) for _ in range(5)], axis=1)
+    features[:, -1] += columns[:, 0]
+    test = rng.normal(size=(300, width)) * features.std(axis=0) + features.mean(axis=0)
+    path = LDA.predict_path([LDA.Params()], "classify", features, columns, test)
+    for k in range(5):
+        theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(features, columns[:, k])
+        mine = LDA(LDA.Params(), "classify").fit(features, columns[:, k])
+        scores = (test - mine._centre) @ mine._weights + mine._offset
+        scores -= scores[:, :1]
+        expected = theirs.decision_function(test)
+        expected = np.c_[np.zeros(300), expected] if expected.ndim == 1 else expected - expected[:, :1]
+        np.testing.assert_allclose(scores, expected, rtol=1e-8, atol=1e-8 * np.abs(expected).max())
+        np.testing.assert_array_equal(path[0, :, k], theirs.predict(test))
 
 
 def test_ridge_on_a_circle_is_ridge_on_cosine_and_sine():

@@ -81,7 +81,7 @@ def test_seeds_repeat_and_differ():
 
     def probabilities(seed):
         decoder = GRU(GRU.Params(epochs=3, seed=seed), "classify").fit(values, target)
-        return decoder._net.probabilities(decoder._scale(other))
+        return decoder._several._nets.probabilities(decoder._several._scale(other))
 
     np.testing.assert_array_equal(probabilities(0), probabilities(0))
     assert np.abs(probabilities(0) - probabilities(1)).max() > 1e-3

@@ -30,7 +30,7 @@ def look(reader: str, path: Path, options: dict) -> None:
     for name in READERS.names():
         READERS.get(name).recognises(path)
     chosen = ReadOptions(**options)
-    describe(survey(path, chosen, reader), path)
+    describe(survey(path, chosen, reader), path, [])
     recording = ingest(path, chosen, reader)
     if sum(array.nbytes for array in recording.neural.data_vars.values()) > LARGEST:
         for name in recording.variables:

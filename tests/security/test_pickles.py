@@ -38,11 +38,13 @@ def test_an_array_of_objects(command, neurodyn, mark, tmp_path):
 
 @pytest.mark.parametrize("name", ["stat.npy", "ops.npy"])
 def test_suite2p_metadata(name, neurodyn, mark, tmp_path):
+    plane = tmp_path / "plane0"
+    plane.mkdir()
     for file in ("F", "Fneu", "spks"):
-        np.save(tmp_path / f"{file}.npy", np.ones((3, 40), np.float32))
-    np.save(tmp_path / name, np.array([Bomb(mark)] * 3, dtype=object), allow_pickle=True)
-    refused(neurodyn("convert", tmp_path, tmp_path / "a.zarr", "--fs", 10, "--set", "source.pickle=true"))
-    assert neurodyn("convert", tmp_path, tmp_path / "a.zarr", "--fs", 10).code == 0
+        np.save(plane / f"{file}.npy", np.ones((3, 40), np.float32))
+    np.save(plane / name, np.array([Bomb(mark)] * 3, dtype=object), allow_pickle=True)
+    refused(neurodyn("convert", plane, tmp_path / "a.zarr", "--fs", 10, "--set", "source.pickle=true"))
+    assert neurodyn("convert", plane, tmp_path / "a.zarr", "--fs", 10).code == 0
 
 
 @pytest.mark.parametrize("settings", [{"compressor": {"id": "pickle"}}, {"filters": [{"id": "pickle"}]}])
