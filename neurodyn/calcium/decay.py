@@ -6,11 +6,11 @@ import logging
 import math
 
 import numpy as np
-from oasis.oasis_methods import oasisAR1
 
 from neurodyn.calcium.ar1 import varies
+from neurodyn.calcium.cell import Cell, busiest, cell_noise
 from neurodyn.calcium.indicators import kinetics, known
-from neurodyn.calcium.quantum import Cell, busiest, cell_noise, first_baseline
+from neurodyn.calcium.jumps import events
 from neurodyn.core.errors import DataError
 
 LOGGER = logging.getLogger(__name__)
@@ -18,10 +18,8 @@ FACTOR = 1.5
 SHORTEST, LONGEST = 0.03, 8.0  # s
 STEPS = 24
 MOST_FRAMES = 10_000
-LEAST_EVENT = 4.0
 LEAST_EVENTS = 5
 PRICE = 2.0
-ROUNDS = 4
 BESIDE, CLEAR = 2, 10.0
 
 
@@ -48,10 +46,10 @@ def decay_time(trace: np.ndarray, starts: np.ndarray, rate_hz: float) -> float:
         return math.nan
     cells = [Cell.of(trace, starts, rate_hz, tau) for tau in grid]
     noise = min(cell_noise(cell) for cell in cells)
-    costs, events = zip(*(_cost(cell, noise) for cell in cells), strict=True)
+    costs, counts = zip(*(_cost(cell, noise) for cell in cells), strict=True)
     best = int(np.argmin(costs))
     around = np.array(costs)[[max(0, best - BESIDE), min(STEPS - 1, best + BESIDE)]] - costs[best]
-    if events[best] < LEAST_EVENTS or best in (0, STEPS - 1) or around.min() < CLEAR:
+    if counts[best] < LEAST_EVENTS or best in (0, STEPS - 1) or around.min() < CLEAR:
         return math.nan
     left, middle, right = costs[best - 1 : best + 2]
     offset = (left - right) / (2 * (left - 2 * middle + right)) if left + right > 2 * middle else 0.0
@@ -62,16 +60,8 @@ def _cost(cell: Cell, noise: float) -> tuple[float, int]:
     """Return what a cell's decay time costs, and how many events it takes."""
     if cell.trace.size > MOST_FRAMES:
         cell = cell.take(busiest(cell, MOST_FRAMES))
-    level = first_baseline(cell, noise)
-    smallest = LEAST_EVENT * noise * cell.resolution
-    for _ in range(ROUNDS):
-        parts = np.split(cell.trace - level, cell.starts[1:-1])
-        found = [oasisAR1(np.ascontiguousarray(part), cell.decay, s_min=smallest) for part in parts]
-        calcium = np.concatenate([part for part, _ in found])
-        squares = float(((cell.trace - level - calcium) ** 2).sum())
-        level = cell.knots @ np.linalg.lstsq(cell.knots, cell.trace - calcium, rcond=None)[0]
-    events = sum(int((spikes[1:] > 0).sum()) for _, spikes in found)
-    return squares / noise**2 + PRICE * math.log(cell.trace.size) * events, events
+    found = events(cell, noise)
+    return found.squares / noise**2 + PRICE * math.log(cell.trace.size) * found.sizes.size, found.sizes.size
 
 
 def shared_decay(found: np.ndarray, indicator: str, step: str, setting: str) -> float:

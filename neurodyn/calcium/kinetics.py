@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from neurodyn.calcium.cell import Cell, cell_noise
 from neurodyn.calcium.decay import decay_time, shared_decay
-from neurodyn.calcium.quantum import Cell, Told, cell_noise, tell
+from neurodyn.calcium.quantum import Told, tell
 from neurodyn.core.processor import processors
 
 LOGGER = logging.getLogger(__name__)

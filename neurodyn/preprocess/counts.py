@@ -13,9 +13,10 @@ import zarr
 from oasis.oasis_methods import oasisAR1
 from pydantic import Field
 
+from neurodyn.calcium.cell import Cell
 from neurodyn.calcium.indicators import kinetics
 from neurodyn.calcium.kinetics import fit_kinetics, shared_tau
-from neurodyn.calcium.quantum import Cell, counted, tell
+from neurodyn.calcium.quantum import counted, tell
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.processor import processors
@@ -208,7 +209,7 @@ def _said(cell: Cell, training: np.ndarray) -> _Counted:
     if told.fit is None or told.reason:
         nothing = np.full(cell.trace.size, np.nan)
         return _Counted(nothing, nothing, math.nan, told.reason)
-    return _Counted(*counted(cell, told.fit), told.fit.quantum, "")
+    return _Counted(*counted(cell, told.fit, told.raised), told.fit.quantum, "")
 
 
 def _report(reasons: np.ndarray) -> None:

@@ -14,9 +14,10 @@ import zarr
 from pydantic import Field, model_validator
 
 from neurodyn.calcium.ar1 import LEAST_FRAMES, Model, Penalty, infer_many, varies
+from neurodyn.calcium.cell import Cell
 from neurodyn.calcium.decay import decay_time, shared_decay
 from neurodyn.calcium.indicators import kinetics, known, onset_constant, rise_delay
-from neurodyn.calcium.quantum import Cell, tell
+from neurodyn.calcium.quantum import tell
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError

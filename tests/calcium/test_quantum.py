@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from neurodyn.calcium.quantum import Cell, busiest, counted, splines, tell
+from neurodyn.calcium.cell import Cell, busiest, splines
+from neurodyn.calcium.quantum import counted, tell
 
 TAU, QUANTUM = 0.7, 0.2
 
@@ -32,7 +33,7 @@ def count(trace, rate_hz):
     """Spikes counted in a trace, NaN where they cannot be told, and the reason."""
     cell = Cell.of(trace, np.array([0, trace.size]), rate_hz, TAU)
     told = tell(cell)
-    return (np.nan if told.reason else counted(cell, told.fit)[0].sum()), told.reason
+    return (np.nan if told.reason else counted(cell, told.fit, told.raised)[0].sum()), told.reason
 
 
 def ratios(conditions, seeds, seconds=120.0):
