@@ -16,9 +16,10 @@ from scipy.stats import norm
 
 Penalty = Literal["nnls", "l1", "l0"]
 
-LOW = np.array([0.03, 0.1, 0.2, 0.3])
+LOW = np.array([0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
 SPIKING = np.arange(0, 0.6, 0.02)
 LEAST_STEPS = 8
+SPARSE = (1e-3, 10.0)
 LEAST_FRAMES = 12
 ROUNDING = 1e-12
 
@@ -52,8 +53,8 @@ def noise_sd(trace: np.ndarray, decay: float) -> float:
     """Return the standard deviation of white noise in a trace, in the trace's unit.
 
     Spikes only raise the steps y(t) - g y(t-1), so that low quantiles of these are those of noise alone, if the share
-    of frames with spikes is allowed for: of shares from 0 to 0.58 the one is taken under which the 3rd, 10th, 20th and
-    30th percentile lie as those of a normal distribution. Unlike the power at high frequencies that holds at 5 frames
+    of frames with spikes is allowed for: of shares from 0 to 0.58 the one is taken under which the 2nd to 30th
+    percentile lie as those of a normal distribution, small ones rather than large ones where few frames tell. Unlike the power at high frequencies that holds at 5 frames
     per second, too, where calcium has power at all frequencies, while fewer than about half of the frames hold spikes.
 
     Parameters
@@ -74,7 +75,8 @@ def noise_sd(trace: np.ndarray, decay: float) -> float:
     expected = expected - expected.mean(axis=1, keepdims=True)
     middle = found - found.mean()
     sizes = (expected @ middle) / (expected**2).sum(axis=1)
-    misfit = ((middle / sizes[:, None] - expected) ** 2).sum(axis=1) + 1e-3 * SPIKING
+    price = SPARSE[0] + SPARSE[1] / steps.size
+    misfit = ((middle / sizes[:, None] - expected) ** 2).sum(axis=1) + price * SPIKING
     return float(sizes[np.argmin(misfit)]) / math.sqrt(1 + decay**2)
 
 

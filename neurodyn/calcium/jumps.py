@@ -22,6 +22,7 @@ STEPS = 6
 MOST_EVENTS = 200
 TOGETHER = 0.035  # s
 APART = 1.15
+COARSER = 10.0  # nats per doubling, in the order of suggestions: all whole parts of the right size fit as well
 WEIGHT, RARER = 2.0, 0.6
 
 
@@ -137,13 +138,14 @@ def suggested(found: Events, least: float, most: int) -> list[float]:
 
 
 def _peaks(sizes: np.ndarray, errors: np.ndarray, least: float) -> list[float]:
-    """Return all peaks of the likelihood over sizes of one spike, the highest first."""
+    """Return all peaks of the likelihood over sizes of one spike, the best first."""
     top = max(float(sizes.max()), 2 * least)
     grid = least * np.exp(STEP * np.arange(math.ceil(math.log(top / least) / STEP) + 1))
     scores = np.array([_score(sizes, errors, quantum) for quantum in grid])
     padded = np.r_[-np.inf, scores, -np.inf]
     peaks = np.flatnonzero((padded[1:-1] >= padded[:-2]) & (padded[1:-1] > padded[2:]))
-    return [float(grid[peak]) for peak in peaks[np.argsort(-scores[peaks])]]
+    rank = scores + COARSER * np.log2(grid / least)
+    return [float(grid[peak]) for peak in peaks[np.argsort(-rank[peaks])]]
 
 
 def _score(sizes: np.ndarray, errors: np.ndarray, quantum: float) -> float:

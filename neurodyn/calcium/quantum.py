@@ -17,15 +17,16 @@ SIZES = np.r_[np.arange(17.0), 20.0, 25.0, 32.0]
 COARSEST, CLOSEST = 0.05, 0.012  # how far apart levels of calcium lie, as a share of the lower one
 LOWEST = 0.02  # less calcium than this, in spikes, is none
 MOST_FRAMES = 3_000
-MOST_SIZES = 4
-MULTIPLES = (0.5, 2.0)
+MOST_SIZES = 3
+MOST_PARTS = 8
+REPEATS = 3
 FINEST = 2.0
-ALIKE = 1.1
+ALIKE, NEAR = 1.1, 0.12
 CERTAIN = 10.0
 FAINTEST = 5.5  # of 4.9 times what the noise hides, 0.61 of the true spikes were counted
 LEAST_EVENTS = 5
 LEAST_SPIKES = 10.0
-SELDOM, ODD = 0.1, 0.3
+ODD = 0.3
 WEIGHT = 2.0
 RARE = 0.04  # frames: numbers of spikes that are expected in fewer are left out of the sums
 ROUNDS, PATIENCE, FAR_BELOW = 10, 2, 40.0
@@ -208,10 +209,11 @@ def tell(cell: Cell) -> Told:
     least, found = FINEST * cell.resolution * noise, list[Fit]()
     for quantum in suggested(seen, least, MOST_SIZES):
         _add(found, whole, _begun(whole, quantum, noise, seen.baseline))
-    best = max(found, key=lambda fit: fit.score)
-    for by in MULTIPLES:
-        if by * best.quantum > least and all(not _alike(by * best.quantum, fit.quantum) for fit in found):
-            _add(found, whole, _begun(whole, by * best.quantum, best.noise, best.baseline))
+    for _ in range(REPEATS):
+        best = _coarsest(found)
+        for by in (0.5, *(by for by in range(2, MOST_PARTS + 1) if _odd(best, by) < ODD)):
+            if by * best.quantum > least and all(not _alike(by * best.quantum, fit.quantum) for fit in found):
+                _add(found, whole, _begun(whole, by * best.quantum, best.noise, best.baseline))
     return _judged(whole, found)
 
 
@@ -247,23 +249,35 @@ def _alike(one: float, other: float) -> bool:
     return max(one / other, other / one) < ALIKE
 
 
-def _divides(fine: Fit, coarse: Fit, odd: float) -> bool:
-    """Say whether a finer quantum is a whole part of a coarser one, and others than its multiples are at most that share."""
+def _odd(fit: Fit, parts: int) -> float:
+    """Return the share of frames with spikes whose number is no multiple of another one."""
+    return float(fit.frames[SIZES % parts != 0].sum() / max(fit.frames[1:].sum(), 1e-300))
+
+
+def _divides(fine: Fit, coarse: Fit) -> bool:
+    """Say whether a finer quantum is a whole part of a coarser one, and seldom others than its multiples occur."""
     parts = round(coarse.quantum / fine.quantum)
-    if parts < 2 or abs(coarse.quantum / fine.quantum / parts - 1) > 0.12:
-        return False
-    return bool(fine.frames[SIZES % parts != 0].sum() < odd * fine.frames[1:].sum())
+    return parts > 1 and abs(coarse.quantum / fine.quantum / parts - 1) < NEAR and _odd(fine, parts) < ODD
+
+
+def _coarsest(found: list[Fit]) -> Fit:
+    """Return the fit of highest score, or the coarsest one of whose quantum that one's is but a whole part.
+
+    Whole parts of a quantum explain whatever that explains, and what departs from the model besides; but no cell fires
+    nearly always in pairs or triples.
+    """
+    best = max(found, key=lambda fit: fit.score)
+    for fit in sorted(found, key=lambda fit: fit.quantum):
+        best = fit if _divides(best, fit) else best
+    return best
 
 
 def _judged(cell: Cell, found: list[Fit]) -> Told:
     """Choose among fits, and say why the choice is not certain, if so."""
-    best = max(found, key=lambda fit: fit.score)
-    near = best.score - CERTAIN
-    for fit in sorted(found, key=lambda fit: fit.quantum):
-        best = fit if _divides(best, fit, ODD if fit.score > near else SELDOM) else best
-    rivals = [fit for fit in found if fit.score > near and not _alike(fit.quantum, best.quantum)]
+    best = _coarsest(found)
+    rivals = [fit for fit in found if fit.score > best.score - CERTAIN and not _alike(fit.quantum, best.quantum)]
     raised = float(np.mean(best.baseline - first_baseline(cell, best.noise)))
-    return Told(best, _reason(cell, best, [fit for fit in rivals if not _divides(fit, best, ODD)]), raised)
+    return Told(best, _reason(cell, best, [fit for fit in rivals if not _divides(fit, best)]), raised)
 
 
 def _reason(cell: Cell, best: Fit, rivals: list[Fit]) -> str:
