@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from neurodyn.calcium.ar1 import varies
-from neurodyn.calcium.cell import Cell, busiest, cell_noise
+from neurodyn.calcium.cell import Cell, busiest, cell_noise, first_baseline
 from neurodyn.calcium.indicators import kinetics, known
 from neurodyn.calcium.jumps import events
 from neurodyn.core.errors import DataError
@@ -19,7 +19,8 @@ SHORTEST, LONGEST = 0.03, 8.0  # s
 STEPS = 24
 MOST_FRAMES = 10_000
 LEAST_EVENTS = 5
-PRICE = 2.0
+PRICE = 1.0
+BELOW = (0.2,)  # further below, slow decays stand in for a baseline
 BESIDE, CLEAR = 2, 10.0
 
 
@@ -29,7 +30,7 @@ def decay_time(trace: np.ndarray, starts: np.ndarray, rate_hz: float) -> float:
     NaN is where the trace does not tell it to within a factor of 1.6.
 
     Among decay times on a logarithmic grid, the one at which the fewest events explain the trace best: the sum of squares over
-    the noise's variance, plus twice the logarithm of the number of frames for every event, as OASIS with a smallest
+    the noise's variance, plus the logarithm of the number of frames for every event, as OASIS with a smallest
     event finds them (Friedrich, Zhou & Paninski, PLoS Comput Biol 13, e1005423, 2017). Calcium falls only by its decay,
     whatever drives it up, so that firing in bursts or in slow waves does not prolong it as it does the autocovariance; a slow
     baseline is taken off first.
@@ -58,9 +59,11 @@ def decay_time(trace: np.ndarray, starts: np.ndarray, rate_hz: float) -> float:
 
 def _cost(cell: Cell, noise: float) -> tuple[float, int]:
     """Return what a cell's decay time costs, and how many events it takes."""
+    low = first_baseline(cell, noise)
     if cell.trace.size > MOST_FRAMES:
-        cell = cell.take(busiest(cell, MOST_FRAMES))
-    found = events(cell, noise)
+        windows = busiest(cell, MOST_FRAMES)
+        cell, low = cell.take(windows), low[windows.ravel()]
+    found = events(cell, noise, low, BELOW)
     return found.squares / noise**2 + PRICE * math.log(cell.trace.size) * found.sizes.size, found.sizes.size
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from oasis.oasis_methods import oasisAR1
 from scipy.special import gammaln
 
-from neurodyn.calcium.cell import Cell, first_baseline
+from neurodyn.calcium.cell import Cell
 
 LEAST_EVENT = 4.0
 ROUNDS = 3
@@ -52,7 +52,7 @@ class Events:
     baseline: np.ndarray
 
 
-def events(cell: Cell, noise: float) -> Events:
+def events(cell: Cell, noise: float, low: np.ndarray, below: tuple[float, ...] = BELOW) -> Events:
     """Find the fewest jumps, each of four times what noise hides at least, by OASIS with a smallest event, and a baseline.
 
     Where spikes are many, calcium never decays to 0: the baseline begins that far below the lowest frames at which the trace
@@ -64,10 +64,13 @@ def events(cell: Cell, noise: float) -> Events:
         Without NaN.
     noise
         Standard deviation, in the trace's unit.
+    low
+        First guess of the baseline, in the trace's unit, shape (time,).
+    below
+        How far below that guess it may begin, over what the trace lies above it on average.
     """
-    low = first_baseline(cell, noise)
     above = max(0.0, float(np.mean(cell.trace - low)))
-    level = min((low - share * above for share in BELOW), key=lambda level: _fitted(cell, noise, level)[2])
+    level = min((low - share * above for share in below), key=lambda level: _fitted(cell, noise, level)[2])
     for _ in range(ROUNDS):
         calcium = _fitted(cell, noise, level)[0]
         level = cell.smoothed(cell.trace - calcium)

@@ -21,18 +21,18 @@ MOST_SIZES = 3
 MOST_PARTS = 8
 REPEATS = 3
 FINEST = 2.0
-ALIKE, NEAR = 1.1, 0.12
+ALIKE, NEAR = 0.1, 0.05
 CERTAIN = 10.0
 FAINTEST = 5.5  # of 4.9 times what the noise hides, 0.61 of the true spikes were counted
 LEAST_EVENTS = 5
 LEAST_SPIKES = 10.0
-ODD = 0.3
+SELDOM, ODD = 0.1, 0.3
 WEIGHT = 2.0
 RARE = 0.04  # frames: numbers of spikes that are expected in fewer are left out of the sums
 ROUNDS, PATIENCE, FAR_BELOW = 10, 2, 40.0
 SETTLED = 0.3
 LEAST_NOISE = 1e-3
-LEAST_SINGLE = 0.3
+LEAST_SINGLE, LEAST_DOUBLE = 0.3, 0.3
 
 
 @dataclass(frozen=True)
@@ -195,26 +195,29 @@ def tell(cell: Cell) -> Told:
     """Find one spike's size from a trace alone, whatever the firing rate and however many spikes come together.
 
     Spikes are whole, so that jumps are multiples of a quantum. Events found whatever the quantum suggest some; from each of
-    these, and from halves and doubles of the best, expectation maximisation finds the likeliest description. The quantum is
-    told where no other one explains the trace nearly as well (10 nats), but for whole parts of it whose odd multiples
-    never occur.
+    these, and from half the best and such multiples of it as nearly all events are, expectation maximisation finds the
+    likeliest description. The quantum is told where no other one explains the trace nearly as well (10 nats), but for whole
+    parts of it whose odd multiples hardly occur.
     """
     if not varies(cell.trace):
         return Told(None, "constant")
     noise = max(cell_noise(cell), LEAST_NOISE * float(np.nanstd(cell.trace)))
-    whole = cell.take(busiest(cell, MOST_FRAMES)) if cell.trace.size > MOST_FRAMES else cell
-    seen = events(whole.bridged(), noise)
+    low = first_baseline(cell, noise)
+    if cell.trace.size > MOST_FRAMES:
+        windows = busiest(cell, MOST_FRAMES)
+        cell, low = cell.take(windows), low[windows.ravel()]
+    seen = events(cell.bridged(), noise, low)
     if seen.sizes.size < LEAST_EVENTS:
         return Told(None, "too few spikes")
     least, found = FINEST * cell.resolution * noise, list[Fit]()
     for quantum in suggested(seen, least, MOST_SIZES):
-        _add(found, whole, _begun(whole, quantum, noise, seen.baseline))
+        _add(found, cell, _begun(cell, quantum, noise, seen.baseline))
     for _ in range(REPEATS):
         best = _coarsest(found)
         for by in (0.5, *(by for by in range(2, MOST_PARTS + 1) if _odd(best, by) < ODD)):
-            if by * best.quantum > least and all(not _alike(by * best.quantum, fit.quantum) for fit in found):
-                _add(found, whole, _begun(whole, by * best.quantum, best.noise, best.baseline))
-    return _judged(whole, found)
+            if by * best.quantum > least and all(not _alike(by * best.quantum, fit.quantum, NEAR) for fit in found):
+                _add(found, cell, _begun(cell, by * best.quantum, best.noise, best.baseline))
+    return _judged(cell, found, low)
 
 
 def _add(found: list[Fit], cell: Cell, first: Fit) -> None:
@@ -245,8 +248,8 @@ def counted(cell: Cell, told: Fit, raised: float) -> tuple[np.ndarray, np.ndarra
     return np.concatenate(whole), fit.quantum * fit.calcium[:, 0]
 
 
-def _alike(one: float, other: float) -> bool:
-    return max(one / other, other / one) < ALIKE
+def _alike(one: float, other: float, within: float) -> bool:
+    return max(one / other, other / one) < 1 + within
 
 
 def _odd(fit: Fit, parts: int) -> float:
@@ -254,10 +257,10 @@ def _odd(fit: Fit, parts: int) -> float:
     return float(fit.frames[SIZES % parts != 0].sum() / max(fit.frames[1:].sum(), 1e-300))
 
 
-def _divides(fine: Fit, coarse: Fit) -> bool:
-    """Say whether a finer quantum is a whole part of a coarser one, and seldom others than its multiples occur."""
+def _divides(fine: Fit, coarse: Fit, odd: float) -> bool:
+    """Say whether a finer quantum is a whole part of a coarser one, and others than its multiples are less than that share."""
     parts = round(coarse.quantum / fine.quantum)
-    return parts > 1 and abs(coarse.quantum / fine.quantum / parts - 1) < NEAR and _odd(fine, parts) < ODD
+    return parts > 1 and abs(coarse.quantum / fine.quantum / parts - 1) < NEAR and _odd(fine, parts) < odd
 
 
 def _coarsest(found: list[Fit]) -> Fit:
@@ -268,16 +271,16 @@ def _coarsest(found: list[Fit]) -> Fit:
     """
     best = max(found, key=lambda fit: fit.score)
     for fit in sorted(found, key=lambda fit: fit.quantum):
-        best = fit if _divides(best, fit) else best
+        best = fit if _divides(best, fit, ODD) else best
     return best
 
 
-def _judged(cell: Cell, found: list[Fit]) -> Told:
+def _judged(cell: Cell, found: list[Fit], low: np.ndarray) -> Told:
     """Choose among fits, and say why the choice is not certain, if so."""
     best = _coarsest(found)
-    rivals = [fit for fit in found if fit.score > best.score - CERTAIN and not _alike(fit.quantum, best.quantum)]
-    raised = float(np.mean(best.baseline - first_baseline(cell, best.noise)))
-    return Told(best, _reason(cell, best, [fit for fit in rivals if not _divides(fit, best)]), raised)
+    near = [fit for fit in found if fit.score > best.score - CERTAIN and not _alike(fit.quantum, best.quantum, ALIKE)]
+    rivals = [fit for fit in near if not _divides(fit, best, SELDOM)]
+    return Told(best, _reason(cell, best, rivals), float(np.mean(best.baseline - low)))
 
 
 def _reason(cell: Cell, best: Fit, rivals: list[Fit]) -> str:
@@ -288,4 +291,6 @@ def _reason(cell: Cell, best: Fit, rivals: list[Fit]) -> str:
         return "one spike is lost in the noise"
     if best.frames[1:3].sum() < LEAST_SINGLE * best.frames[1:].sum():
         return "hardly any event is of one spike or two"
+    if best.frames[2:4].sum() < LEAST_DOUBLE * best.frames[4:].sum():
+        return "events are of one spike or of many"
     return "several sizes of one spike explain it alike" if rivals else ""

@@ -11,7 +11,7 @@ from neurodyn.core.errors import DataError
 RATE = 20.0
 
 
-def cells(tau=0.5, gain=0.4, noise=0.15, count=4, rate=2.0, seed=0, windows=60, frames=300):
+def cells(tau=0.5, gain=0.4, noise=0.15, count=3, rate=2.0, seed=0, windows=20, frames=300):
     """Poisson spikes under rates that wander over seconds, AR(1) calcium from rest, white noise."""
     rng = np.random.default_rng(seed)
     slow = lfilter([1], [1, -np.exp(-1 / (3 * RATE))], rng.normal(size=(windows, frames, count)), axis=1)
@@ -29,7 +29,7 @@ def test_noise_and_spike_size_are_found_with_a_known_decay(tau, gain, noise):
     assert (found.tau == tau).all()
 
 
-# Of 0.3 s, six frames, 0.40 s was found in windows of 15 s.
+# Where many spikes are hardly above the noise and windows are short, fast decays come out too long: of 0.3 s, 0.39 s.
 @pytest.mark.parametrize(("tau", "bound"), [(0.3, 0.45), (0.6, 0.25)])
 def test_a_decay_faster_than_the_rates_is_found(tau, bound):
     assert shared_tau(cells(tau), RATE) == pytest.approx(tau, rel=bound)
@@ -59,18 +59,18 @@ def test_noise_alone_has_its_own_size_and_tells_no_spike(caplog):
 
 
 def test_a_cell_far_below_its_baseline_tells_its_spike_all_the_same():
-    traces = cells(windows=20)
+    traces = cells()
     traces[:, :, 2] -= 10
     found = fit_kinetics(traces, RATE, 0.5)
     np.testing.assert_allclose(found.gain, 0.4, rtol=0.15)
 
 
 def test_a_cell_that_tells_nothing_gets_the_others_spike_size(caplog):
-    traces = cells(windows=20)
+    traces = cells()
     traces[:, :, 1] = np.random.default_rng(3).normal(0, 0.15, traces.shape[:2])
     found = fit_kinetics(traces, RATE, 0.5)
-    assert found.gain[1] == np.median(found.gain[[0, 2, 3]])
-    assert "not to be told in 1 of 4 cells; they take the median of the others" in caplog.text
+    assert found.gain[1] == np.median(found.gain[[0, 2]])
+    assert "not to be told in 1 of 3 cells; they take the median of the others" in caplog.text
 
 
 @pytest.mark.parametrize("rate_hz", [5, 10, 30, 60])

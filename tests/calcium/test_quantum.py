@@ -50,8 +50,8 @@ def ratios(conditions, seeds, seconds=120.0):
 
 
 def test_totals_are_right_where_they_are_told():
-    conditions = [(15, 0.5, 5, kind) for kind in ("poisson", "geometric", "shifted")]
-    found = ratios(conditions, range(7), seconds=100.0)
+    conditions = [(15, 1, 5, kind) for kind in ("poisson", "geometric", "shifted")]
+    found = ratios(conditions, range(3), seconds=150.0)
     told = found[np.isfinite(found)]
     assert told.size > 0.6 * found.size
     assert abs(np.median(told) - 1) < 0.2
