@@ -54,8 +54,9 @@ def noise_sd(trace: np.ndarray, decay: float) -> float:
 
     Spikes only raise the steps y(t) - g y(t-1), so that low quantiles of these are those of noise alone, if the share
     of frames with spikes is allowed for: of shares from 0 to 0.58 the one is taken under which the 2nd to 30th
-    percentile lie as those of a normal distribution, small ones rather than large ones where few frames tell. Unlike the power at high frequencies that holds at 5 frames
-    per second, too, where calcium has power at all frequencies, while fewer than about half of the frames hold spikes.
+    percentile lie as those of a normal distribution, small ones rather than large ones where few frames tell. Unlike
+    the power at high frequencies that holds at 5 frames per second, too, where calcium has power at all frequencies,
+    while fewer than about half of the frames hold spikes.
 
     Parameters
     ----------

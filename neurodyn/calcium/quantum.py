@@ -32,7 +32,8 @@ RARE = 0.04  # frames: numbers of spikes that are expected in fewer are left out
 ROUNDS, PATIENCE, FAR_BELOW = 10, 2, 40.0
 SETTLED = 0.3
 LEAST_NOISE = 1e-3
-LEAST_SINGLE, LEAST_DOUBLE = 0.3, 0.3
+LEAST_SINGLE = 0.3
+GAP = 3.0  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -291,6 +292,17 @@ def _reason(cell: Cell, best: Fit, rivals: list[Fit]) -> str:
         return "one spike is lost in the noise"
     if best.frames[1:3].sum() < LEAST_SINGLE * best.frames[1:].sum():
         return "hardly any event is of one spike or two"
-    if best.frames[2:4].sum() < LEAST_DOUBLE * best.frames[4:].sum():
-        return "events are of one spike or of many"
+    if _gap(best.frames[1:]) > GAP:
+        return "events of some numbers of spikes hardly occur, of fewer and of more do"
     return "several sizes of one spike explain it alike" if rivals else ""
+
+
+def _gap(frames: np.ndarray) -> float:
+    """Return how deep the deepest gap between two commoner numbers of spikes is, in standard deviations of the difference.
+
+    Cells fire one, two, three ... spikes in a frame without leaving a number out; a quantum that is a fraction of the right one
+    does, where its single spikes stand in for what else departs from the model.
+    """
+    before, after = np.maximum.accumulate(frames)[:-2], np.maximum.accumulate(frames[::-1])[::-1][2:]
+    lower, within = np.minimum(before, after), frames[1:-1]
+    return float(np.max((lower - within) / np.sqrt(lower + within + 1)))

@@ -128,7 +128,7 @@ def _moments(state: np.ndarray, later: np.ndarray, bounds: np.ndarray, levels: n
         mean += mass * levels[level]
         square += mass * levels[level] ** 2
     if total == 0.0:  # what is far from both sides was left out of both
-        middle = levels[(bounds[0] + bounds[1]) // 2]
+        middle = float(levels[(bounds[0] + bounds[1]) // 2])
         return middle, middle**2
     return mean / total, square / total
 
