@@ -197,8 +197,8 @@ def tell(cell: Cell) -> Told:
 
     Spikes are whole, so that jumps are multiples of a quantum. Events found whatever the quantum suggest some; from each of
     these, and from half the best and such multiples of it as nearly all events are, expectation maximisation finds the
-    likeliest description. The quantum is told where no other one explains the trace nearly as well (10 nats), but for whole
-    parts of it whose odd multiples hardly occur.
+    likeliest description. The quantum is told where no other one explains the trace nearly as well (10 nats, 20 where half of
+    it would be lost in the noise), but for whole parts of it whose odd multiples hardly occur.
     """
     if not varies(cell.trace):
         return Told(None, "constant")
@@ -279,7 +279,9 @@ def _coarsest(found: list[Fit]) -> Fit:
 def _judged(cell: Cell, found: list[Fit], low: np.ndarray) -> Told:
     """Choose among fits, and say why the choice is not certain, if so."""
     best = _coarsest(found)
-    near = [fit for fit in found if fit.score > best.score - CERTAIN and not _alike(fit.quantum, best.quantum, ALIKE)]
+    hidden = best.quantum < 2 * FAINTEST * cell.resolution * best.noise  # half of it would be lost in the noise
+    worst = best.score - (2 if hidden else 1) * CERTAIN
+    near = [fit for fit in found if fit.score > worst and not _alike(fit.quantum, best.quantum, ALIKE)]
     rivals = [fit for fit in near if not _divides(fit, best, SELDOM)]
     return Told(best, _reason(cell, best, rivals), float(np.mean(best.baseline - low)))
 
