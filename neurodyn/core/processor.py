@@ -12,6 +12,11 @@ LARGE = 32 * 2**20  # glibc accepts no more
 KEPT = 2**30
 
 
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_wide_vectors() -> None:
     """Have OpenBLAS use 512-bit vectors where it would not by itself; call it before numpy is imported.
 

@@ -79,6 +79,13 @@ class Workspace:
             **STORAGE,
         )
 
+    def describe_rois(self, name: str, words: np.ndarray) -> None:
+        """Put a column of words into the table of ROIs, shape (roi,)."""
+        table = self.root.require_group("rois")
+        table.create_array(
+            name, data=words.astype(np.dtypes.StringDType()), dimension_names=("roi",), overwrite=True, **STORAGE
+        )
+
 
 class Step(ABC):
     """One preprocessing step.

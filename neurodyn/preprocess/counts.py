@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Annotated, Literal
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import zarr
 from oasis.oasis_methods import oasisAR1
 from pydantic import Field
 
+from neurodyn.calcium.cell import Cell
 from neurodyn.calcium.indicators import kinetics
 from neurodyn.calcium.kinetics import fit_kinetics, shared_tau
+from neurodyn.calcium.quantum import counted, tell
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.core.processor import processors
 from neurodyn.preprocess import events
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import scan
@@ -34,16 +39,16 @@ class CountsParams(Params):
     calcium: str = Field(default="calcium", description="variable to make: the input without noise")
     tau: Annotated[float, Field(gt=0)] | Literal["indicator", "estimate"] = Field(
         default="indicator",
-        description="decay time constant, s; 'indicator' looks it up, 'estimate' takes the median of what OASIS finds in "
-        "up to 200 ROIs",
+        description="decay time constant, s; 'indicator' looks it up, 'estimate' takes the median of the decays after the "
+        "events of up to 200 ROIs",
     )
     quantum: Annotated[float, Field(gt=0)] | Literal["gain", "noise"] = Field(
         default="gain",
-        description="size of one spike in the input's unit; 'gain': from each ROI's mean and spectrum, if spikes are "
-        "Poisson; 'noise': `factor` times its noise",
+        description="size of one spike in the input's unit; 'gain': the one whose multiples explain each ROI's trace "
+        "best, and no counts where that cannot be told; 'noise': `factor` times its noise",
     )
     factor: float = Field(default=4.0, gt=0, description="quantum over the noise's standard deviation (quantum: noise)")
-    least: float = Field(default=0.5, ge=0, description="smallest event, in quanta")
+    least: float = Field(default=0.5, ge=0, description="smallest event, in quanta (not with quantum: gain)")
     initial: Literal["free", "zero"] = Field(
         default="free", description="calcium before a stretch of frames: any, so that no event is seen there; or none"
     )
@@ -53,12 +58,32 @@ class CountsParams(Params):
     )
 
 
-class Counts(Step):
-    """Infer how many spikes each ROI fired in each frame, by OASIS with a smallest event.
+class _Counted(NamedTuple):
+    """What is said of one ROI: counts and calcium, shape (time,), the size of one spike, and why there are none."""
 
-    c(t) = g c(t-1) + s(t), g = exp(-1 / (tau rate)), closest to the input with every s(t) either 0 or at least the
-    smallest event; counts are s / quantum, rounded. Decay and quantum are estimated from training trials alone. Prince
-    et al., CaLFADS (2020), take four times the noise for quantum and smallest event: quantum noise, least 1.
+    counts: np.ndarray
+    calcium: np.ndarray
+    quantum: float
+    reason: str
+
+
+class Counts(Step):
+    """Infer how many spikes each ROI fired in each frame.
+
+    c(t) = g c(t-1) + s(t), g = exp(-1 / (tau rate)), and the input is c, a slow baseline and white noise.
+
+    quantum gain
+        s(t) is a whole number of quanta. Quantum, noise, baseline and how often how many spikes come together are those
+        that make the trace likeliest, summed over all that the calcium may have been (a hidden Markov model over levels
+        of calcium, fitted by expectation maximisation); counts are the expected ones. No count is made up: an ROI
+        whose quantum the trace cannot tell gets NaN, its reason in the table of ROIs, and the warning says how many
+        those are. Where that is so is tabulated in docs/counts.md.
+    quantum noise, or a number
+        OASIS: closest to the input with every s(t) either 0 or at least the smallest event; counts are s / quantum,
+        rounded. Prince et al., CaLFADS (2020), take four times the noise for quantum and smallest event: quantum
+        noise, least 1.
+
+    Decay and quantum are estimated from training trials alone.
 
     Source: Friedrich, Zhou & Paninski, PLoS Comput Biol 13, e1005423 (2017).
     """
@@ -86,23 +111,45 @@ class Counts(Step):
     def apply(self, workspace: Workspace) -> None:
         """Infer one chunk of ROIs after another."""
         p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
-        scan(workspace, p.input, "error", "counts")
+        scan(workspace, p.input, step="counts")
         starts = events.stretch_starts(workspace.time, rate)
         stretches = events.stretch_slices(starts, source.shape[0])
         training = training_windows(workspace, stretches, p.fit_on)
         tau = self._tau(workspace, training)
-        decay = math.exp(-1 / (tau * rate))
         made = {"tau": tau, "tau_unit": "s"}
         counts = workspace.create(p.output, p.input, "spikes, estimated, per frame", "counts", **made)
         calcium = workspace.create(p.calcium, p.input, str(source.attrs["units"]), "counts", **made)
-        quanta = np.zeros(source.shape[1])
+        quanta, reasons = np.zeros(source.shape[1]), np.full(source.shape[1], "", dtype=object)
         for done, (tile,) in enumerate(tiles(source), start=1):
             traces = np.asarray(source[:, tile], dtype=np.float64)
-            quanta[tile] = self._quanta(traces[training], rate, tau)
-            found = [self._infer(*pair, decay, stretches) for pair in zip(traces.T, quanta[tile], strict=True)]
-            counts[:, tile], calcium[:, tile] = (np.stack(part, 1).astype("f4") for part in zip(*found, strict=True))
+            likeliest = p.quantum == "gain"
+            said = (self._likeliest if likeliest else self._sparsest)(traces, training, stretches, rate, tau)
+            for roi, one in zip(range(tile.start, tile.stop), said, strict=True):
+                quanta[roi], reasons[roi] = one.quantum, one.reason
+            counts[:, tile] = np.stack([one.counts for one in said], 1).astype("f4")
+            calcium[:, tile] = np.stack([one.calcium for one in said], 1).astype("f4")
             workspace.progress(done / len(tiles(source)))
         workspace.keep("qc", f"{p.output}_quantum", ("roi",), quanta, str(source.attrs["units"]), input=p.input)
+        if p.quantum == "gain":
+            _report(reasons)
+            workspace.describe_rois(f"{p.output}_not_told", reasons)
+
+    def _likeliest(
+        self, traces: np.ndarray, training: np.ndarray, stretches: list[slice], rate_hz: float, tau: float
+    ) -> list[_Counted]:
+        """Return the likeliest whole counts of each ROI, traces of shape (time, roi)."""
+        edges = np.array([part.start for part in stretches] + [len(traces)])
+        cells = [Cell.of(np.ascontiguousarray(trace), edges, rate_hz, tau) for trace in traces.T]
+        with ThreadPoolExecutor(processors()) as pool:
+            return list(pool.map(lambda cell: _said(cell, training), cells))
+
+    def _sparsest(
+        self, traces: np.ndarray, training: np.ndarray, stretches: list[slice], rate_hz: float, tau: float
+    ) -> list[_Counted]:
+        """Return the counts of each ROI by OASIS with a smallest event, traces of shape (time, roi)."""
+        quanta, decay = self._quanta(traces[training], rate_hz, tau), math.exp(-1 / (tau * rate_hz))
+        found = [self._infer(*pair, decay, stretches) for pair in zip(traces.T, quanta, strict=True)]
+        return [_Counted(*pair, float(quantum), "") for pair, quantum in zip(found, quanta, strict=True)]
 
     def _tau(self, workspace: Workspace, training: np.ndarray) -> float:
         """Return the decay time constant of all ROIs, s."""
@@ -114,18 +161,14 @@ class Counts(Step):
         rois = source.shape[1]
         chosen = np.unique(np.linspace(0, rois - 1, min(rois, MOST_ROIS)).round().astype(int))
         traces = np.concatenate([_columns(source, tile, chosen) for (tile,) in tiles(source)], axis=1)
-        found = shared_tau(traces[training], workspace.rate_hz)
-        LOGGER.info("counts: decay time %.3g s, the median of %d ROIs.", found, chosen.size)
-        return found
+        return shared_tau(traces[training], workspace.rate_hz, workspace.indicator, "counts.tau")
 
     def _quanta(self, windows: np.ndarray, rate_hz: float, tau: float) -> np.ndarray:
-        """Return the size of one spike in each ROI, from training windows, shape (window, time, roi)."""
+        """Return the size of one spike in each ROI, as the settings say, from windows of shape (window, time, roi)."""
         quantum = self.params.quantum
         if not isinstance(quantum, str):
             return np.full(windows.shape[2], quantum)
-        known = 1.0 if quantum == "noise" else None
-        found = fit_kinetics(windows, rate_hz, tau, known)
-        return self.params.factor * found.noise if quantum == "noise" else found.gain
+        return self.params.factor * fit_kinetics(windows, rate_hz, tau, gain=1.0).noise
 
     def _infer(
         self, trace: np.ndarray, quantum: float, decay: float, stretches: list[slice]
@@ -144,13 +187,44 @@ class Counts(Step):
         p = self.params
         tau = {
             "indicator": "that recommended for the indicator",
-            "estimate": "the median over ROIs of OASIS's estimates",
+            "estimate": "the median over ROIs of the decay after events",
         }
-        size = {"gain": "estimated from each ROI's mean and spectrum", "noise": f"{p.factor:g} times each ROI's noise"}
+        if p.quantum == "gain":
+            return (
+                f"Spikes per frame were counted in '{p.input}' by the whole multiples of one spike's size that make each ROI's "
+                f"trace likeliest (hidden Markov model of AR(1) calcium; decay time constant "
+                f"{tau.get(str(p.tau), f'{p.tau} s')}); ROIs in which that size cannot be told were left out."
+            )
+        size = {"noise": f"{p.factor:g} times each ROI's noise"}
         return (
             f"Spikes per frame were counted in '{p.input}' by AR(1) deconvolution with a smallest event (OASIS; decay "
             f"time constant {tau.get(str(p.tau), f'{p.tau} s')}; one spike {size.get(str(p.quantum), f'{p.quantum}')}; "
             f"smallest event {p.least:g} spikes), rounded."
+        )
+
+
+def _said(cell: Cell, training: np.ndarray) -> _Counted:
+    """Return counts and calcium of one ROI, NaN where the size of one spike cannot be told."""
+    told = tell(cell.take(training))
+    if told.fit is None or told.reason:
+        nothing = np.full(cell.trace.size, np.nan)
+        return _Counted(nothing, nothing, math.nan, told.reason)
+    return _Counted(*counted(cell, told.fit, told.raised), told.fit.quantum, "")
+
+
+def _report(reasons: np.ndarray) -> None:
+    """Say how many ROIs have no counts, and why; refuse where none has any."""
+    why = [f"{what} in {count}" for what, count in sorted(Counter(reasons[reasons != ""]).items())]
+    if (reasons != "").all():
+        raise DataError(
+            "counts: the size of one spike can be told in no ROI.",
+            f"Of {reasons.size} ROIs: {'; '.join(why)}.",
+            "Give it in the input's unit: --set counts.quantum=0.2",
+        )
+    if why:
+        LOGGER.warning(
+            "counts: not to be told in %d of %d ROIs, which become NaN: %s.",
+            *((reasons != "").sum(), reasons.size, "; ".join(why)),
         )
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, Literal, Self
 
@@ -14,16 +13,19 @@ import numpy as np
 import zarr
 from pydantic import Field, model_validator
 
-from neurodyn.calcium.ar1 import LEAST_FRAMES, Model, Penalty, decay_factor, infer_many, varies
+from neurodyn.calcium.ar1 import LEAST_FRAMES, Model, Penalty, infer_many, varies
+from neurodyn.calcium.cell import Cell
+from neurodyn.calcium.decay import decay_time, shared_decay
 from neurodyn.calcium.indicators import kinetics, known, onset_constant, rise_delay
+from neurodyn.calcium.quantum import tell
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.core.processor import processors
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess import events
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import NanPolicy, scan
-from neurodyn.preprocess.threads import processors
 from neurodyn.preprocess.tiles import tiles
 
 LOGGER = logging.getLogger(__name__)
@@ -38,9 +40,9 @@ class DeconvolutionParams(Params):
     output: str = Field(default="spikes", description="variable to make")
     tau: Annotated[float, Field(gt=0)] | Literal["indicator", "range", "estimate", "auto"] = Field(
         default="indicator",
-        description="decay time constant, s; 'indicator' looks it up, 'estimate' takes the median of what the ROIs' "
-        "autocovariances say, 'range' the same, kept between the indicator's single-spike and recommended values; "
-        "'auto' looks it up where the indicator is on record and estimates it where not",
+        description="decay time constant, s; 'indicator' looks it up, 'estimate' takes the median of the decays after the "
+        "ROIs' events, 'range' the same, kept between the indicator's single-spike and recommended values; 'auto' looks it "
+        "up where the indicator is on record and estimates it where not",
     )
     fit_until: float = Field(
         default=1.0, gt=0, le=1, description="leading share of the frames that tau and quantum are estimated from"
@@ -65,7 +67,7 @@ class DeconvolutionParams(Params):
     smooth: float = Field(default=0.0, ge=0, description="standard deviation of a Gaussian over the events, s; 0: none")
     quantum: Annotated[float, Field(gt=0)] | Literal["roi"] | None = Field(
         default=None,
-        description="size of one spike's event, in the input's unit, to divide by; 'roi': the median of each ROI's isolated events",
+        description="size of one spike's event, in the input's unit, to divide by; 'roi': the one whose multiples explain each ROI's trace best",
     )
     nan: NanPolicy = Field(
         default="error", description="NaN frames: refuse them, or leave them NaN and infer around them"
@@ -86,9 +88,10 @@ class DeconvolutionParams(Params):
 class Deconvolution(Step):
     """Infer spikes from ΔF/F: OASIS with an autoregressive calcium model of one decay time for all ROIs.
 
-    c(t) = g c(t-1) + s(t) with s >= 0, g = exp(-1 / (tau rate)), as close to ΔF/F as can be, each stretch between gaps
+    c(t) = g c(t-1) + s(t) with s >= 0, g = exp(-1 / (tau rate)), as close to ΔF/F as can be (order 1; with order 2
+    OASIS is greedy: its sum of squares has been up to half as much again as the least possible), each stretch between gaps
     in the frame times by itself. The decay time is a number in seconds, the indicator's from a table, or the median
-    over ROIs of what the autocovariance says; a random or per-ROI value is never taken. A response that rises slowly
+    over ROIs of the decay that lets the fewest events explain the trace; a random or per-ROI value is never taken. A response that rises slowly
     makes such events late by τ_on τ / (τ_on + τ) on average: that is taken off, or the rise is modelled (order 2).
     Without a quantum the output's unit is arbitrary: compare it within an ROI. Kept beside it: the noise level of each
     ROI and, if asked for, its quantum.
@@ -149,7 +152,7 @@ class Deconvolution(Step):
                 still += int((~moving).sum())
                 traces[~moving] = np.where(np.isfinite(traces[~moving]), 0, np.nan)
                 spikes = self._spikes(traces, model, starts, pool)
-                quantum[tile] = self._quantum(spikes, levels[tile], workspace.rate_hz)
+                quantum[tile] = self._quantum(traces, model, starts)
                 target[:, tile] = self._timed(spikes, delay, workspace.rate_hz, starts).T
                 workspace.progress(done / len(tiles(source)))
         if still:
@@ -193,23 +196,13 @@ class Deconvolution(Step):
         p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
         frames = max(1, int(p.fit_until * source.shape[0] + 1e-9))
         parts = [part for part in events.stretch_slices(starts[starts < frames], frames) if part.stop > part.start]
-        factors: list[float] = []
+        edges, found = np.r_[[part.start for part in parts], frames], []
         for (tile,) in tiles(source):
             traces = self._prepared(source, tile, rate, starts[starts < frames], frames)
-            factors += [decay_factor([trace[part] for part in parts], rate) for trace in traces if varies(trace)]
-        found = np.array(factors)
-        usable = found[(found > 0) & (np.isfinite(found) if p.tau == "range" else found < 1)]
-        if 2 * usable.size <= np.isfinite(found).sum() or not usable.size:
-            raise DataError(
-                "deconvolution: the decay time cannot be estimated from these traces.",
-                f"Only {usable.size} of {source.shape[1]} ROIs have an autocovariance that decays.",
-                "Give it in seconds: --set deconvolution.tau=0.7",
-            )
-        middle = float(np.median(usable))
-        tau = -1.0 / (rate * math.log(middle)) if middle < 1 else math.inf
+            found += [decay_time(events.bridged(trace).astype(np.float64), edges, rate) for trace in traces]
+        tau = shared_decay(np.array(found), workspace.indicator, "deconvolution", "deconvolution.tau")
         if p.tau == "range":
             tau = float(np.clip(tau, *kinetics(workspace.indicator).tau_range))
-        LOGGER.info("deconvolution: decay time %.3g s, from the median of %d ROIs.", tau, usable.size)
         return tau
 
     def _prepared(
@@ -260,12 +253,16 @@ class Deconvolution(Step):
         spikes = events.smoothed(spikes, self.params.smooth, rate_hz, stretches) if self.params.smooth else spikes
         return spikes.astype(np.float32, copy=False)
 
-    def _quantum(self, spikes: np.ndarray, levels: np.ndarray, rate_hz: float) -> np.ndarray:
-        """Return the size of one spike's event in each ROI, from the leading frames; NaN where it is not known."""
+    def _quantum(self, traces: np.ndarray, model: Model, starts: np.ndarray) -> np.ndarray:
+        """Return the size of one spike's event in each ROI, from the leading frames; NaN where it is not told."""
         if self.params.quantum != "roi":
-            return np.full(len(spikes), self.params.quantum or np.nan)
-        frames = max(1, int(self.params.fit_until * spikes.shape[1] + 1e-9))
-        return events.quanta(spikes[:, :frames], events.noise_sd_of_level(levels, rate_hz), rate_hz)
+            return np.full(len(traces), self.params.quantum or np.nan)
+        frames = max(1, int(self.params.fit_until * traces.shape[1] + 1e-9))
+        edges = np.r_[starts[starts < frames], frames]
+        wide = np.ascontiguousarray(traces[:, :frames], dtype=np.float64)
+        with ThreadPoolExecutor(self._jobs) as pool:
+            told = list(pool.map(lambda trace: tell(Cell.of(trace, edges, model.rate_hz, model.tau)), wide))
+        return np.array([np.nan if one.reason or one.fit is None else one.fit.quantum for one in told])
 
     def _keep(self, workspace: Workspace, target: zarr.Array, levels: np.ndarray, quantum: np.ndarray) -> None:
         """Put noise levels and quanta beside the spikes, and divide by the quanta."""
@@ -287,10 +284,9 @@ class Deconvolution(Step):
         how = {"nnls": "non-negative", "l1": "sparse (L1) non-negative", "l0": "sparse (L0) non-negative"}[p.penalty]
         tau = {
             "indicator": "that recommended for the indicator",
-            "estimate": "the median over ROIs of the autocovariance's decay",
-            "auto": "that recommended for the indicator or, without one on record, the median over ROIs of the "
-            "autocovariance's decay",
-            "range": "the median over ROIs of the autocovariance's decay, kept within the indicator's published range",
+            "estimate": "the median over ROIs of the decay after events",
+            "auto": "that recommended for the indicator or, without one on record, the median over ROIs of the decay after events",
+            "range": "the median over ROIs of the decay after events, kept within the indicator's published range",
         }.get(str(p.tau), f"{p.tau} s")
         extras = [f"decay time constant {tau}"]
         if p.rise != 0:
@@ -310,17 +306,17 @@ def _looked_up(tau: float | str, indicator: str) -> float | str:
 
 
 def _filled(quantum: np.ndarray) -> np.ndarray:
-    """Give ROIs without enough isolated events the median quantum of the others, and say so."""
+    """Give ROIs that do not tell the size of one spike the median quantum of the others, and say so."""
     unknown = ~np.isfinite(quantum)
     if unknown.all():
         raise DataError(
             "deconvolution: the size of one spike's event cannot be estimated.",
-            f"None of {quantum.size} ROIs has {events.LEAST_EVENTS} isolated events above the noise.",
+            f"In none of {quantum.size} ROIs does one size, with its multiples, explain the trace clearly best.",
             "Give it in the input's unit: --set deconvolution.quantum=0.2",
         )
     if unknown.any():
         LOGGER.warning(
-            "deconvolution: %d of %d ROIs have too few isolated events; they take the median quantum of the others.",
+            "deconvolution: the size of one spike is not to be told in %d of %d ROIs; they take the median of the others.",
             *(unknown.sum(), quantum.size),
         )
     return np.where(unknown, np.median(quantum[~unknown]), quantum)

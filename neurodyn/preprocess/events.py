@@ -5,17 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter1d
 
 from neurodyn.preprocess.baselines import maximin
 
 GAP_FRAMES = 1.5
 TRUNCATE = 4.0
-NORMAL_QUARTILE = 0.6744897501960817
-BURST_SECONDS = 0.1
-ISOLATION_SECONDS = 0.5
-NOISE_FACTOR = 4.0
-LEAST_EVENTS = 5
 
 
 def stretch_starts(time: np.ndarray, rate_hz: float) -> np.ndarray:
@@ -100,11 +95,6 @@ def noise_levels(traces: np.ndarray, starts: np.ndarray, rate_hz: float) -> np.n
     return 100 * levels / math.sqrt(rate_hz)
 
 
-def noise_sd_of_level(level: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return the standard deviation of white noise, ΔF/F, that has the noise level ν: ν √rate / (100 · 0.954)."""
-    return level * math.sqrt(rate_hz) / (100 * math.sqrt(2) * NORMAL_QUARTILE)
-
-
 def earlier(spikes: np.ndarray, delay: float, rate_hz: float, stretches: list[slice]) -> np.ndarray:
     """Move events earlier in time, split between neighbouring frames; their sum is kept within each stretch.
 
@@ -142,36 +132,3 @@ def smoothed(spikes: np.ndarray, sd: float, rate_hz: float, stretches: list[slic
         soft = gaussian_filter1d(values, sd * rate_hz, axis=1, mode="reflect", truncate=TRUNCATE)
         out[:, stretch] = np.where(np.isfinite(spikes[:, stretch]), soft, np.nan)
     return out
-
-
-def quanta(spikes: np.ndarray, noise: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Estimate the size of one spike's event in each trace: the median of its isolated events.
-
-    An event is the sum over 0.1 s about a local maximum; it counts if it exceeds four times the noise and no other such
-    event lies within 0.5 s. In sparsely firing cells most of these are single spikes; in cells that fire in bursts
-    only, the quantum is a burst.
-
-    Parameters
-    ----------
-    spikes
-        Events per frame, shape (trace, time).
-    noise
-        Standard deviation of the trace's noise, in the unit of the events, shape (trace,).
-
-    Returns
-    -------
-    np.ndarray
-        Shape (trace,); NaN where there are fewer than five such events.
-    """
-    half, apart = max(1, round(BURST_SECONDS * rate_hz / 2)), max(1, round(ISOLATION_SECONDS * rate_hz))
-    found = np.full(len(spikes), np.nan)
-    for row, (trace, sd) in enumerate(zip(np.nan_to_num(spikes), noise, strict=True)):
-        total = np.convolve(trace, np.ones(2 * half + 1), "same")
-        peaks = np.flatnonzero((total == maximum_filter1d(total, 2 * half + 1)) & (total > NOISE_FACTOR * sd))
-        peaks = peaks[np.r_[True, np.diff(peaks) > half]] if peaks.size else peaks  # a plateau is one event
-        peaks = peaks[np.diff(peaks, prepend=-half - 1) > half]  # a plateau is one event
-        gaps = np.diff(peaks, prepend=-apart - 1, append=trace.size + apart)
-        sizes = total[peaks[(gaps[:-1] > apart) & (gaps[1:] > apart)]]
-        if sizes.size >= LEAST_EVENTS:
-            found[row] = np.median(sizes)
-    return found

@@ -16,12 +16,12 @@ from threadpoolctl import threadpool_limits
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.core.processor import processors
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.hemodynamics import map_name
 from neurodyn.preprocess.optimal_linear import Estimate, Form, Output, correlations, estimate, varying
 from neurodyn.preprocess.patches import Patch, Region, regions
 from neurodyn.preprocess.scan import scan
-from neurodyn.preprocess.threads import processors
 from neurodyn.preprocess.tiles import blocks, inside, same_shape
 
 LOGGER = logging.getLogger(__name__)

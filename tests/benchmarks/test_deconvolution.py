@@ -11,8 +11,8 @@ from oasis.functions import deconvolve
 from scipy.signal import lfilter
 
 from neurodyn.compiled.nnls import nonnegative_spikes
+from neurodyn.core.processor import processors
 from neurodyn.preprocess.suite2p import import_suite2p
-from neurodyn.preprocess.threads import processors
 
 pytestmark = pytest.mark.slow
 TAU, RATE, ROIS, FRAMES, LOOPED = 0.7, 30.0, 1000, 10_000, 50

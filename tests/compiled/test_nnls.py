@@ -7,7 +7,7 @@ import pytest
 from oasis.oasis_methods import oasisAR1
 
 from neurodyn.compiled.nnls import nonnegative_spikes
-from neurodyn.preprocess.threads import processors
+from neurodyn.core.processor import processors
 
 TAU, RATE = 0.7, 30.0
 G = math.exp(-1 / (TAU * RATE))

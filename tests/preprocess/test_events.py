@@ -21,7 +21,6 @@ def test_noise_level_of_white_noise_is_the_same_at_every_rate():
         white = 0.05 * np.sqrt(rate) * rng.normal(size=(2, 50_000))
         level = events.noise_levels(white, np.array([0]), rate)
         np.testing.assert_allclose(level, 100 * 0.05 * np.sqrt(2) * 0.6745, rtol=0.02)
-        np.testing.assert_allclose(events.noise_sd_of_level(level, rate), 0.05 * np.sqrt(rate), rtol=0.02)
 
 
 def test_noise_level_leaves_out_gaps_and_missing_frames():
@@ -58,19 +57,6 @@ def test_missing_frames_stay_missing():
     for out in (events.earlier(spikes, 0.1, 10.0, WHOLE), events.smoothed(spikes, 0.1, 10.0, WHOLE)):
         assert np.isnan(out).sum() == 1
         assert np.isnan(out[0, 10])
-
-
-def test_the_size_of_one_spike_is_the_median_of_isolated_events():
-    rng = np.random.default_rng(1)
-    spikes = np.zeros((2, 30_000))
-    at = np.sort(rng.choice(np.arange(50, 29_950, 60), 100, replace=False))
-    spikes[0, at] = 0.18
-    spikes[0, at + 1] = 0.07
-    spikes[0, 29_995] = 5
-    spikes += rng.exponential(0.001, spikes.shape)
-    found = events.quanta(spikes, np.array([0.02, 0.02]), 30.0)
-    assert found[0] == pytest.approx(0.25, rel=0.05)
-    assert np.isnan(found[1])
 
 
 def test_baselines_are_taken_off_stretch_by_stretch():
