@@ -110,7 +110,7 @@ def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
         )
     )
     return (
-        f"Scoring: {how} with {split}; {tuned}; {reduced}; {protocol['shuffles']} shuffles of whole trials; intervals "
+        f"Scoring: {how} with {split}; {tuned}; {reduced}; {protocol['shuffles']} null labels (permuted trials where their order is random, else permuted blocks or shifts); intervals "
         f"from {protocol['bootstraps']} bootstrap samples of trials."
     )
 
