@@ -110,7 +110,8 @@ def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
         )
     )
     return (
-        f"Scoring: {how} with {split}; {tuned}; {reduced}; {protocol['shuffles']} null labels (permuted trials where their order is random, else permuted blocks or shifts); intervals "
+        f"Scoring: {how} with {split}; {tuned}; {reduced}; {protocol['shuffles']} null labels (trials permuted "
+        f"where their order is random, else blocks permuted or labels shifted); intervals "
         f"from {protocol['bootstraps']} bootstrap samples of trials."
     )
 
