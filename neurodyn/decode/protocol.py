@@ -17,12 +17,15 @@ from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.circle import Circle
+from neurodyn.decode.nulls import UNTOLD, Null, best_of_rows, make_null
 from neurodyn.decode.rare import few_trials, require_divisible
 from neurodyn.decode.reduce import Division, FoldPCA, Plain, Reduction, Rotation
-from neurodyn.decode.scoring import bootstrap_interval, metric_values, null_summary, trial_sums
+from neurodyn.decode.scaling import without_trend
+from neurodyn.decode.scoring import LOWER_IS_BETTER, bootstrap_interval, metric_values, null_summary, trial_sums
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
 from neurodyn.metrics.circular import constant_guess
+from neurodyn.metrics.intervals import DECODING_COVERS
 
 LOGGER = logging.getLogger(__name__)
 RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows are in training; flatters every row"
@@ -48,6 +51,8 @@ class Labels:
         What the target was taken for, and why; written before the note.
     circle
         One turn of a circular target.
+    course
+        Whether they are the course of a behaviour, slow in time as the recording is; segments always are.
 
     Raises
     ------
@@ -65,6 +70,7 @@ class Labels:
     note: str = ""
     taken: str = ""
     circle: Circle = Circle()
+    course: bool = False
 
     def __post_init__(self) -> None:
         sizes = {len(self.target), len(self.groups), len(self.times)}
@@ -89,12 +95,13 @@ class Labels:
 
 @dataclass(frozen=True)
 class _Design:
-    """What all features share: folds, encoded labels with their shuffles, trials."""
+    """What all features share: folds, encoded labels with those of the null, trials."""
 
     folds: list[Fold]
     columns: np.ndarray  # (sample, 1 + shuffles)
     groups: np.ndarray
     classes: np.ndarray
+    null: Null
 
 
 def evaluate(
@@ -141,15 +148,31 @@ def evaluate(
     chosen = _decoder(decoder, labels.task)
     settings = build(chosen.Params, dict(params or {}), "decoder params")
     design = _design(labels, protocol)
-    labels = _with_rare_classes(labels, design)
-    scores = []
+    labels = _with_warnings(labels, design)
+    scores, tried = [], []
     for number, (name, values) in enumerate(named.items()):
         _check(name, values, labels, chosen.sequential)
         tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
-        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol, tell)
+        predicted, reference = _cross_validate(chosen, settings, values, labels, design, protocol, tell)
         context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
-        scores += _score(context, predicted, reference, design)
-    return scores
+        found, pooled = _score(context, predicted, reference, design)
+        scores += found
+        tried.append(pooled)
+    return _corrected(scores, tried)
+
+
+def _corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[Score]:
+    """Write into the notes p of each row as one of several that were tried; `tried` has the pooled values of each."""
+    if len(tried) < 2 or tried[0][next(iter(tried[0]))].size < 2:
+        return scores
+    found: dict[str, list[float]] = {}
+    for metric in tried[0]:
+        rows = np.array([one[metric] for one in tried])
+        found[metric] = best_of_rows(-rows if metric in LOWER_IS_BETTER else rows).tolist()
+    return [
+        replace(s, note=f"{s.note}; of {len(tried)} rows p {found[s.metric].pop(0):.4f}") if s.fold == "all" else s
+        for s in scores
+    ]
 
 
 def _decoder(name: str, task: Task) -> type[Decoder]:
@@ -192,59 +215,46 @@ def _design(labels: Labels, protocol: Protocol) -> _Design:
     else:
         classes, encoded = np.empty(0), labels.target.astype(np.float64)
     folds = make_folds(groups, protocol)
-    rng = np.random.default_rng([protocol.seed, 1])
-    shuffled = [shuffle_trials(encoded, groups, labels.times, rng) for _ in range(protocol.shuffles)]
-    return _Design(folds, np.stack([encoded, *shuffled], axis=1), groups, classes)
+    null = make_null(
+        encoded,
+        groups,
+        labels.times,
+        labels.task,
+        course=labels.course or labels.unit == "segments",
+        shuffles=protocol.shuffles,
+        seed=protocol.seed,
+    )
+    return _Design(folds, np.column_stack([encoded, null.columns]), groups, classes, null)
 
 
-def _with_rare_classes(labels: Labels, design: _Design) -> Labels:
-    """Add to the note, and tell at once, what classes of few trials do to the scores."""
+def _with_warnings(labels: Labels, design: _Design) -> Labels:
+    """Add to the note, and tell at once, what classes of few trials, or of an order of their own, do to the scores."""
     word = ""
     if labels.task == "classify":
         word = few_trials(design.classes, design.columns[:, 0], design.groups, design.folds)
-    if word:
-        LOGGER.warning("%s: %s", labels.name, word)
-    return replace(labels, note="; ".join(filter(None, (labels.note, word))))
-
-
-def shuffle_trials(target: np.ndarray, groups: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give each trial the label sequence of another one, so that the structure within trials is kept.
-
-    Parameters
-    ----------
-    target
-        Labels, shape (sample,).
-    groups
-        Trials numbered from 0, shape (sample,).
-    times
-        s, shape (sample,); order the samples of a trial. Where lengths differ, relative positions are matched.
-    """
-    order = np.lexsort((times, groups))
-    size = np.bincount(groups)
-    begin = np.cumsum(size) - size
-    group = groups[order]
-    rank = np.arange(order.size) - begin[group]
-    donor = rng.permutation(size.size)[group]
-    source = begin[donor] + ((rank + 0.5) / size[group] * size[donor]).astype(int)
-    out = np.empty_like(target)
-    out[order] = target[order][source]
-    return out
+    untold = f"{design.null.order}: {UNTOLD}" if UNTOLD in design.null.words else ""
+    for one in filter(None, (word, untold)):
+        LOGGER.warning("%s: %s", labels.name, one)
+    facts = [*design.null.sentences, f"interval: {DECODING_COVERS}", f"unit: {labels.unit}"]
+    return replace(labels, note="; ".join(filter(None, (labels.note, word, *facts))))
 
 
 def _cross_validate(
     decoder: type[Decoder],
     params: Any,
     values: np.ndarray,
-    task: Task,
+    labels: Labels,
     design: _Design,
     protocol: Protocol,
     tell: Callable[[float], None],
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Return, per fold, predictions and training means, each of shape (test sample, column)."""
-    reduction, params = _reduction(decoder, params, values, protocol)
-    candidates = decoder.candidates(params) if protocol.tune else [params]
-    predicted, reference = [], []
+    reduction, fitted = _reduction(decoder, params, values, protocol)
+    candidates = decoder.candidates(fitted) if protocol.tune else [fitted]
+    predicted, reference, task = [], [], labels.task
     for fold in design.folds:
+        if protocol.detrend:
+            reduction, _ = _reduction(decoder, params, without_trend(values, labels.times, fold.train), protocol)
         targets = design.columns[fold.train]
         inner = inner_folds(design.groups[fold.train], protocol.inner_folds, protocol.seed)
         rows = reduction.divide(fold.train, fold.test, inner)
@@ -331,7 +341,10 @@ class _Context:
         )
 
 
-def _score(context: _Context, predicted: list[np.ndarray], reference: list[np.ndarray], design: _Design) -> list[Score]:
+def _score(
+    context: _Context, predicted: list[np.ndarray], reference: list[np.ndarray], design: _Design
+) -> tuple[list[Score], dict[str, np.ndarray]]:
+    """Return the rows of the table, and the pooled values of true and null labels by metric, shape (column,)."""
     task, protocol, period = context.labels.task, context.protocol, context.labels.circle.degrees
     shape = (int(design.groups.max()) + 1, design.classes.size)
     sums = np.zeros((protocol.repeats, shape[0], design.columns.shape[1], 2 * shape[1] if task == "classify" else 3))
@@ -340,12 +353,11 @@ def _score(context: _Context, predicted: list[np.ndarray], reference: list[np.nd
         part = trial_sums(task, design.columns[fold.test], guess, mean, design.groups[fold.test], shape, period)
         sums[fold.repeat] += part
         single.append((fold, metric_values(task, part[:, 0].sum(axis=0))))
-    pooled = metric_values(task, sums.sum(axis=1))  # (repeat, column)
+    pooled = {name: found.mean(axis=0) for name, found in metric_values(task, sums.sum(axis=1)).items()}
     bands = bootstrap_interval(task, sums[:, :, 0], protocol.bootstraps, protocol.seed)
     tested = np.unique(np.concatenate([design.groups[fold.test] for fold in design.folds])).size
     scores = []
-    for metric, values in pooled.items():
-        across = values.mean(axis=0)
+    for metric, across in pooled.items():
         null_mean, p, words = null_summary(metric, across[0], across[1:])
         band = {"ci_low": bands[metric][0], "ci_high": bands[metric][1]}
         note = _note(context, metric, words, design)
@@ -353,7 +365,7 @@ def _score(context: _Context, predicted: list[np.ndarray], reference: list[np.nd
         for fold, by_metric in single:
             trials = np.unique(design.groups[fold.test]).size
             scores.append(context.score(metric, float(by_metric[metric]), trials, fold=f"{fold.repeat}.{fold.number}"))
-    return scores
+    return scores, pooled
 
 
 def _note(context: _Context, metric: str, words: str, design: _Design) -> str:

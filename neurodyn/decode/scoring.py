@@ -87,6 +87,7 @@ def metric_values(task: Task, sums: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(np.isfinite(value), value, np.nan) for name, value in values.items()}
 
 
+TIED = 1e-9  # labels that are the same but for names give the same score but for rounding
 LOWER_IS_BETTER = frozenset({"mse", "error, deg"})
 
 
@@ -111,7 +112,7 @@ def bootstrap_interval(task: Task, sums: np.ndarray, bootstraps: int, seed: int)
 
 
 def null_summary(name: str, value: float, null: np.ndarray) -> tuple[float, float, str]:
-    """Compare a value with shuffled labels.
+    """Compare a value with those of null labels.
 
     Returns
     -------
@@ -120,6 +121,6 @@ def null_summary(name: str, value: float, null: np.ndarray) -> tuple[float, floa
     """
     if not null.size:
         return float("nan"), float("nan"), ""
-    better = null <= value if name in LOWER_IS_BETTER else null >= value
+    better = (value - null if name in LOWER_IS_BETTER else null - value) >= -TIED
     low, high = np.percentile(null, [2.5, 97.5])
     return float(null.mean()), float((1 + better.sum()) / (1 + null.size)), f"shuffled 95 %: {low:.3f} to {high:.3f}"

@@ -61,6 +61,7 @@ def make_labels(source: Source, config: DecodeConfig) -> tuple[Labels, np.ndarra
         note="; ".join(filter(None, (left_out, word))),
         taken=choice.sentence(target, config, column.numeric),
         circle=choice.circle,
+        course=column.behavior,
     )
     return kept, np.flatnonzero(keep)
 

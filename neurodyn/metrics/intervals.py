@@ -8,6 +8,8 @@ import numpy as np
 from scipy.stats import norm
 from scipy.stats import t as student
 
+DECODING_COVERS = "95 %, trials resampled with the fitted decoders held fixed"  # what intervals of decoding scores are
+
 
 def block_indices(count: int, block: int, resamples: int, seed: int) -> np.ndarray:
     """Draw resamples of contiguous blocks, wrapping at the end.
