@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,22 @@ from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.circle import Circle
+from neurodyn.decode.intervals import (
+    FEW,
+    FEWEST,
+    FIXED,
+    NULL_DRAWS,
+    Evidence,
+    Refits,
+    difference_interval,
+    leave_out,
+    score_interval,
+    stacked,
+    tested_trials,
+)
 from neurodyn.decode.rare import few_trials, require_divisible
 from neurodyn.decode.reduce import Division, FoldPCA, Plain, Reduction, Rotation
-from neurodyn.decode.scoring import bootstrap_interval, metric_values, null_summary, trial_sums
+from neurodyn.decode.scoring import metric_values, null_summary, trial_sums
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
 from neurodyn.metrics.circular import constant_guess
@@ -137,12 +150,17 @@ def evaluate(
     settings = build(chosen.Params, dict(params or {}), "decoder params")
     design = _design(labels, protocol)
     labels = _with_rare_classes(labels, design)
-    scores = []
+    outcomes = {}
     for name, values in named.items():
         _check(name, values, labels, chosen.sequential)
-        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol)
-        context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
-        scores += _score(context, predicted, reference, design)
+        outcomes[name] = _outcome(chosen, settings, values, labels, design, protocol)
+    made_by = {name: (models or {}).get(name, "none") for name in named}
+    first = next((name for name in named if made_by[name] == "none"), next(iter(named)))
+    scores = []
+    for name, outcome in outcomes.items():
+        context = _Context(labels, protocol, made_by[name], name, decoder)
+        against = None if name == first else (first, outcomes[first].evidence)
+        scores += _score(context, outcome, design, against)
     return scores
 
 
@@ -225,20 +243,60 @@ def shuffle_trials(target: np.ndarray, groups: np.ndarray, times: np.ndarray, rn
     return out
 
 
+@dataclass(frozen=True)
+class _Guesses:
+    """Per fold, predictions and training means, each of shape (test sample, column), and refits where asked for."""
+
+    predicted: list[np.ndarray]
+    reference: list[np.ndarray]
+    refits: list[Refits]
+
+
 def _cross_validate(
-    decoder: type[Decoder], params: Any, values: np.ndarray, task: Task, design: _Design, protocol: Protocol
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return, per fold, predictions and training means, each of shape (test sample, column)."""
+    decoder: type[Decoder],
+    params: Any,
+    values: np.ndarray,
+    task: Task,
+    design: _Design,
+    protocol: Protocol,
+    refit_period: float | None = None,
+) -> _Guesses:
     reduction, params = _reduction(decoder, params, values, protocol)
     candidates = decoder.candidates(params) if protocol.tune else [params]
-    predicted, reference = [], []
+    guesses = _Guesses([], [], [])
     for fold in design.folds:
         targets = design.columns[fold.train]
         inner = inner_folds(design.groups[fold.train], protocol.inner_folds, protocol.seed)
         rows = reduction.divide(fold.train, fold.test, inner)
-        predicted.append(_tuned(decoder, candidates, task, rows, targets, inner))
-        reference.append(np.broadcast_to(targets.mean(axis=0), predicted[-1].shape))
-    return predicted, reference
+        predicted, best = _tuned(decoder, candidates, task, rows, targets, inner)
+        guesses.predicted.append(predicted)
+        guesses.reference.append(np.broadcast_to(targets.mean(axis=0), predicted.shape))
+        if refit_period is not None:
+            refit = _refit(decoder, best, task, rows)
+            guesses.refits.append(
+                leave_out(
+                    refit,
+                    task,
+                    fold,
+                    design.columns[:, 0],
+                    predicted[:, 0],
+                    design.groups,
+                    design.classes.size,
+                    refit_period,
+                )
+            )
+    return guesses
+
+
+def _refit(
+    decoder: type[Decoder], params: Any, task: Task, rows: Division
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """Return what trains a fold's decoder again on some of its training samples."""
+
+    def predict(kept: np.ndarray, tested: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return decoder.predict_path([params], task, rows.train[kept], target, rows.test[tested])[0]
+
+    return predict
 
 
 def _reduction(decoder: type[Decoder], params: Any, values: np.ndarray, protocol: Protocol) -> tuple[Reduction, Any]:
@@ -264,10 +322,11 @@ def _tuned(
     rows: Division,
     targets: np.ndarray,
     inner: list[tuple[np.ndarray, np.ndarray]],
-) -> np.ndarray:
+) -> tuple[np.ndarray, Any]:
     """Predict with the candidate that is best inside the training samples, per column where that is cheap.
 
     Where it is not, shuffles use the setting chosen for the true labels; their test labels play no part in either.
+    Also returns the setting of the first column.
     """
     if len(candidates) > 1:
         tried = targets if decoder.vectorised else targets[:, :1]
@@ -278,9 +337,9 @@ def _tuned(
         best = loss.argmin(axis=0)
         if decoder.vectorised:
             path = decoder.predict_path(candidates, task, rows.train, targets, rows.test)
-            return path[best, :, np.arange(best.size)].T
+            return path[best, :, np.arange(best.size)].T, candidates[best[0]]
         candidates = [candidates[best[0]]]
-    return decoder.predict_path(candidates, task, rows.train, targets, rows.test)[0]
+    return decoder.predict_path(candidates, task, rows.train, targets, rows.test)[0], candidates[0]
 
 
 def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:
@@ -318,29 +377,82 @@ class _Context:
         )
 
 
-def _score(context: _Context, predicted: list[np.ndarray], reference: list[np.ndarray], design: _Design) -> list[Score]:
-    task, protocol, period = context.labels.task, context.protocol, context.labels.circle.degrees
+@dataclass(frozen=True)
+class _Outcome:
+    """Scores of one feature: metric -> (repeat, column), those of each fold, and what intervals are made of."""
+
+    pooled: dict[str, np.ndarray]
+    single: list[tuple[Fold, dict[str, np.ndarray]]]
+    evidence: Evidence
+
+
+def _outcome(
+    decoder: type[Decoder], params: Any, values: np.ndarray, labels: Labels, design: _Design, protocol: Protocol
+) -> _Outcome:
+    task, period = labels.task, labels.circle.degrees
+    guesses = _cross_validate(
+        decoder, params, values, task, design, protocol, refit_period=period if decoder.refits else None
+    )
+    sums, single = _sums(task, guesses, design, protocol.repeats, period)
+    pooled = metric_values(task, sums.sum(axis=1))
+    null = {metric: scores.mean(axis=0)[1:] for metric, scores in pooled.items()}
+    if task == "regress" and protocol.shuffles < NULL_DRAWS:
+        more = _shuffled(design, labels.times, protocol)
+        drawn = _cross_validate(decoder, params, values, task, more, protocol)
+        drawn_sums = _sums(task, drawn, more, protocol.repeats, period)[0].sum(axis=1)
+        null = {metric: scores.mean(axis=0) for metric, scores in metric_values(task, drawn_sums).items()}
+    repeat = np.array([fold.repeat for fold in design.folds])
+    refits = stacked(guesses.refits) if guesses.refits else None
+    return _Outcome(pooled, single, Evidence(task, sums[:, :, 0], repeat, refits, null))
+
+
+def _shuffled(design: _Design, times: np.ndarray, protocol: Protocol) -> _Design:
+    """Return labels shuffled often enough to say how uncertain a score of nothing is."""
+    rng = np.random.default_rng([protocol.seed, 2])
+    columns = [shuffle_trials(design.columns[:, 0], design.groups, times, rng) for _ in range(NULL_DRAWS)]
+    return replace(design, columns=np.stack(columns, axis=1))
+
+
+def _sums(
+    task: Task, guesses: _Guesses, design: _Design, repeats: int, period: float
+) -> tuple[np.ndarray, list[tuple[Fold, dict[str, np.ndarray]]]]:
+    """Return sums over trials, shape (repeat, trial, column, sum), and the first column's metrics in each fold."""
     shape = (int(design.groups.max()) + 1, design.classes.size)
-    sums = np.zeros((protocol.repeats, shape[0], design.columns.shape[1], 2 * shape[1] if task == "classify" else 3))
+    sums = np.zeros((repeats, shape[0], design.columns.shape[1], 2 * shape[1] if task == "classify" else 3))
     single = []
-    for fold, guess, mean in zip(design.folds, predicted, reference, strict=True):
+    for fold, guess, mean in zip(design.folds, guesses.predicted, guesses.reference, strict=True):
         part = trial_sums(task, design.columns[fold.test], guess, mean, design.groups[fold.test], shape, period)
         sums[fold.repeat] += part
         single.append((fold, metric_values(task, part[:, 0].sum(axis=0))))
-    pooled = metric_values(task, sums.sum(axis=1))  # (repeat, column)
-    bands = bootstrap_interval(task, sums[:, :, 0], protocol.bootstraps, protocol.seed)
-    tested = np.unique(np.concatenate([design.groups[fold.test] for fold in design.folds])).size
+    return sums, single
+
+
+def _score(context: _Context, outcome: _Outcome, design: _Design, against: tuple[str, Evidence] | None) -> list[Score]:
+    tested = tested_trials(outcome.evidence)
     scores = []
-    for metric, values in pooled.items():
+    for metric, values in outcome.pooled.items():
         across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
-        band = {"ci_low": bands[metric][0], "ci_high": bands[metric][1]}
-        note = _note(context, metric, words, design)
-        scores.append(context.score(metric, across[0], tested, null_mean=null_mean, p=p, note=note, **band))
-        for fold, by_metric in single:
+        low, high = score_interval(metric, outcome.evidence)
+        said = "; ".join(filter(None, (words, _interval_words(metric, outcome.evidence, against))))
+        note = _note(context, metric, said, design)
+        rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
+        scores.append(context.score(metric, across[0], tested, **rest))
+        for fold, by_metric in outcome.single:
             trials = np.unique(design.groups[fold.test]).size
             scores.append(context.score(metric, float(by_metric[metric]), trials, fold=f"{fold.repeat}.{fold.number}"))
     return scores
+
+
+def _interval_words(metric: str, evidence: Evidence, against: tuple[str, Evidence] | None) -> str:
+    """Say what an interval leaves out, and the paired difference to the first feature of the signal."""
+    if tested_trials(evidence) < FEWEST:
+        return FEW
+    said = [FIXED] if evidence.refits is None else []
+    if against is not None:
+        difference, low, high = difference_interval(metric, evidence, against[1])
+        said.append(f"minus {against[0]}: {difference:.3f} (95 %: {low:.3f} to {high:.3f})")
+    return "; ".join(said)
 
 
 def _note(context: _Context, metric: str, words: str, design: _Design) -> str:
