@@ -79,6 +79,7 @@ def decode(
 def table(path: Path) -> str:
     """Render a table of scores for the terminal: what the target was taken for, then every row with chance and interval."""
     from neurodyn.data.scores import read_scores
+    from neurodyn.decode.intervals import COVERS
 
     rows = [("features", "decoder", "split", "metric", "value", "95 % interval", "shuffled", "p", "n")]
     for s in read_scores(path):
@@ -100,7 +101,7 @@ def table(path: Path) -> str:
             )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:], COVERS])
 
 
 def taken(path: Path) -> list[str]:

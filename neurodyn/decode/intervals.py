@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import norm
 from scipy.stats import t as student
 
 from neurodyn.decode.base import Task
-from neurodyn.decode.scoring import metric_gradients, metric_values, trial_sums
+from neurodyn.decode.scoring import bootstrap_interval, metric_gradients, metric_values, trial_sums
 from neurodyn.decode.splits import Fold
+from neurodyn.metrics.intervals import alike, long_run
 
 COVERS = "Intervals (95 %) are for the mean score that recordings with as many trials would give, decoders trained anew on each."
 FIXED = "interval for the trained decoders held fixed: training them anew is left out"
@@ -20,6 +20,7 @@ FEW = "no interval: fewer than 8 trials"
 FEWEST = 8
 STRETCHES = 10
 NULL_DRAWS = 60
+MOST_ALIKE = 0.7  # autocorrelation of neighbouring trials; more could not be told from few
 TRAINING = (
     1.25  # least variance of a score relative to that over test trials alone, for five folds: 1 + test / training
 )
@@ -172,6 +173,16 @@ def score_interval(metric: str, evidence: Evidence) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def fixed_interval(metric: str, evidence: Evidence, bootstraps: int, seed: int) -> tuple[float, float]:
+    """Return the interval of the score of decoders held fixed, by bootstrap over trials.
+
+    Where all trials are alike, as all hits, resamples tell nothing: shares of hits then have that of `score_interval`.
+    """
+    low, high = bootstrap_interval(evidence.task, evidence.sums, bootstraps, seed)[metric]
+    blind = low == high and evidence.task == "classify"
+    return score_interval(metric, evidence) if blind or tested_trials(evidence) < FEWEST else (low, high)
+
+
 def difference_interval(metric: str, one: Evidence, other: Evidence) -> tuple[float, float, float]:
     """Return one score minus another of the same folds, and the 95 % interval of the mean difference.
 
@@ -185,7 +196,7 @@ def difference_interval(metric: str, one: Evidence, other: Evidence) -> tuple[fl
     trials, jackknifed = _variances(own, None if moved is None or away is None else moved - away, one)
     if one.task == "classify":
         trials += 1 / (tested_trials(one) + 2) ** 2
-        reach = _hit_reach(trials, jackknifed)
+        reach = _hit_reach(trials, jackknifed, tested_trials(one))
     else:
         reach = _reach(own, trials, jackknifed, one)
     if metric == "r2" and "r2" in one.null and "r2" in other.null and one.null["r2"].size == other.null["r2"].size > 0:
@@ -233,22 +244,9 @@ def _variances(own: np.ndarray, moved: np.ndarray | None, evidence: Evidence) ->
 
 def _reach(own: np.ndarray, trials: float, jackknifed: float, evidence: Evidence) -> float:
     """Return half the width of an interval from the two variances, widened for trials that are like their neighbours."""
-    alike = _autocorrelation(own)
-    long = (1 + alike) / (1 - alike)
     length = max(1.0, own.size / (stretches(own.size).max() + 1))
-    within = long - 2 * alike * (1 - alike**length) / (length * (1 - alike) ** 2)
-    fixed = _quantile(tested_trials(evidence)) * np.sqrt(TRAINING * trials * long)
-    return float(max(_quantile(_count(evidence)) * np.sqrt(jackknifed * long / within), fixed))
-
-
-def _autocorrelation(own: np.ndarray) -> float:
-    """Return the autocorrelation at one trial, corrected for its bias of few trials; from 0 to .7."""
-    own = own - own.mean()
-    energy = float((own**2).sum())
-    if energy == 0:
-        return 0.0
-    found = float(own[1:] @ own[:-1]) / energy
-    return float(np.clip(found + (1 + 4 * found) / own.size, 0, 0.7))  # Marriott & Pope 1954, Biometrika 41:390-402
+    long, within = long_run(alike(own, MOST_ALIKE), length)
+    return _quantile(_count(evidence)) * float(np.sqrt(long * max(jackknifed / within, TRAINING * trials)))
 
 
 def _count(evidence: Evidence) -> int:
@@ -260,8 +258,8 @@ def _quantile(count: int) -> float:
     return float(student.ppf(0.975, count - 1))
 
 
-def _hit_reach(trials: float, jackknifed: float) -> float:
-    return float(norm.ppf(0.975) * np.sqrt(trials + REFIT_WEIGHT * max(jackknifed - trials, 0)))
+def _hit_reach(trials: float, jackknifed: float, count: int) -> float:
+    return _quantile(count) * float(np.sqrt(trials + REFIT_WEIGHT * max(jackknifed - trials, 0)))
 
 
 def _share_interval(value: float, trials: float, jackknifed: float, evidence: Evidence) -> tuple[float, float]:
@@ -271,7 +269,7 @@ def _share_interval(value: float, trials: float, jackknifed: float, evidence: Ev
     share = (value * effective + 1) / (effective + 2)
     slope = effective / (effective + 2) / (share * (1 - share))
     least = 1 / ((effective + 2) * share * (1 - share))
-    reach = _hit_reach(least, jackknifed * slope**2)
+    reach = _hit_reach(least, jackknifed * slope**2, count)
     ends = expit(logit(share) + np.array([-reach, reach]))
     low, high = np.clip((ends * (effective + 2) - 1) / effective, 0, 1)
     return float(low), float(high)

@@ -23,6 +23,7 @@ from neurodyn.decode.intervals import (
     Evidence,
     Refits,
     difference_interval,
+    fixed_interval,
     leave_out,
     score_interval,
     stacked,
@@ -433,7 +434,7 @@ def _score(context: _Context, outcome: _Outcome, design: _Design, against: tuple
     for metric, values in outcome.pooled.items():
         across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
-        low, high = score_interval(metric, outcome.evidence)
+        low, high = _interval(metric, outcome.evidence, context.protocol)
         said = "; ".join(filter(None, (words, _interval_words(metric, outcome.evidence, against))))
         note = _note(context, metric, said, design)
         rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
@@ -442,6 +443,12 @@ def _score(context: _Context, outcome: _Outcome, design: _Design, against: tuple
             trials = np.unique(design.groups[fold.test]).size
             scores.append(context.score(metric, float(by_metric[metric]), trials, fold=f"{fold.repeat}.{fold.number}"))
     return scores
+
+
+def _interval(metric: str, evidence: Evidence, protocol: Protocol) -> tuple[float, float]:
+    if evidence.refits is None:
+        return fixed_interval(metric, evidence, protocol.bootstraps, protocol.seed)
+    return score_interval(metric, evidence)
 
 
 def _interval_words(metric: str, evidence: Evidence, against: tuple[str, Evidence] | None) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 
 from neurodyn.decode.base import Task
 from neurodyn.metrics.circular import angular_difference
+from neurodyn.metrics.intervals import widening
 
 
 def trial_sums(
@@ -130,6 +131,28 @@ def _hit_gradients(sums: np.ndarray) -> dict[str, np.ndarray]:
         "accuracy": np.concatenate([by_count, by_hits], axis=-1),
         "balanced accuracy": np.concatenate(by_class, axis=-1),
     }
+
+
+def bootstrap_interval(task: Task, sums: np.ndarray, bootstraps: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Return 95 % percentile intervals over resampled trials, widened for few; the fitted decoders are held fixed.
+
+    Parameters
+    ----------
+    sums
+        Sums of the true labels' predictions, shape (repeat, trial, sum).
+    """
+    trials = sums.shape[1]
+    weights = np.random.default_rng(seed).multinomial(trials, np.full(trials, 1 / trials), size=bootstraps)
+    resampled = np.einsum("bg,rgk->brk", weights.astype(float), sums)
+    whole = {name: values.mean() for name, values in metric_values(task, sums.sum(axis=1)).items()}
+    bands = {}
+    for name, values in metric_values(task, resampled).items():
+        means = values.mean(axis=1)
+        means = means[np.isfinite(means)]
+        ends = np.percentile(means, [2.5, 97.5]) if means.size else np.full(2, np.nan)
+        low, high = whole[name] + widening(trials) * (ends - whole[name])
+        bands[name] = (float(low), float(high))
+    return bands
 
 
 def null_summary(name: str, value: float, null: np.ndarray) -> tuple[float, float, str]:

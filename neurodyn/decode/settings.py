@@ -30,7 +30,11 @@ class Protocol(Params):
         default=1, ge=0, description="trials dropped from training on each side of a test block (split: blocked)"
     )
     shuffles: int = Field(default=200, ge=0, description="label shuffles for the null")
-    bootstraps: int = Field(default=2000, ge=100, description="bootstrap samples of trials for the interval")
+    bootstraps: int = Field(
+        default=2000,
+        ge=100,
+        description="bootstrap samples of trials for the interval of decoders that are too costly to be trained again",
+    )
     tune: bool = Field(
         default=True, description="choose the decoder's settings inside each training fold, grouped by trial"
     )

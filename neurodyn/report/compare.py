@@ -52,14 +52,11 @@ class Row:
         (session, fold or seed) -> value, averaged over the seeds of one session and fold.
     seeds
         Seeds behind them.
-    grouped
-        Whether units are whole sessions or subjects, of which there are few.
     """
 
     name: str
     units: Mapping[Unit, float]
     seeds: int
-    grouped: bool = False
 
     @property
     def mean(self) -> float:
@@ -70,7 +67,7 @@ class Row:
     def interval(self) -> tuple[float, float]:
         """95 % interval of the mean by bootstrap over units."""
         values = np.array(list(self.units.values()))
-        return bootstrap_interval(lambda index: float(values[index].mean()), values.size, expanded=self.grouped)
+        return bootstrap_interval(lambda index: float(values[index].mean()), values.size)
 
 
 @dataclass(frozen=True)
@@ -277,7 +274,7 @@ def _row(name: str, units: Values, group: Group | None) -> Row:
         sessions = _averaged((session, value) for (session, _), value in means.items())
         subjects = _averaged((group.of(session), value) for session, value in sessions.items())
         means = {(subject, ""): value for subject, value in subjects.items()}
-    return Row(name, means, len(seeds), group is not None)
+    return Row(name, means, len(seeds))
 
 
 def _averaged(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
@@ -298,7 +295,7 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
         alone = len(row.units) == len(reference.units) == 1
         if row is not reference and shared and (alone or len(shared) > 1):  # one of many folds is no pair: other splits
             values, others = (np.array([one.units[unit] for unit in shared]) for one in (row, reference))
-            found[row.name] = _paired(values, others, metric, row.grouped)
+            found[row.name] = _paired(values, others, metric)
     for test, p in zip(found.values(), adjusted_p([test.p for test in found.values()]), strict=True):
         test.adjusted = p
     return found
@@ -311,10 +308,10 @@ def merit(values: np.ndarray | float, metric: str) -> np.ndarray:
     return np.asarray(values) * (-1 if metric.endswith(SMALLER_IS_BETTER) else 1)
 
 
-def _paired(values: np.ndarray, reference: np.ndarray, metric: str, grouped: bool) -> Paired:
+def _paired(values: np.ndarray, reference: np.ndarray, metric: str) -> Paired:
     difference = values - reference
     better = float((merit(values, metric) > merit(reference, metric)).mean())
-    low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size, expanded=grouped)
+    low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size)
     p = signed_rank_p(values, reference)
     return Paired(float(difference.mean()), low, high, better, p, difference.size)
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.scores import Score
+from neurodyn.decode.intervals import COVERS
 from neurodyn.report.blocks import Block, Figure, Items, Section, Table, Text, interval, number
 from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
@@ -37,7 +38,7 @@ REDUCTIONS = {
 PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
 READING = (
-    "Values are pooled over test folds; intervals (95 %) resample trials with the fitted decoders held fixed. The shuffle "
+    f"Values are pooled over test folds. {COVERS} Paired differences (minus) are of the same trials and folds. The shuffle "
     "null permutes whole trials, so it keeps whatever the time within a trial says about the label (for instance, that a "
     "stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean. "
     "Directions, orientations and phases are scored on the circle: the mean cosine of the error is 1 without errors and 0 at "

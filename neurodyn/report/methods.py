@@ -110,8 +110,8 @@ def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
         )
     )
     return (
-        f"Scoring: {how} with {split}; {tuned}; {reduced}; {protocol['shuffles']} shuffles of whole trials; intervals "
-        f"from {protocol['bootstraps']} bootstrap samples of trials."
+        f"Scoring: {how} with {split}; {tuned}; {reduced}; {protocol['shuffles']} shuffles of whole trials; intervals by "
+        "jackknife over ten stretches of trials, decoders trained again without each."
     )
 
 
