@@ -112,6 +112,15 @@ def make_null(
     return _shifted(target, units, times, task, shuffles, order)
 
 
+def permuted_trials(
+    target: np.ndarray, groups: np.ndarray, times: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Return labels of which each trial has those of another one, whatever their order was, shape (sample, count)."""
+    trials = _Units(groups, np.empty(int(groups.max()) + 1), "trials")
+    donors = np.array([rng.permutation(trials.values.size) for _ in range(count)], dtype=int)
+    return _moved(target, trials, times, donors)
+
+
 def _none(target: np.ndarray, order: str) -> Null:
     return Null(np.empty((target.size, 0)), order, f"none, {UNTOLD}")
 

@@ -17,11 +17,25 @@ from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.circle import Circle
-from neurodyn.decode.nulls import UNTOLD, Null, best_of_rows, make_null
+from neurodyn.decode.intervals import (
+    FEW,
+    FEWEST,
+    FIXED,
+    NULL_DRAWS,
+    Evidence,
+    Refits,
+    difference_interval,
+    fixed_interval,
+    leave_out,
+    score_interval,
+    stacked,
+    tested_trials,
+)
+from neurodyn.decode.nulls import UNTOLD, Null, best_of_rows, make_null, permuted_trials
 from neurodyn.decode.rare import few_trials, require_divisible
 from neurodyn.decode.reduce import Division, FoldPCA, Plain, Reduction, Rotation
 from neurodyn.decode.scaling import without_trend
-from neurodyn.decode.scoring import LOWER_IS_BETTER, bootstrap_interval, metric_values, null_summary, trial_sums
+from neurodyn.decode.scoring import LOWER_IS_BETTER, metric_values, null_summary, trial_sums
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
 from neurodyn.metrics.circular import constant_guess
@@ -149,15 +163,19 @@ def evaluate(
     settings = build(chosen.Params, dict(params or {}), "decoder params")
     design = _design(labels, protocol)
     labels = _with_warnings(labels, design)
-    scores, tried = [], []
+    outcomes = {}
     for number, (name, values) in enumerate(named.items()):
         _check(name, values, labels, chosen.sequential)
         tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
-        predicted, reference = _cross_validate(chosen, settings, values, labels, design, protocol, tell)
-        context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
-        found, pooled = _score(context, predicted, reference, design)
-        scores += found
-        tried.append(pooled)
+        outcomes[name] = _outcome(chosen, settings, values, labels, design, protocol, tell)
+    made_by = {name: (models or {}).get(name, "none") for name in named}
+    first = next((name for name in named if made_by[name] == "none"), next(iter(named)))
+    scores = []
+    for name, outcome in outcomes.items():
+        context = _Context(labels, protocol, made_by[name], name, decoder)
+        against = None if name == first else (first, outcomes[first].evidence)
+        scores += _score(context, outcome, design, against)
+    tried = [{metric: found.mean(axis=0) for metric, found in one.pooled.items()} for one in outcomes.values()]
     return _corrected(scores, tried)
 
 
@@ -239,6 +257,15 @@ def _with_warnings(labels: Labels, design: _Design) -> Labels:
     return replace(labels, note="; ".join(filter(None, (labels.note, word, *facts))))
 
 
+@dataclass(frozen=True)
+class _Guesses:
+    """Per fold, predictions and training means, each of shape (test sample, column), and refits where asked for."""
+
+    predicted: list[np.ndarray]
+    reference: list[np.ndarray]
+    refits: list[Refits]
+
+
 def _cross_validate(
     decoder: type[Decoder],
     params: Any,
@@ -247,21 +274,47 @@ def _cross_validate(
     design: _Design,
     protocol: Protocol,
     tell: Callable[[float], None],
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return, per fold, predictions and training means, each of shape (test sample, column)."""
+    refitted: bool = False,
+) -> _Guesses:
     reduction, fitted = _reduction(decoder, params, values, protocol)
     candidates = decoder.candidates(fitted) if protocol.tune else [fitted]
-    predicted, reference, task = [], [], labels.task
+    task, guesses = labels.task, _Guesses([], [], [])
     for fold in design.folds:
         if protocol.detrend:
             reduction, _ = _reduction(decoder, params, without_trend(values, labels.times, fold.train), protocol)
         targets = design.columns[fold.train]
         inner = inner_folds(design.groups[fold.train], protocol.inner_folds, protocol.seed)
         rows = reduction.divide(fold.train, fold.test, inner)
-        predicted.append(_tuned(decoder, candidates, task, rows, targets, inner))
-        reference.append(np.broadcast_to(targets.mean(axis=0), predicted[-1].shape))
-        tell(len(predicted) / len(design.folds))
-    return predicted, reference
+        predicted, best = _tuned(decoder, candidates, task, rows, targets, inner)
+        guesses.predicted.append(predicted)
+        guesses.reference.append(np.broadcast_to(targets.mean(axis=0), predicted.shape))
+        if refitted:
+            refit = _refit(decoder, best, task, rows)
+            guesses.refits.append(
+                leave_out(
+                    refit,
+                    task,
+                    fold,
+                    design.columns[:, 0],
+                    predicted[:, 0],
+                    design.groups,
+                    design.classes.size,
+                    labels.circle.degrees,
+                )
+            )
+        tell(len(guesses.predicted) / len(design.folds))
+    return guesses
+
+
+def _refit(
+    decoder: type[Decoder], params: Any, task: Task, rows: Division
+) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
+    """Return what trains a fold's decoder again on some of its training samples."""
+
+    def predict(kept: np.ndarray, tested: np.ndarray, target: np.ndarray) -> np.ndarray:
+        return decoder.predict_path([params], task, rows.train[kept], target, rows.test[tested])[0]
+
+    return predict
 
 
 def _reduction(decoder: type[Decoder], params: Any, values: np.ndarray, protocol: Protocol) -> tuple[Reduction, Any]:
@@ -287,10 +340,11 @@ def _tuned(
     rows: Division,
     targets: np.ndarray,
     inner: list[tuple[np.ndarray, np.ndarray]],
-) -> np.ndarray:
+) -> tuple[np.ndarray, Any]:
     """Predict with the candidate that is best inside the training samples, per column where that is cheap.
 
     Where it is not, shuffles use the setting chosen for the true labels; their test labels play no part in either.
+    Also returns the setting of the first column.
     """
     if len(candidates) > 1:
         tried = targets if decoder.vectorised else targets[:, :1]
@@ -301,9 +355,9 @@ def _tuned(
         best = loss.argmin(axis=0)
         if decoder.vectorised:
             path = decoder.predict_path(candidates, task, rows.train, targets, rows.test)
-            return path[best, :, np.arange(best.size)].T
+            return path[best, :, np.arange(best.size)].T, candidates[best[0]]
         candidates = [candidates[best[0]]]
-    return decoder.predict_path(candidates, task, rows.train, targets, rows.test)[0]
+    return decoder.predict_path(candidates, task, rows.train, targets, rows.test)[0], candidates[0]
 
 
 def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:
@@ -341,31 +395,92 @@ class _Context:
         )
 
 
-def _score(
-    context: _Context, predicted: list[np.ndarray], reference: list[np.ndarray], design: _Design
-) -> tuple[list[Score], dict[str, np.ndarray]]:
-    """Return the rows of the table, and the pooled values of true and null labels by metric, shape (column,)."""
-    task, protocol, period = context.labels.task, context.protocol, context.labels.circle.degrees
+@dataclass(frozen=True)
+class _Outcome:
+    """Scores of one feature: metric -> (repeat, column), those of each fold, and what intervals are made of."""
+
+    pooled: dict[str, np.ndarray]
+    single: list[tuple[Fold, dict[str, np.ndarray]]]
+    evidence: Evidence
+
+
+def _outcome(
+    decoder: type[Decoder],
+    params: Any,
+    values: np.ndarray,
+    labels: Labels,
+    design: _Design,
+    protocol: Protocol,
+    tell: Callable[[float], None],
+) -> _Outcome:
+    task, period = labels.task, labels.circle.degrees
+    guesses = _cross_validate(decoder, params, values, labels, design, protocol, tell, refitted=decoder.refits)
+    sums, single = _sums(task, guesses, design, protocol.repeats, period)
+    pooled = metric_values(task, sums.sum(axis=1))
+    null = {metric: scores.mean(axis=0)[1:] for metric, scores in pooled.items()}
+    if task == "regress" and design.columns.shape[1] <= NULL_DRAWS:
+        more = _shuffled(design, labels.times, protocol)
+        drawn = _cross_validate(decoder, params, values, labels, more, protocol, tell)
+        drawn_sums = _sums(task, drawn, more, protocol.repeats, period)[0].sum(axis=1)
+        null = {metric: scores.mean(axis=0) for metric, scores in metric_values(task, drawn_sums).items()}
+    repeat = np.array([fold.repeat for fold in design.folds])
+    refits = stacked(guesses.refits) if guesses.refits else None
+    return _Outcome(pooled, single, Evidence(task, sums[:, :, 0], repeat, refits, null))
+
+
+def _shuffled(design: _Design, times: np.ndarray, protocol: Protocol) -> _Design:
+    """Return labels shuffled often enough to say how uncertain a score of nothing is."""
+    rng = np.random.default_rng([protocol.seed, 2])
+    columns = permuted_trials(design.columns[:, 0], design.groups, times, NULL_DRAWS, rng)
+    return replace(design, columns=columns)
+
+
+def _sums(
+    task: Task, guesses: _Guesses, design: _Design, repeats: int, period: float
+) -> tuple[np.ndarray, list[tuple[Fold, dict[str, np.ndarray]]]]:
+    """Return sums over trials, shape (repeat, trial, column, sum), and the first column's metrics in each fold."""
     shape = (int(design.groups.max()) + 1, design.classes.size)
-    sums = np.zeros((protocol.repeats, shape[0], design.columns.shape[1], 2 * shape[1] if task == "classify" else 3))
+    sums = np.zeros((repeats, shape[0], design.columns.shape[1], 2 * shape[1] if task == "classify" else 3))
     single = []
-    for fold, guess, mean in zip(design.folds, predicted, reference, strict=True):
+    for fold, guess, mean in zip(design.folds, guesses.predicted, guesses.reference, strict=True):
         part = trial_sums(task, design.columns[fold.test], guess, mean, design.groups[fold.test], shape, period)
         sums[fold.repeat] += part
         single.append((fold, metric_values(task, part[:, 0].sum(axis=0))))
-    pooled = {name: found.mean(axis=0) for name, found in metric_values(task, sums.sum(axis=1)).items()}
-    bands = bootstrap_interval(task, sums[:, :, 0], protocol.bootstraps, protocol.seed)
-    tested = np.unique(np.concatenate([design.groups[fold.test] for fold in design.folds])).size
+    return sums, single
+
+
+def _score(context: _Context, outcome: _Outcome, design: _Design, against: tuple[str, Evidence] | None) -> list[Score]:
+    tested = tested_trials(outcome.evidence)
     scores = []
-    for metric, across in pooled.items():
+    for metric, values in outcome.pooled.items():
+        across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
-        band = {"ci_low": bands[metric][0], "ci_high": bands[metric][1]}
-        note = _note(context, metric, words, design)
-        scores.append(context.score(metric, across[0], tested, null_mean=null_mean, p=p, note=note, **band))
-        for fold, by_metric in single:
+        low, high = _interval(metric, outcome.evidence, context.protocol)
+        said = "; ".join(filter(None, (words, _interval_words(metric, outcome.evidence, against))))
+        note = _note(context, metric, said, design)
+        rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
+        scores.append(context.score(metric, across[0], tested, **rest))
+        for fold, by_metric in outcome.single:
             trials = np.unique(design.groups[fold.test]).size
             scores.append(context.score(metric, float(by_metric[metric]), trials, fold=f"{fold.repeat}.{fold.number}"))
     return scores, pooled
+
+
+def _interval(metric: str, evidence: Evidence, protocol: Protocol) -> tuple[float, float]:
+    if evidence.refits is None:
+        return fixed_interval(metric, evidence, protocol.bootstraps, protocol.seed)
+    return score_interval(metric, evidence)
+
+
+def _interval_words(metric: str, evidence: Evidence, against: tuple[str, Evidence] | None) -> str:
+    """Say what an interval leaves out, and the paired difference to the first feature of the signal."""
+    if tested_trials(evidence) < FEWEST:
+        return FEW
+    said = [FIXED] if evidence.refits is None else []
+    if against is not None:
+        difference, low, high = difference_interval(metric, evidence, against[1])
+        said.append(f"minus {against[0]}: {difference:.3f} (95 %: {low:.3f} to {high:.3f})")
+    return "; ".join(said)
 
 
 def _note(context: _Context, metric: str, words: str, design: _Design) -> str:

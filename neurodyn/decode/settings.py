@@ -32,7 +32,11 @@ class Protocol(Params):
     shuffles: int = Field(
         default=200, ge=0, description="null labels: permutations, or shifts where order is not random"
     )
-    bootstraps: int = Field(default=2000, ge=100, description="bootstrap samples of trials for the interval")
+    bootstraps: int = Field(
+        default=2000,
+        ge=100,
+        description="bootstrap samples of trials for the interval of decoders that are too costly to be trained again",
+    )
     tune: bool = Field(
         default=True, description="choose the decoder's settings inside each training fold, grouped by trial"
     )

@@ -40,7 +40,7 @@ PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
 READING = (
     "Values are pooled over test folds. Under every table stand the order of conditions, the null that p rests on, what the "
-    "intervals cover and the unit. Null labels keep whatever the time within a trial says about the label (for instance, that "
+    "intervals cover and the unit. Paired differences (minus) are of the same trials and folds. Null labels keep whatever the time within a trial says about the label (for instance, that "
     "a stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean. "
     "Directions, orientations and phases are scored on the circle: the mean cosine of the error is 1 without errors and 0 at "
     "chance where they are spread evenly; errors are absolute, in degrees, the short way round."
