@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,7 @@ def typed_job(job: Job) -> Typed:
     ConfigError
         If it could not.
     """
-    from neurodyn.cli.app import build
-
-    command: Any = typer.main.get_command(build())
+    command = _program()
     words, path = list(job.argv), "neurodyn"
     while hasattr(command, "commands"):
         name = words.pop(0) if words else ""
@@ -95,6 +94,14 @@ def typed_job(job: Job) -> Typed:
             " ".join(said().split()), f"neurodyn {shlex.join(job.argv)}", f"See: {path} --help"
         ) from error
     return Typed(job, values, getattr(command.callback, "sections", None))
+
+
+@cache
+def _program() -> Any:
+    """Return the whole command line, assembled once for all jobs."""
+    from neurodyn.cli.app import build
+
+    return typer.main.get_command(build())
 
 
 def _nothing(values: Mapping[str, Any], products: set[str]) -> None:

@@ -17,6 +17,9 @@ from neurodyn.data.recording import Recording
 LOGGER = logging.getLogger(__name__)
 BLOCK = 256
 SIDE = 32
+SAMPLES = 4  # blocks that noise is measured in
+MOST_BRIGHT = 10.0
+LEAST_MARGIN = 3.0
 LONGEST_GAP = 10  # cycles; where frame times show more, recording paused, and nothing is filled in
 
 
@@ -90,7 +93,7 @@ def whole_stream(options: ReadOptions) -> ReadOptions:
 def demultiplex(stream: Recording, options: ReadOptions, path: Path, channel_of: np.ndarray | None) -> Recording:
     """Split a stream of interleaved frames into channels, each frame at its own place in time.
 
-    Every frame gets a channel, from `channel_of` or by correlation; where the order of channels breaks, frames were
+    Every frame gets a channel, from `channel_of` or by likeness; where the order of channels breaks, frames were
     dropped, and as many places stay empty as the order, or the frame times where the file has them, demand. Empty
     places are filled by linear interpolation between the channel's neighbours and marked in `qc/demux_dropped`, bool,
     shape (time, channel). Without frame times, a gap of whole cycles cannot be seen.
@@ -100,7 +103,7 @@ def demultiplex(stream: Recording, options: ReadOptions, path: Path, channel_of:
     stream
         All frames in order, read with `whole_stream`.
     channel_of
-        Channel of each frame, counted from 0, shape (frame,); None finds it by correlation.
+        Channel of each frame, counted from 0, shape (frame,); None finds it by likeness in pattern and brightness.
 
     Raises
     ------
@@ -110,7 +113,9 @@ def demultiplex(stream: Recording, options: ReadOptions, path: Path, channel_of:
     count, names = _count(options), stream.variables
     source = {name: _Frames(stream.neural[name].variable) for name in names}
     probe = source[names[0]]
-    channel, margin = (channel_of, None) if channel_of is not None else by_correlation(probe, count)
+    channel, margin = (channel_of, None) if channel_of is not None else by_likeness(probe, count)
+    if margin is not None:
+        _sure(channel, margin, count, path)
     channel = _checked(channel, probe.shape[0], count, path)
     timed = options.times is not None
     cycle = cycles(channel, count, stream.time if timed else None)
@@ -128,7 +133,7 @@ def demultiplex(stream: Recording, options: ReadOptions, path: Path, channel_of:
         )
     qc = xr.Dataset({"demux_dropped": (("time_qc", "channel"), dropped, {"units": "bool"})})
     if margin is not None:
-        qc["demux_margin"] = (("frame_qc",), margin.astype(np.float32), {"units": "correlation"})
+        qc["demux_certainty"] = (("frame_qc",), margin.astype(np.float32), {"units": "standard deviations"})
     return Recording.from_arrays(
         neural,
         time=time,
@@ -144,32 +149,65 @@ def demultiplex(stream: Recording, options: ReadOptions, path: Path, channel_of:
     )
 
 
-def by_correlation(frames: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give each frame the channel whose last frame it correlates with best, as Lohani et al. (2022) do.
+def by_likeness(frames: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give each frame the channel whose last frame it is most like, in pattern and in brightness.
 
-    The first `count` frames define the channels, in order. Frames are compared at about 32 × 32 pixels.
+    As Lohani et al. (2022) do by correlation; the first `count` frames define the channels, in order. Frames are compared
+    at about 32 x 32 pixels. Correlation and difference of brightness are taken in units of how much they vary between frames
+    one cycle apart; brightness has a say of ten such units at most, so that a flash does not outvote the pattern.
 
     Returns
     -------
     channel
         Counted from 0, shape (frame,).
     margin
-        Correlation with the chosen channel less that with the best other one, shape (frame,).
+        Likeness to the chosen channel less that to the best other one, in those units, shape (frame,).
     """
-    total = frames.shape[0]
+    total, spread = frames.shape[0], _spread(frames, count)
     channel, margin = np.zeros(total, dtype=np.int64), np.zeros(total)
-    last: np.ndarray | None = None
+    last: tuple[np.ndarray, np.ndarray] | None = None
     for start in range(0, total, BLOCK):
-        small = _standardised(frames[(slice(start, start + BLOCK), slice(None), slice(None))])
+        small, bright = _standardised(frames[(slice(start, start + BLOCK), slice(None), slice(None))])
         if last is None:
-            last = small[:count].copy()
+            last = small[:count].copy(), bright[:count].copy()
         for offset, frame in enumerate(small):
-            score = last @ frame
+            apart = np.abs(last[1] - bright[offset]) / spread[1]
+            score = last[0] @ frame / spread[0] - np.minimum(apart, MOST_BRIGHT)
             best = start + offset if start + offset < count else int(np.argmax(score))
             channel[start + offset] = best
             margin[start + offset] = score[best] - np.max(np.delete(score, best))
-            last[best] = frame
+            last[0][best], last[1][best] = frame, bright[offset]
     return channel, margin
+
+
+def _spread(frames: Any, count: int) -> tuple[float, float]:
+    """Return how correlation and brightness vary between frames one cycle apart, as robust standard deviations."""
+    total = frames.shape[0]
+    likeness, brightness = [], []
+    for start in np.unique(np.linspace(0, max(0, total - BLOCK), SAMPLES).astype(int)):
+        small, bright = _standardised(frames[(slice(int(start), int(start) + BLOCK), slice(None), slice(None))])
+        likeness.append((small[count:] * small[:-count]).sum(axis=1))
+        brightness.append(bright[count:] - bright[:-count])
+    level = max(float(np.abs(bright).max(initial=0)), 1.0)
+    return _robust(np.concatenate(likeness), 1e-6), _robust(np.concatenate(brightness), 1e-6 * level)
+
+
+def _robust(values: np.ndarray, least: float) -> float:
+    middle = np.median(values) if values.size else 0.0
+    return max(1.4826 * float(np.median(np.abs(values - middle))) if values.size else 0.0, least)
+
+
+def _sure(channel: np.ndarray, margin: np.ndarray, count: int, path: Path) -> None:
+    """Refuse channels that break their order where the frames themselves do not clearly say so."""
+    broken = np.r_[False, np.diff(channel) % count != 1 % count]
+    doubtful = broken & (margin < LEAST_MARGIN)
+    if doubtful.any():
+        raise DataError(
+            f"{path}: the channels are too much alike to tell their frames apart.",
+            f"{doubtful.sum()} of {channel.size} frames break the order without being clearly of another channel, the first is frame "
+            f"{int(np.argmax(doubtful))}; expected a margin of {LEAST_MARGIN:g} standard deviations in pattern or brightness.",
+            "Give a table of each frame's channel: --set source.demux=table --set source.frame_channel=DATASET",
+        )
 
 
 def cycles(channel: np.ndarray, count: int, time: np.ndarray | None = None) -> np.ndarray:
@@ -214,14 +252,15 @@ def places(channel: np.ndarray, cycle: np.ndarray, count: int) -> tuple[np.ndarr
     return table[begin:end], begin
 
 
-def _standardised(frames: np.ndarray) -> np.ndarray:
-    """Return frames of unit norm and zero mean at about 32 × 32 pixels, shape (frame, pixel)."""
+def _standardised(frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return frames of unit norm and zero mean at about 32 × 32 pixels, shape (frame, pixel), and their means."""
     step = [max(1, size // SIDE) for size in frames.shape[1:]]
     rows, columns = (size // k * k for size, k in zip(frames.shape[1:], step, strict=True))
     cut = frames[:, :rows, :columns].reshape(len(frames), rows // step[0], step[0], columns // step[1], step[1])
     small = cut.mean(axis=(2, 4), dtype=np.float64).reshape(len(frames), -1)
-    small -= small.mean(axis=1, keepdims=True)
-    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    bright = small.mean(axis=1)
+    small -= bright[:, None]
+    return small / np.maximum(np.linalg.norm(small, axis=1, keepdims=True), np.finfo(np.float64).tiny), bright
 
 
 def _checked(channel: np.ndarray, frames: int, count: int, path: Path) -> np.ndarray:
@@ -230,7 +269,7 @@ def _checked(channel: np.ndarray, frames: int, count: int, path: Path) -> np.nda
         raise DataError(
             f"{path}: the channels of the frames cannot be told.",
             f"Found {channel.size} entries with values {np.unique(channel)[:6].tolist()} for {frames} frames; expected 0 to {count - 1}, each at least once.",
-            "Check the number of channels, or give a table: --set source.frame_channel=DATASET",
+            "Check the number of channels, or give a table: --set source.demux=table --set source.frame_channel=DATASET",
         )
     return channel
 

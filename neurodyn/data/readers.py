@@ -92,8 +92,8 @@ class ReadOptions(Params):
     )
     demux: Literal["order", "correlation", "table"] = Field(
         default="order",
-        description="how interleaved frames get their channel: by their order, by correlation with each channel's last "
-        "frame, or from frame_channel; the last two find dropped frames and put every frame in its place",
+        description="how interleaved frames get their channel: by their order, by likeness to each channel's last "
+        "frame in pattern and brightness (correlation), or from frame_channel; the last two find dropped frames and put every frame in its place",
     )
     frame_channel: str | None = Field(
         default=None,

@@ -90,4 +90,4 @@ def _stat(path: Path) -> list[Mapping[str, Any]] | None:
     structs = [np.ravel(cell) for cell in cells]
     if not all(struct.size and struct.dtype.names for struct in structs):
         raise broken(path, ValueError("stat is no list of structs"))
-    return [{name: struct[0][name] for name in struct.dtype.names} for struct in structs]
+    return [{name: struct[0][name] for name in struct.dtype.names or ()} for struct in structs]

@@ -33,14 +33,13 @@ def without_gaps(source: Source, labels: Labels, config: DecodeConfig) -> tuple[
     DataError
         If no window is whole.
     """
-    names = _signals(source, config)
-    entries, gap = source.entries, np.zeros(len(source.windows), dtype=bool)
-    for name in names:
-        lacking = _lacking(source, name)
-        if lacking.shape[1:] == entries.shape:
-            dark = lacking[:, entries].mean(axis=1) >= MOSTLY  # whole frames are missing, as in a pause or a blink
-            entries = entries & (lacking[~dark].mean(axis=0) <= LACKING) if not dark.all() else entries
-            gap |= dark | lacking[:, entries].any(axis=1)
+    names, entries = _signals(source, config), source.entries
+    found = [one for name in names if (one := _lacking(source, name)).shape[1:] == entries.shape]
+    lacking = np.logical_or.reduce(found)
+    gap = lacking[:, entries].mean(axis=1) >= MOSTLY  # whole frames are missing, as in a pause or a blink
+    if not gap.all():
+        entries = entries & (lacking[~gap].mean(axis=0) <= LACKING)
+        gap |= lacking[:, entries].any(axis=1)
     if not entries.any() or gap.all():
         raise DataError(
             f"No window of '{labels.name}' is whole: frames without data (NaN) lie in all of them.",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 
 from neurodyn.core import config
-from neurodyn.decode.base import Decoder, Task
+from neurodyn.decode.base import Decoder
 
 
 class LDA(Decoder):
@@ -30,7 +29,6 @@ class LDA(Decoder):
 
     tasks = frozenset({"classify"})
     citation = "Ledoit & Wolf (2004), J Portfolio Management 30:110-119, doi:10.3905/jpm.2004.110"
-    vectorised: ClassVar[bool] = True
 
     params: Params
 
@@ -43,51 +41,25 @@ class LDA(Decoder):
         """Estimate class means and the shared covariance: features shape (sample, feature), target shape (sample,)."""
         self._classes, codes = np.unique(target, return_inverse=True)
         self._centre = features.mean(axis=0, dtype=np.float64)
-        self._weights, self._offset = _discriminants(features - self._centre, codes, self._classes.size)
+        self._weights, self._offset = _discriminants(features - self._centre, codes)
         return self
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Return the most probable class of each sample, shape (sample,)."""
-        return self._classes[_most_probable(features - self._centre, self._weights, self._offset)]
-
-    @classmethod
-    def predict_path(
-        cls,
-        candidates: Sequence[Params],
-        task: Task,
-        train: np.ndarray,
-        targets: np.ndarray,
-        test: np.ndarray,
-    ) -> np.ndarray:
-        """Classify by every column of labels; classes are integers from 0.
-
-        Returns
-        -------
-        numpy.ndarray
-            Predictions, shape (candidate, test sample, column).
-        """
-        centre = train.mean(axis=0, dtype=np.float64)
-        rows, tested, classes = train - centre, test - centre, int(targets.max()) + 1
-        found = [_most_probable(tested, *_discriminants(rows, codes, classes)) for codes in targets.T.astype(int)]
-        return np.repeat(np.stack(found, axis=1)[None], len(candidates), axis=0).astype(targets.dtype)
+        scores = (features - self._centre) @ self._weights + self._offset
+        return self._classes[np.argmax(scores, axis=1)]
 
 
-def _discriminants(rows: np.ndarray, codes: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights, shape (feature, class), and offsets, shape (class,); -inf for a class without samples."""
-    counts = np.bincount(codes, minlength=classes)
-    means = np.zeros((classes, rows.shape[1]))
-    covariance = np.zeros((rows.shape[1], rows.shape[1]))
+def _discriminants(rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights, shape (feature, class), and offsets, shape (class,), of centred rows; every class has samples."""
+    counts = np.bincount(codes)
     ordered = np.split(rows[np.argsort(codes, kind="stable")], np.cumsum(counts)[:-1])
-    for k in np.flatnonzero(counts):
-        means[k] = ordered[k].mean(axis=0)
-        covariance += counts[k] / len(rows) * _shrunk(ordered[k] - means[k])
+    means = np.stack([own.mean(axis=0) for own in ordered])
+    covariance = np.zeros((rows.shape[1], rows.shape[1]))
+    for count, own, mean in zip(counts, ordered, means, strict=True):
+        covariance += count / len(rows) * _shrunk(own - mean)
     weights = _solve(covariance, means.T)
-    with np.errstate(divide="ignore"):
-        return weights, np.log(counts / len(rows)) - 0.5 * np.einsum("kp,pk->k", means, weights)
-
-
-def _most_probable(rows: np.ndarray, weights: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    return np.argmax(rows @ weights + offset, axis=1)
+    return weights, np.log(counts / len(rows)) - 0.5 * np.einsum("kp,pk->k", means, weights)
 
 
 def _shrunk(rows: np.ndarray) -> np.ndarray:

@@ -45,9 +45,16 @@ class Protocol(Params):
         default=None, ge=1, description="components fitted inside each training fold, for every feature"
     )
     wide: int = Field(
-        default=256, ge=1, description="features wider than this are always reduced inside the training fold"
+        default=256,
+        ge=1,
+        description="features wider than this are rotated onto what the training samples span, where the decoder knows "
+        "distances alone, else reduced to `wide_pca` components inside the training fold",
     )
-    wide_pca: int = Field(default=50, ge=1, description="components kept of wide features when `pca` is not given")
+    wide_pca: int = Field(
+        default=50,
+        ge=1,
+        description="components kept of wide features where they are not rotated and `pca` is not given",
+    )
     detrend: bool = Field(default=False, description="subtract each feature's slow course, told by training samples")
     seed: int = Field(default=0, ge=0, description="seed of divisions, shuffles and bootstraps")
 

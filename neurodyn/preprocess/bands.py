@@ -18,6 +18,7 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.base import Workspace
 from neurodyn.preprocess.tiles import Block, blocks, inside, read, tiles
+from neurodyn.preprocess.timeline import Timeline
 
 LOGGER = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ class Band:
                 f"The rate is {rate_hz:g} Hz, so it must lie below {min(nyquist, low or nyquist):g} Hz.",
                 f"Lower it: --set {step}.highpass=0.1",
             )
-        self.zero_phase = params.phase == "zero"
+        self.zero_phase, self.step, self.highpass = params.phase == "zero", step, high
         if low is not None and low >= nyquist:
             LOGGER.info("%s: no low-pass, because %g Hz is not below half of the rate (%g Hz).", step, low, nyquist)
             low = None
@@ -124,6 +125,8 @@ class Band:
     ) -> Iterator[Piece]:
         """Yield both channels piece by piece, each tile from its first frame to its last, and report progress.
 
+        Nothing is filtered across a gap in the frame times: every stretch between gaps begins anew.
+
         Parameters
         ----------
         names
@@ -138,10 +141,12 @@ class Band:
         signal = workspace[names[0]]
         halo = self.halo if self.zero_phase else 0
         spaces = [tuple(slice(0, n) for n in signal.shape[1:])] if whole else _spaces(signal, halo)
-        keys = [(block, tile) for tile in spaces for block in blocks(signal, halo)]
+        keys = [(block, tile) for tile in spaces for block in self._blocks(workspace, signal, halo)]
+        if part == 0 and self.highpass:
+            self._warn_short(workspace)
         state: list[Any] = [None, None]
         for done, (block, tile) in enumerate(keys, start=1):
-            if block.keep.start == 0:
+            if block.keep.start in self.begins:
                 state = [None, None]
             plain, passed = zip(
                 *(self._channel(workspace, names[k], k, means[k], (block, tile), state) for k in range(2)), strict=True
@@ -149,6 +154,35 @@ class Band:
             yield Piece((block.keep, *tile), *plain, *passed)
             del plain, passed  # so that two pieces are never held at once
             workspace.progress((part + done / len(keys)) / parts)
+
+    def _warn_short(self, workspace: Workspace) -> None:
+        """Say where the recording is too short between gaps for the slowest frequency that passes."""
+        frames = np.diff(Timeline.of(workspace.time, workspace.rate_hz, "restart", 0).stretches, axis=1)[:, 0]
+        needed = math.ceil(workspace.rate_hz / (self.highpass or math.inf))
+        if (frames < needed).any():
+            LOGGER.warning(
+                "%s: %d of %d stretches between gaps are shorter than one period of the high-pass (%g Hz, %d frames), the "
+                "shortest has %d frames; what they hold below it cannot be told from their mean.",
+                *(self.step, (frames < needed).sum(), frames.size, self.highpass, needed, frames.min()),
+            )
+
+    def _blocks(self, workspace: Workspace, signal: zarr.Array, halo: int) -> list[Block]:
+        """Cut blocks of time where a filter must not go on: at gaps in the frame times."""
+        whole = blocks(signal, halo)
+        self.begins = {0}
+        if self.open:
+            return whole
+        stretches = Timeline.of(workspace.time, workspace.rate_hz, "restart", 0).stretches
+        self.begins = {start for start, _ in stretches}
+        return [
+            Block(
+                slice(max(block.keep.start, start), min(block.keep.stop, stop)),
+                slice(max(block.read.start, start), min(block.read.stop, stop)),
+            )
+            for block in whole
+            for start, stop in stretches
+            if block.keep.start < stop and start < block.keep.stop
+        ]
 
     def _channel(
         self,

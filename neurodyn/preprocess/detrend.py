@@ -31,7 +31,7 @@ class Detrend(Step):
     """Subtract a slow trend from each ROI or pixel and keep its mean.
 
     x'(t) = x(t) - Σ_k a_k φ_k(t), with φ_k the orthonormal zero-mean part of 1, t, t² … (polynomial) or of
-    exp(-t / τ) (exponential), and a_k = Σ_t φ_k(t) x(t) per ROI or pixel. τ is fitted once, to the mean over ROIs or
+    exp(-t / τ) (exponential) at the frame times, pauses included, and a_k = Σ_t φ_k(t) x(t) per ROI or pixel. τ is fitted once, to the mean over ROIs or
     over the brain; it lies between one frame and ten recordings. Entries outside the brain become 0.
     """
 
@@ -66,7 +66,9 @@ class Detrend(Step):
             attrs["tau_s"] = tau
             basis = orthonormal(np.exp(-(workspace.time - workspace.time[0]) / tau)[:, None])
         else:
-            basis = orthonormal(np.linspace(-1, 1, source.shape[0])[:, None] ** np.arange(1, p.order + 1))
+            first, last = workspace.time[0], workspace.time[-1]
+            place = 2 * (workspace.time - first) / (last - first) - 1
+            basis = orthonormal(place[:, None] ** np.arange(1, p.order + 1))
         share = np.zeros((basis.shape[1], *mask.shape))
         for key in pieces(workspace, source, 0, 2):
             share[(slice(None), *key[1:])] += np.tensordot(basis[key[0]].T, read(source, key, mask), axes=1)

@@ -50,8 +50,9 @@ class Dff(Step):
         wherever its window touches a longer hole. Baselines of one number leave them out. Only integer types have a
         saturation value, their largest.
     Missing frames (`gaps`)
-        Windows count frames; see the setting for what they do at gaps in the frame times. Baselines of one number go
-        by the frame times and need no rule.
+        Windows count frames across gaps in the frame times, with a warning, unless they are to restart after them:
+        so a recording in trials keeps windows longer than a trial. Baselines of one number go by the frame times
+        and need no rule.
     Ends (`edge`)
         The trace is mirrored by default: zero padding, Allen's own, lets F0 sink within half a window of the ends.
         `rolling-mean` and `allen-mode` cut their windows there.
@@ -259,7 +260,7 @@ class _Windows(_Job):
 
     def _halo(self) -> int:
         """Return how far to read on both sides: beyond the window, holes must be seen as long or short."""
-        filled = self.params.gaps == "fill" or any(source.holes.any() for source in self.sources)
+        filled = self.timeline.holes or any(source.holes.any() for source in self.sources)
         whole = self.windowed.noise_frames > 0
         if whole:
             return int(self.timeline.place[-1]) + 1

@@ -96,8 +96,9 @@ class DffParams(Params):
     )
     gaps: Gaps = Field(
         default="across",
-        description="missing frames: windows count frames across them with a warning, restart after them, or have them "
-        "filled by straight lines up to `fill` and restart after longer ones",
+        description="missing frames: windows count frames across all gaps, pauses too, with a warning (across); they "
+        "restart after any gap (restart); or gaps up to `fill` are bridged by straight lines, and they restart after "
+        "longer ones (fill)",
     )
     fill: float = Field(
         default=5.0, ge=0, description="longest stretch without data that a straight line may fill under a window, s"
@@ -170,17 +171,19 @@ class DffParams(Params):
         }[self.method]
 
     def handling(self) -> str:
-        """Say in words what happened to NaN, saturated and missing frames, "" for the defaults."""
+        """Say in words what happened to NaN, saturated and missing frames."""
         rules = []
         if "frames" in (self.nan, self.saturated):
             which = [name for name, rule in (("NaN", self.nan), ("saturated", self.saturated)) if rule == "frames"]
             rules.append(f"{' and '.join(which)} frames were left out")
         if self.saturated == "nan":
             rules.append("saturated traces were left out")
-        if self.gaps != "across" and self.method not in LEVELS:
+        if self.method not in LEVELS:
             rules.append(
-                "windows restarted after missing frames"
-                if self.gaps == "restart"
-                else f"missing frames were filled by straight lines up to {self.fill:g} s"
+                {
+                    "across": "windows counted frames across any gap",
+                    "restart": "windows restarted after any gap",
+                    "fill": f"gaps of up to {self.fill:g} s were bridged by straight lines, windows restarted after longer ones",
+                }[self.gaps]
             )
         return "; ".join(rules)

@@ -172,6 +172,8 @@ def _way_out(step: str, movie: bool, what: str) -> str:
         return f"{mend}, or leave the frames out: --set dff.nan=frames (dff.nan=nan drops whole {what})"
     if step in ("neuropil", "deconvolution"):
         return f"{mend}, or leave whole {what} out: --set {step}.nan=nan"
+    if step == "zscore":
+        return f"{mend}, or leave their frames NaN: --set zscore.nan=nan"
     return f"{mend} before this step."
 
 

@@ -82,6 +82,11 @@ class Timeline:
         """Length of the shortest stretch on the grid, in frames."""
         return min(int(self.place[stop - 1] - self.place[start]) + 1 for start, stop in self.stretches)
 
+    @property
+    def holes(self) -> bool:
+        """Whether places of the grid have no frame."""
+        return int(self.place[-1] - self.place[0]) + 1 > self.place.size
+
     def spans(self, keep: slice, halo: int, multiple: int = 1) -> list[Span]:
         """Return one span per stretch that `keep` touches.
 

@@ -186,8 +186,15 @@ def _too_short(params: DffParams, rate_hz: float, made: Windowed, available: int
             f"{stretch} {available} frames; the filter needs more frames than taps.",
             f"Shorten it (--set dff.taps={fewer}), or choose --set dff.method=butterworth",
         )
+    least = 2 / rate_hz
+    why = (
+        f"the window is shorter than two frames, {least:.3g} s"
+        if params.window_s < least
+        else f"the window takes {made.needed}"
+    )
+    across = "" if params.gaps == "across" else ", or let windows run across gaps: --set dff.gaps=across"
     return DataError(
         f"dff: a window of {params.window_s:g} s does not suit this recording.",
-        f"{stretch} {available} frames at {rate_hz:g} Hz, {available / rate_hz:g} s; the window needs 2 frames at least.",
-        f"Check the rate (--fs), or set it between: --set dff.window={max(available / rate_hz / 4, 3 / rate_hz):.3g}",
+        f"{stretch} {available} frames at {rate_hz:g} Hz, {available / rate_hz:.4g} s; {why}.",
+        f"Check the rate (--fs), or set it between: --set dff.window={max(available / rate_hz / 4, 1.5 * least):.3g}{across}",
     )

@@ -121,7 +121,9 @@ def _movement(qc: xr.Dataset) -> list[Check]:
     shifts = qc["motion"].values
     size = np.hypot(*(shifts - np.nanmedian(shifts, axis=0)).T)
     far, lost = float(np.nanpercentile(size, 95)), float(np.isnan(size).mean())
+    turned = float((np.abs(qc["rotation"].values) >= 1).mean()) if "rotation" in qc else 0.0
     return [
+        above("frames rotated by 1 degree or more, share", turned, 0.001, "shifts alone do not undo rotations"),
         above("motion, 95th percentile (pixels)", far, 5.0, "what moves out of focus is lost"),
         above("frames that could not be registered, share", lost, 0.001, "they stand unmoved in the movie"),
     ]
@@ -195,9 +197,9 @@ def _drift(recording: Recording, qc: xr.Dataset) -> list[Check]:
 
 
 def _separation(qc: xr.Dataset) -> list[Check]:
-    if "demux_margin" not in qc:
+    if "demux_certainty" not in qc:
         return []
-    unsure = float(np.mean(qc["demux_margin"].values < 0.005))
+    unsure = float(np.mean(qc["demux_certainty"].values < 3.0))
     why = "the channels look alike in these frames; some may stand in the wrong channel"
     return [above("frames of uncertain channel, share", unsure, 0.001, why)]
 

@@ -95,8 +95,9 @@ def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
         f"features were reduced to {pca} principal components fitted inside each training fold"
         if pca
         else (
-            f"features wider than {protocol['wide']} were reduced to {protocol['wide_pca']} principal components fitted "
-            "inside each training fold"
+            f"features wider than {protocol['wide']} were rotated onto the axes that the training samples span (ridge, "
+            f"logistic regression and Euclidean neighbours) or reduced to {protocol['wide_pca']} principal components "
+            "fitted inside each training fold (other decoders)"
         )
     )
     return (

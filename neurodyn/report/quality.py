@@ -200,8 +200,8 @@ def _maps(recording: Recording, qc: xr.Dataset, names: list[str], caption: str, 
 def _separation(recording: Recording, qc: xr.Dataset) -> Figure | None:
     return _histogram(
         qc,
-        "demux_margin",
-        "correlation with the chosen channel less the other",
+        "demux_certainty",
+        "likeness to the chosen channel less the other (SD)",
         "frames",
         "Channel separation: how much better each frame fits its channel than the other; near 0 the choice is a guess.",
     )

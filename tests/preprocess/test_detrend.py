@@ -28,6 +28,17 @@ def test_it_equals_numpys_polynomial_fit(make_workspace):
     np.testing.assert_allclose(made, expected, atol=1e-3)
 
 
+def test_the_trend_is_one_in_time_where_frames_are_missing(make_workspace):
+    time = np.r_[np.arange(300) / 10, 90 + np.arange(300) / 10]
+    clean = np.random.default_rng(1).normal(0, 0.1, (time.size, 2)) + 100
+    traces = clean + np.outer(time, [0.5, -0.2])
+    made = np.asarray(run(make_workspace(fluorescence=traces, time=time), order=1))
+    fit = np.polynomial.polynomial.polyfit(time, traces, 1)
+    expected = traces - np.polynomial.polynomial.polyval(time, fit).T + traces.mean(axis=0)
+    np.testing.assert_allclose(made, expected, atol=1e-4)
+    assert np.abs(np.corrcoef(made[:, 0], time)[0, 1]) < 1e-3
+
+
 def test_a_planted_bleaching_is_found_and_removed(make_workspace):
     clean = signals()
     traces = clean + np.outer(np.exp(-TIME / 12.0), [50, 40, 30, 20, 10])

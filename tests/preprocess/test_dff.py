@@ -246,6 +246,35 @@ def test_a_stretch_shorter_than_the_window_is_refused(make_workspace):
     with pytest.raises(DataError, match="does not suit") as error:
         run(make_workspace(fluorescence=data, time=times), window=6, gaps="restart")
     assert "shortest stretch without missing frames has 40 frames" in error.value.found
+    assert error.value.found.endswith("4 s; the window takes 61.")
+    assert "dff.gaps=across" in error.value.fix
+
+
+def test_a_window_of_less_than_two_frames_is_refused_for_that(make_workspace):
+    with pytest.raises(DataError, match="does not suit") as error:
+        run(make_workspace(rate_hz=0.02, fluorescence=movie(frames=500, side=2)), window=60.0)
+    assert "shorter than two frames, 100 s" in error.value.found
+
+
+@pytest.mark.parametrize(
+    "params", [{"method": "butterworth", "cutoff": 0.1}, {"method": "fir", "taps": 51}, {"method": "maximin"}, {}]
+)
+def test_no_baseline_reaches_across_a_pause_where_gaps_are_filled(make_workspace, params):
+    _, data, times = gapped([])
+    times = times + np.where(np.arange(900) < 400, 0, 60.0)
+    result = run(make_workspace(fluorescence=data, time=times), window=6, gaps="fill", **params)
+    for part in (slice(0, 400), slice(400, None)):
+        np.testing.assert_allclose(
+            result[part], run(make_workspace(fluorescence=data[part]), window=6, **params), atol=1e-6
+        )
+
+
+def test_trials_with_pauses_shorter_than_the_window_are_taken_with_a_warning(make_workspace, caplog):
+    data = movie(frames=200, side=2)
+    times = np.arange(200) / 10 + 8.0 * (np.arange(200) // 40)
+    with caplog.at_level(logging.WARNING):
+        assert np.isfinite(run(make_workspace(fluorescence=data, time=times), window=10)).all()
+    assert "4 gaps in the frame times, the first after 3.9 s; windows count frames and run across them" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["nan", "saturated"])

@@ -108,6 +108,30 @@ def heartbeat(frames=3000, rate=30.0, seed=4):
     return 900 - slow + 1.5 * fast + 0.1 * rng.normal(size=(frames, 6)), 700 + slow + fast
 
 
+@pytest.mark.parametrize("phase", ["causal", "zero"])
+def test_no_filter_runs_across_a_gap(make_workspace, phase, caplog):
+    signal, reference = (np.random.default_rng(k).normal(100, 5, (700, 4)) for k in (11, 12))
+    time = np.arange(700) / 10 + np.where(np.arange(700) < 400, 0, 30.0) + np.where(np.arange(700) < 690, 0, 30.0)
+    settings = {"highpass": 0.5, "phase": phase, "keep_slow": False}
+    result = run(make_workspace(fluorescence=signal, reference=reference, time=time, chunk=128), **settings)
+    sections = butter(2, 0.5, "highpass", fs=10, output="sos")
+    both = []
+    for channel in (signal, reference):
+        centred = channel - channel.mean(axis=0)
+        parts = []
+        for part in (slice(0, 400), slice(400, 690), slice(690, 700)):
+            if phase == "zero":
+                length = part.stop - part.start
+                parts.append(sosfiltfilt(sections, centred[part], axis=0, padlen=min(50, length - 1)))
+            else:
+                state = sosfilt_zi(sections)[:, :, None] * centred[part][:1]
+                parts.append(sosfilt(sections, centred[part], axis=0, zi=state)[0])
+        both.append(np.concatenate(parts))
+    slope = (both[0] * both[1]).sum(axis=0) / (both[1] ** 2).sum(axis=0)
+    np.testing.assert_allclose(result, both[0] - slope * both[1] + signal.mean(axis=0), atol=1e-3)
+    assert "1 of 3 stretches between gaps are shorter than one period" in caplog.text
+
+
 def test_the_wfield_convention_is_a_zero_phase_regression_whose_output_stays_high_passed(make_workspace):
     signal, reference = heartbeat()
     params = load_chain("widefield-wfield").steps[0][1].params.model_dump()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import DataError
+from neurodyn.preprocess.detrend import Detrend, DetrendParams
 from neurodyn.preprocess.zscore import ZScore, ZScoreParams
 
 
@@ -57,4 +58,31 @@ def test_nan_and_too_short_a_share_are_refused(make_workspace):
         run(make_workspace(dff=data), fit_until=0.01)
     data[5, 0] = np.nan
     with pytest.raises(DataError, match="first NaN|not finite"):
-        run(make_workspace(dff=data))
+        run(make_workspace(dff=data), nan="error")
+
+
+@pytest.mark.parametrize("shape", [(500, 5), (500, 3, 4)])
+def test_nan_frames_stay_nan_and_count_for_nothing(make_workspace, shape, caplog):
+    data = np.random.default_rng(5).normal(3, 2, shape).astype("f4")
+    data[50:70, 1] = np.nan
+    data[400, 0] = np.inf
+    data[2:, 2] = np.nan
+    data[1, 2] = np.nan
+    finite = np.where(np.isfinite(data), data, np.nan).astype("f8")
+    with caplog.at_level(logging.WARNING):
+        result = run(make_workspace(dff=data, chunk=64, tile=3), fit_until=0.9)
+    fit = finite[:450, :2]
+    expected = (finite[:, :2] - np.nanmean(fit, axis=0)) / np.nanstd(fit, axis=0)
+    np.testing.assert_allclose(result[:, :2], expected, atol=1e-5)
+    assert np.isnan(result[:, 2]).all()
+    assert "have NaN frames, which stay NaN" in caplog.text
+
+
+def test_a_refusal_names_only_settings_that_the_step_has(make_workspace):
+    data = np.full((100, 3), np.nan, dtype="f4")
+    with pytest.raises(DataError, match="not finite") as error:
+        run(make_workspace(dff=data), nan="error")
+    assert "zscore.nan=nan" in error.value.fix
+    with pytest.raises(DataError, match="not finite") as error:
+        Detrend(DetrendParams()).apply(make_workspace(fluorescence=data))
+    assert "nan=nan" not in error.value.fix

@@ -66,20 +66,22 @@ def test_motion_lost_frames_and_unsure_channels_are_flagged(tmp_path):
     shifts = np.zeros((FRAMES, 2))
     shifts[::10] = 8
     shifts[5] = np.nan
-    margin = np.full(2 * FRAMES, 0.1)
+    margin = np.full(2 * FRAMES, 10.0)
     margin[:20] = 0
     dropped = np.zeros((FRAMES, 2), dtype=bool)
     dropped[50:70] = True
     qc = xr.Dataset(
         {
             "motion": (("time_qc", "axis"), shifts),
-            "demux_margin": ("frame_qc", margin),
+            "rotation": ("time_qc", np.where(np.arange(FRAMES) < 10, 3.0, 0.0)),
+            "demux_certainty": ("frame_qc", margin),
             "demux_dropped": (("time_qc", "channel"), dropped),
             "deconvolution_noise_level": ("roi", np.array([4.0, 7.0, 9.0])),
         }
     )
     assert raised(processed(tmp_path, qc=qc)) == {
         "motion, 95th percentile (pixels)",
+        "frames rotated by 1 degree or more, share",
         "frames that could not be registered, share",
         "frames of uncertain channel, share",
         "dropped frames, interpolated, share",

@@ -58,7 +58,7 @@ def test_arrays_get_their_resources_and_one_failure_leaves_the_rest_done(tmp_pat
         "recording_none": "failed",
         "copies_one": "done",
         "copies_two": "done",
-        "copies_none": "waiting",
+        "copies_none": "held back",
     }
     assert states[-1]["job"] == "recording_none" and "neurodyn convert ../none.npy" in states[-1]["repeat"]
     assert len(slurm.calls) == 2 and "--array=0-0" in slurm.calls[1], "two copies, one task"
