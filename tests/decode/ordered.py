@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import Protocol
 
 ORDERS = ("random", "blocks", "behaviour", "states")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from neurodyn.decode.protocol import Labels
+from neurodyn.decode.labels import Labels
 
 CLASSES = 4
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neurodyn.decode.intervals import FEW, FIXED, stretches
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import Protocol
 from tests.decode.recordings import recording
 

@@ -5,8 +5,9 @@ import logging
 import numpy as np
 import pytest
 
+from neurodyn.decode.labels import Labels
 from neurodyn.decode.nulls import UNTOLD, best_of_rows, facts, make_null
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import Protocol
 from neurodyn.metrics.order import follows_time, order_p
 from neurodyn.report.decoding import decoding_summary

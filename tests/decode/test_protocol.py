@@ -5,7 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.decode.protocol import RANDOM_NOTE, Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import RANDOM_NOTE, evaluate
 from neurodyn.decode.settings import Protocol
 
 TRIALS, PER_TRIAL = 40, 10
