@@ -16,7 +16,7 @@ from neurodyn.decode.reduce import Division, FoldPCA, Plain, Reduction, Rotation
 from neurodyn.decode.scaling import without_trend
 from neurodyn.decode.scoring import trial_sums
 from neurodyn.decode.settings import Protocol
-from neurodyn.decode.splits import Fold, inner_folds
+from neurodyn.decode.splits import Fold
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,9 @@ class CrossValidation:
         candidates = self.decoder.candidates(params) if self.protocol.tune else [params]
         sums: list[np.ndarray] = []
         single, refits = [], []
-        for fold in self.design.folds:
+        for fold, inner in zip(self.design.folds, self.design.inner, strict=True):
             if self.protocol.detrend:
                 reduction, _ = self._reduction(without_trend(values, self.labels.times, fold.train))
-            inner = inner_folds(self.design.groups[fold.train], self.protocol.inner_folds, self.protocol.seed)
             rows = reduction.divide(fold.train, fold.test, inner)
             predicted, best = self._tuned(candidates, rows, self.design.columns[fold.train], inner)
             found = self._sums(fold, predicted)

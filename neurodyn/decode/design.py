@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurodyn.decode.intervals import NULL_DRAWS
+from neurodyn.decode.intervals import NULL_DRAWS, covered
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.nulls import UNTOLD, Null, make_null, permuted_trials
 from neurodyn.decode.rare import few_trials, require_divisible
 from neurodyn.decode.settings import Protocol
-from neurodyn.decode.splits import Fold, make_folds, order_groups
-from neurodyn.metrics.intervals import DECODING_COVERS
+from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
 
 LOGGER = logging.getLogger(__name__)
 
@@ -26,6 +25,8 @@ class Design:
     ----------
     folds
         How samples are divided.
+    inner
+        How the training samples of each fold are divided again for tuning, as from `inner_folds`.
     columns
         Encoded labels, then those of the null, shape (sample, 1 + shuffle).
     groups
@@ -37,6 +38,7 @@ class Design:
     """
 
     folds: list[Fold]
+    inner: list[list[tuple[np.ndarray, np.ndarray]]]
     columns: np.ndarray
     groups: np.ndarray
     classes: np.ndarray
@@ -74,18 +76,25 @@ def make_design(labels: Labels, protocol: Protocol) -> Design:
         shuffles=protocol.shuffles,
         seed=protocol.seed,
     )
-    return Design(folds, np.column_stack([encoded, null.columns]), groups, classes, null)
+    inner = [inner_folds(groups[fold.train], protocol.inner_folds, protocol.seed) for fold in folds]
+    return Design(folds, inner, np.column_stack([encoded, null.columns]), groups, classes, null)
 
 
-def with_warnings(labels: Labels, design: Design) -> Labels:
-    """Add to the note, and tell at once, what classes of few trials, or of an order of their own, do to the scores."""
+def with_warnings(labels: Labels, design: Design, refitted: bool) -> Labels:
+    """Add to the note, and tell at once, what classes of few trials, or of an order of their own, do to the scores.
+
+    Order of conditions, null, what the interval covers and unit are told in every note; `refitted` where decoders are
+    trained again for the interval.
+    """
     word = ""
     if labels.task == "classify":
         word = few_trials(design.classes, design.columns[:, 0], design.groups, design.folds)
     untold = f"{design.null.order}: {UNTOLD}" if UNTOLD in design.null.words else ""
     for one in filter(None, (word, untold)):
         LOGGER.warning("%s: %s", labels.name, one)
-    facts = [*design.null.sentences, f"interval: {DECODING_COVERS}", f"unit: {labels.unit}"]
+    tested = np.unique(design.groups[np.concatenate([fold.test for fold in design.folds])]).size
+    unit = f"{labels.unit}, of which each counts once however many windows it has"
+    facts = [*design.null.sentences, f"interval: {covered(tested, refitted)}", f"unit: {unit}"]
     return replace(labels, note="; ".join(filter(None, (labels.note, word, *facts))))
 
 

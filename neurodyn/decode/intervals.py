@@ -12,10 +12,10 @@ from scipy.stats import t as student
 from neurodyn.decode.base import Task
 from neurodyn.decode.scoring import bootstrap_interval, metric_gradients, metric_values, trial_sums
 from neurodyn.decode.splits import Fold
-from neurodyn.metrics.intervals import alike, long_run
+from neurodyn.metrics.intervals import DECODING_COVERS, alike, long_run
 
-FIXED = "interval for the trained decoders held fixed: training them anew is left out"
-FEW = "no interval: fewer than 8 trials"
+FIXED = "95 %, for the decoders as they were trained: what training them anew would change is left out"
+FEW = "none, fewer than 8 trials"
 FEWEST = 8
 STRETCHES = 10
 NULL_DRAWS = 60
@@ -202,6 +202,13 @@ def difference_interval(metric: str, one: Evidence, other: Evidence) -> tuple[fl
         null = one.null["r2"] - other.null["r2"]
         reach = max(reach, float(np.quantile(np.abs(null - null.mean()), 0.95)))
     return difference, float(difference - reach), float(difference + reach)
+
+
+def covered(trials: int, refitted: bool) -> str:
+    """Say what the intervals of scores of so many trials cover; `refitted` where decoders are trained again for them."""
+    if trials < FEWEST:
+        return FEW
+    return DECODING_COVERS if refitted else FIXED
 
 
 def tested_trials(evidence: Evidence) -> int:

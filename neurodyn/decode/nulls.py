@@ -38,7 +38,11 @@ class Null:
     @property
     def sentences(self) -> tuple[str, str]:
         """What a reader must know of both."""
-        return f"order of conditions: {self.order}", f"null: {self.words}"
+        asked = self.columns.shape[1] or UNTOLD in self.words
+        return (
+            f"order of conditions: {self.order}",
+            f"null: {self.words if asked else 'none, no shuffles were asked for'}",
+        )
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,7 @@ from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.crossval import CrossValidation
 from neurodyn.decode.design import Design, make_design, shuffled, with_warnings
 from neurodyn.decode.intervals import (
-    FEW,
     FEWEST,
-    FIXED,
     NULL_DRAWS,
     Evidence,
     difference_interval,
@@ -82,7 +80,7 @@ def evaluate(
     chosen = _decoder(decoder, labels.task)
     settings = build(chosen.Params, dict(params or {}), "decoder params")
     design = make_design(labels, protocol)
-    labels = with_warnings(labels, design)
+    labels = with_warnings(labels, design, chosen.refits)
     validation = CrossValidation(chosen, settings, labels, design, protocol)
     outcomes = {}
     for number, (name, values) in enumerate(named.items()):
@@ -200,7 +198,7 @@ def _score(context: _Context, outcome: _Outcome, design: Design, against: tuple[
         across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
         low, high = _interval(metric, outcome.evidence, context.protocol)
-        said = "; ".join(filter(None, (words, _interval_words(metric, outcome.evidence, against))))
+        said = "; ".join(filter(None, (words, _difference_words(metric, outcome.evidence, against))))
         note = _note(context, metric, said, design)
         rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
         scores.append(context.score(metric, across[0], tested, **rest))
@@ -216,15 +214,12 @@ def _interval(metric: str, evidence: Evidence, protocol: Protocol) -> tuple[floa
     return score_interval(metric, evidence)
 
 
-def _interval_words(metric: str, evidence: Evidence, against: tuple[str, Evidence] | None) -> str:
-    """Say what an interval leaves out, and the paired difference to the first feature of the signal."""
-    if tested_trials(evidence) < FEWEST:
-        return FEW
-    said = [FIXED] if evidence.refits is None else []
-    if against is not None:
-        difference, low, high = difference_interval(metric, evidence, against[1])
-        said.append(f"minus {against[0]}: {difference:.3f} (95 %: {low:.3f} to {high:.3f})")
-    return "; ".join(said)
+def _difference_words(metric: str, evidence: Evidence, against: tuple[str, Evidence] | None) -> str:
+    """Give the paired difference to the first feature of the signal in words."""
+    if against is None or tested_trials(evidence) < FEWEST:
+        return ""
+    difference, low, high = difference_interval(metric, evidence, against[1])
+    return f"minus {against[0]}: {difference:.3f} (95 %: {low:.3f} to {high:.3f})"
 
 
 def _note(context: _Context, metric: str, words: str, design: Design) -> str:

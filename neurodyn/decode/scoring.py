@@ -49,9 +49,11 @@ def trial_sums(
         hits = truth == predicted
         parts = [truth == k for k in range(shape[1])]
         parts += [part & hits for part in parts]
+    order = np.argsort(groups, kind="stable")
+    tested, begin = np.unique(groups[order], return_index=True)
     out = np.zeros((shape[0], truth.shape[1], len(parts)))
     for k, part in enumerate(parts):
-        np.add.at(out[:, :, k], groups, part)
+        out[tested, :, k] = np.add.reduceat(part[order], begin, axis=0, dtype=np.float64)
     return out
 
 

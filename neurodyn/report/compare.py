@@ -72,7 +72,7 @@ class Row:
     @cached_property
     def tested(self) -> MeanTest:
         """The mean's 95 % interval."""
-        return self.kind.test(self.means)
+        return self.kind.test(np.array(list(self.units.values())))
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -296,7 +296,7 @@ def merit(values: np.ndarray | float, metric: str) -> np.ndarray:
 def _paired(values: np.ndarray, reference: np.ndarray, metric: str, kind: Kind) -> Paired:
     difference = kind.means(values - reference)
     gain = kind.means(merit(values, metric) - merit(reference, metric))
-    found = kind.test(difference)
+    found = kind.test(values - reference)
     p = found.p if kind.in_time else signed_rank_p(difference, np.zeros(difference.size))
     words = kind.words(values.size, found.effective)
     return Paired(

@@ -65,9 +65,9 @@ class Kind:
         """Return the value of each unit: of windows in order of time, the mean of each block; shape (unit,)."""
         return block_means(values) if self.in_time else values
 
-    def test(self, units: np.ndarray) -> MeanTest:
-        """Return the interval of the mean of units, and its t-test."""
-        return correlated_mean_test(units) if self.in_time else mean_test(units)
+    def test(self, values: np.ndarray) -> MeanTest:
+        """Return the interval of the mean of units, or of windows in order of time, and its t-test."""
+        return correlated_mean_test(values) if self.in_time else mean_test(values)
 
     def words(self, windows: int, effective: float) -> str:
         """Say what the units are and of what they speak."""
@@ -82,9 +82,7 @@ class Kind:
         blocks = min(windows, block_means(np.zeros(windows)).size)
         long = f"blocks of {windows / blocks:.3g} neighbouring windows or trials of one session"
         few = f": fewer than {FEWEST}, so there is no interval and no p" if effective < FEWEST else ""
-        return (
-            f"units are {blocks} {long}, their correlation leaves {effective:.1f}{few}; says nothing of other sessions"
-        )
+        return f"units are {blocks} {long}, their windows tell as much as {effective:.1f} independent ones{few}; says nothing of other sessions"
 
 
 def kind_of(scores: Sequence[Score]) -> Kind:

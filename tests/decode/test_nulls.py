@@ -103,7 +103,16 @@ def test_every_score_says_order_null_interval_and_unit():
     labels = labelled("blocks", "regress", np.random.default_rng(0))
     told = list(facts(decoded(recorded(labels, "walk", np.random.default_rng(0)), labels).note))
     assert [one.partition(":")[0] for one in told] == ["Order of conditions", "Null", "Interval", "Unit"]
-    assert told[0].startswith("Order of conditions: not random") and told[3] == "Unit: trials."
+    assert told[0].startswith("Order of conditions: not random") and told[3].startswith(
+        "Unit: trials, of which each counts once"
+    )
+
+
+def test_no_shuffles_are_no_null():
+    labels = labelled("random", "regress", np.random.default_rng(0))
+    score = decoded(recorded(labels, "walk", np.random.default_rng(0)), labels, shuffles=0)
+    assert "Null: none, no shuffles were asked for." in facts(score.note)
+    assert np.isnan(score.p)
 
 
 def test_p_of_rows_is_that_of_the_best_of_them():

@@ -5,7 +5,14 @@ import pytest
 from scipy.ndimage import uniform_filter1d
 from scipy.stats import ttest_1samp
 
-from neurodyn.metrics.paired import adjusted_p, block_means, correlated_mean_test, mean_test, signed_rank_p
+from neurodyn.metrics.paired import (
+    adjusted_p,
+    block_means,
+    correlated_mean_test,
+    effective_number,
+    mean_test,
+    signed_rank_p,
+)
 
 
 def test_eight_differences_of_one_sign_give_two_in_two_hundred_and_fifty_six():
@@ -56,7 +63,7 @@ def equal_models(kind, windows, seeds):
 @pytest.mark.parametrize("kind", ["nothing", "overlap", "slow"])
 @pytest.mark.parametrize("windows", [120, 400])
 def test_equal_models_differ_as_often_as_p_says(kind, windows):
-    found = [correlated_mean_test(block_means(one)) for one in equal_models(kind, windows, range(600))]
+    found = [correlated_mean_test(one) for one in equal_models(kind, windows, range(600))]
     told = [one for one in found if one.p == one.p]
     assert len(told) > 0.85 * len(found)
     assert 0.02 <= np.mean([one.p <= 0.05 for one in told]) <= 0.08  # 95 % of the draws around .05
@@ -72,6 +79,14 @@ def test_equal_models_over_sessions():
         assert 0.93 <= np.mean([one.low <= 0 <= one.high for one in found]) <= 0.97
 
 
+def test_the_effective_number_is_that_of_the_autocorrelation():
+    rng = np.random.default_rng(2)
+    assert effective_number(rng.normal(size=4000)) == pytest.approx(4000, rel=0.1)
+    assert effective_number(np.repeat(rng.normal(size=400), 10)) == pytest.approx(400, rel=0.25)
+    assert effective_number(np.zeros(9)) == 9
+    assert np.isnan(correlated_mean_test(np.repeat([0.0, 1.0], 50)).p)
+
+
 def test_a_better_model_is_found_in_blocks():
-    found = [correlated_mean_test(block_means(one + 0.5)).p for one in equal_models("slow", 400, range(50))]
+    found = [correlated_mean_test(one + 0.5).p for one in equal_models("slow", 400, range(50))]
     assert np.mean(np.array(found) <= 0.05) > 0.6

@@ -52,7 +52,7 @@ def test_units_are_blocks_of_neighbours_averaged_over_seeds(tmp_path):
     assert float(found["two"]["mean"]) == pytest.approx(two.mean())
     assert (found["two"]["units"], found["two"]["unit"], found["two"]["seeds"]) == ("20", "blocks", "2")
     assert float(found["two"]["difference"]) == pytest.approx((two - one).mean())
-    assert float(found["two"]["p"]) == pytest.approx(correlated_mean_test(blocks).p)
+    assert float(found["two"]["p"]) == pytest.approx(correlated_mean_test(two - one).p)
     assert float(found["two"]["share_better"]) == pytest.approx((blocks < 0).mean())
     assert float(found["two"]["difference_low"]) < (two - one).mean() < float(found["two"]["difference_high"])
     assert found["two"]["note"].startswith("units are 20 blocks of 2 neighbouring windows or trials of one session")
@@ -73,8 +73,9 @@ def test_windows_are_blocked_in_order_of_time(tmp_path):
     for name, values in ERRORS.items():
         rows += [row(name, 0, f"{k * 2.5:.3f} s", value) for k, value in enumerate(values[0])]
     compare([write_scores(tmp_path / "scores.csv", rows[::-1])], tmp_path / "out", against="one")
-    blocks = (ERRORS["two"][0] - ERRORS["one"][0]).reshape(20, 2).mean(1)
-    assert float(answers(tmp_path / "out")["two"]["p"]) == pytest.approx(correlated_mean_test(blocks).p)
+    assert float(answers(tmp_path / "out")["two"]["p"]) == pytest.approx(
+        correlated_mean_test(ERRORS["two"][0] - ERRORS["one"][0]).p
+    )
 
 
 def test_folds_of_a_cross_validation_are_no_units(tmp_path):
