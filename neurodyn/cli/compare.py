@@ -30,9 +30,11 @@ def compare(
         typer.Option("--published", help="Published figures to set beside: a name or a YAML.", show_default=False),
     ] = None,
     units: Annotated[
-        Literal["folds", "sessions"],
-        typer.Option("--units", help="What is drawn at random: folds (trials, windows) of each session, or sessions."),
-    ] = "folds",
+        Literal["auto", "sessions"],
+        typer.Option(
+            "--units", help="What is drawn at random: sessions; auto: of one session, blocks of time or neurons."
+        ),
+    ] = "auto",
     subject: Annotated[
         str | None,
         typer.Option(

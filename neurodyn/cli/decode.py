@@ -52,7 +52,7 @@ def decode(
         int | None, typer.Option("--folds", min=2, help="Cross-validation folds.", show_default=False)
     ] = None,
     shuffles: Annotated[
-        int | None, typer.Option("--shuffles", min=0, help="Label shuffles for the chance level.", show_default=False)
+        int | None, typer.Option("--shuffles", min=0, help="Null labels for the chance level.", show_default=False)
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of folds and shuffles.", show_default=False)] = None,
     output: Out = None,
@@ -87,11 +87,13 @@ def flags_of(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def table(path: Path) -> str:
-    """Render a table of scores for the terminal: what the target was taken for, then every row with chance and interval."""
+    """Render a table of scores for the terminal: what the target was taken for, every row, what p and intervals are."""
     from neurodyn.data.scores import read_scores
+    from neurodyn.decode.nulls import facts
 
+    scores = read_scores(path)
     rows = [("features", "decoder", "split", "metric", "value", "95 % interval", "shuffled", "p", "n")]
-    for s in read_scores(path):
+    for s in scores:
         if s.fold == "all":
             chance = "–" if s.null_mean != s.null_mean else f"{s.null_mean:.3f}"
             p = "–" if s.p != s.p else f"{s.p:.3f}"
@@ -110,7 +112,8 @@ def table(path: Path) -> str:
             )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:]])
+    foot = dict.fromkeys(fact for s in scores if s.fold == "all" for fact in facts(s.note))
+    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:], *foot])
 
 
 def taken(path: Path) -> list[str]:

@@ -17,7 +17,8 @@ class Decoder(ABC):
     """Maps features to a target. Cross-validation, tuning and nulls live in `protocol`.
 
     A decoder that is `sequential` also takes features of shape (sample, time, feature), in `fit` and `predict`; `shuffles`
-    is how many label shuffles are drawn unless another number is asked for. A circular target is given and predicted in
+    is how many label shuffles are drawn unless another number is asked for, `refits` whether it is cheap enough to be trained
+    again without some trials for the sake of an interval. A circular target is given and predicted in
     radians of a whole turn.
 
     Parameters
@@ -34,6 +35,7 @@ class Decoder(ABC):
     vectorised: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     shuffles: ClassVar[int] = 200
+    refits: ClassVar[bool] = True
 
     task: Task
 

@@ -33,7 +33,7 @@ from neurodyn.metrics.forecast import (
     trace_correlation,
     trace_ssim,
 )
-from neurodyn.metrics.intervals import block_indices
+from neurodyn.metrics.intervals import block_indices, widening
 
 PSTH, LAST_VALUE, CEILING = "PSTH (reference)", "last value (reference)", "noise ceiling"
 OF_VARYING = ("correlation", "absolute_correlation")
@@ -362,4 +362,5 @@ class _Mean:
             mean, resampled = filled.sum(axis=1) / count, (self.drawn @ filled.T) / (self.drawn @ known.T)
         for k, n in enumerate(count):
             low, high = np.nanquantile(resampled[:, k], [0.025, 0.975]) if n > 1 else (NAN, NAN)
+            low, high = (mean[k] + widening(int(n)) * (end - mean[k]) for end in (low, high))
             yield replace(row, value=float(mean[k]), ci_low=float(low), ci_high=float(high), n=int(n))

@@ -8,7 +8,7 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.decode.features import chunks, row_bytes
-from neurodyn.decode.protocol import Labels
+from neurodyn.decode.labels import Labels
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 

@@ -47,6 +47,7 @@ class GRU(Decoder):
     sequential: ClassVar[bool] = True
     vectorised: ClassVar[bool] = True
     shuffles: ClassVar[int] = 20
+    refits: ClassVar[bool] = False
 
     params: Params
 

@@ -1,8 +1,7 @@
-"""The one protocol: cross-validation, nested tuning, label shuffles and intervals, for every decoder."""
+"""The one protocol: scores with cross-validation, nested tuning, null labels and intervals, for every decoder."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,85 +15,25 @@ from neurodyn.core.log import Report, silent, within
 from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
-from neurodyn.decode.circle import Circle
-from neurodyn.decode.rare import few_trials, require_divisible
-from neurodyn.decode.reduce import Division, FoldPCA, Plain, Reduction, Rotation
-from neurodyn.decode.scoring import bootstrap_interval, metric_values, null_summary, trial_sums
+from neurodyn.decode.crossval import CrossValidation
+from neurodyn.decode.design import Design, make_design, shuffled, with_warnings
+from neurodyn.decode.intervals import (
+    FEWEST,
+    NULL_DRAWS,
+    Evidence,
+    difference_interval,
+    fixed_interval,
+    score_interval,
+    tested_trials,
+)
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.nulls import best_of_rows
+from neurodyn.decode.scoring import LOWER_IS_BETTER, metric_values, null_summary
 from neurodyn.decode.settings import Protocol
-from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
+from neurodyn.decode.splits import Fold
 from neurodyn.metrics.circular import constant_guess
 
-LOGGER = logging.getLogger(__name__)
 RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows are in training; flatters every row"
-
-
-@dataclass(frozen=True)
-class Labels:
-    """What is decoded: one label per sample, and which samples belong together.
-
-    Parameters
-    ----------
-    target
-        Labels, shape (sample,): numbers, or any values for classification.
-    groups
-        Trial (or segment) of each sample, shape (sample,).
-    times
-        Time of each sample, s, shape (sample,).
-    task
-        "regress", "classify" or "circular".
-    name, session, unit, note
-        Written into every score; `unit` says what the groups are.
-    taken
-        What the target was taken for, and why; written before the note.
-    circle
-        One turn of a circular target.
-
-    Raises
-    ------
-    DataError
-        If lengths differ, labels are missing, or there is only one value.
-    """
-
-    target: np.ndarray
-    groups: np.ndarray
-    times: np.ndarray
-    task: Task
-    name: str = "target"
-    session: str = ""
-    unit: str = "trials"
-    note: str = ""
-    taken: str = ""
-    circle: Circle = Circle()
-
-    def __post_init__(self) -> None:
-        sizes = {len(self.target), len(self.groups), len(self.times)}
-        if len(sizes) != 1 or 0 in sizes:
-            raise DataError(
-                "Target, trials and times must have one entry per sample.",
-                f"Found {len(self.target)}, {len(self.groups)} and {len(self.times)}.",
-                "Check where they come from.",
-            )
-        if self.task != "classify" and not np.isfinite(self.target.astype(float)).all():
-            raise DataError(
-                f"Target '{self.name}' has missing values.", "Expected finite numbers.", "Drop those samples first."
-            )
-        on_circle = self.circle.radians(self.target).round(9) if self.task == "circular" else self.target
-        if np.unique(on_circle).size < 2:
-            raise DataError(
-                f"Target '{self.name}' is constant.",
-                f"Found only {self.target[0]} in {len(self.target)} samples.",
-                "Choose another target, or windows that cover more conditions.",
-            )
-
-
-@dataclass(frozen=True)
-class _Design:
-    """What all features share: folds, encoded labels with their shuffles, trials."""
-
-    folds: list[Fold]
-    columns: np.ndarray  # (sample, 1 + shuffles)
-    groups: np.ndarray
-    classes: np.ndarray
 
 
 def evaluate(
@@ -140,16 +79,37 @@ def evaluate(
     named = features if isinstance(features, Mapping) else {"features": features}
     chosen = _decoder(decoder, labels.task)
     settings = build(chosen.Params, dict(params or {}), "decoder params")
-    design = _design(labels, protocol)
-    labels = _with_rare_classes(labels, design)
-    scores = []
+    design = make_design(labels, protocol)
+    labels = with_warnings(labels, design, chosen.refits)
+    validation = CrossValidation(chosen, settings, labels, design, protocol)
+    outcomes = {}
     for number, (name, values) in enumerate(named.items()):
         _check(name, values, labels, chosen.sequential)
         tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
-        predicted, reference = _cross_validate(chosen, settings, values, labels.task, design, protocol, tell)
-        context = _Context(labels, protocol, (models or {}).get(name, "none"), name, decoder)
-        scores += _score(context, predicted, reference, design)
-    return scores
+        outcomes[name] = _outcome(validation, values, tell)
+    made_by = {name: (models or {}).get(name, "none") for name in named}
+    first = next((name for name in named if made_by[name] == "none"), next(iter(named)))
+    scores = []
+    for name, outcome in outcomes.items():
+        context = _Context(labels, protocol, made_by[name], name, decoder)
+        against = None if name == first else (first, outcomes[first].evidence)
+        scores += _score(context, outcome, design, against)
+    tried = [{metric: found.mean(axis=0) for metric, found in one.pooled.items()} for one in outcomes.values()]
+    return _corrected(scores, tried)
+
+
+def _corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[Score]:
+    """Write into the notes p of each row as one of several that were tried; `tried` has the pooled values of each."""
+    if len(tried) < 2 or tried[0][next(iter(tried[0]))].size < 2:
+        return scores
+    found: dict[str, list[float]] = {}
+    for metric in tried[0]:
+        rows = np.array([one[metric] for one in tried])
+        found[metric] = best_of_rows(-rows if metric in LOWER_IS_BETTER else rows).tolist()
+    return [
+        replace(s, note=f"{s.note}; of {len(tried)} rows p {found[s.metric].pop(0):.4f}") if s.fold == "all" else s
+        for s in scores
+    ]
 
 
 def _decoder(name: str, task: Task) -> type[Decoder]:
@@ -182,129 +142,6 @@ def _check(name: str, values: np.ndarray, labels: Labels, sequential: bool) -> N
         )
 
 
-def _design(labels: Labels, protocol: Protocol) -> _Design:
-    groups = order_groups(labels.groups, labels.times)
-    if labels.task == "classify":
-        classes, encoded = np.unique(labels.target, return_inverse=True)
-        require_divisible(labels.name, classes, encoded, groups)
-    elif labels.task == "circular":
-        classes, encoded = np.empty(0), labels.circle.radians(labels.target)
-    else:
-        classes, encoded = np.empty(0), labels.target.astype(np.float64)
-    folds = make_folds(groups, protocol)
-    rng = np.random.default_rng([protocol.seed, 1])
-    shuffled = [shuffle_trials(encoded, groups, labels.times, rng) for _ in range(protocol.shuffles)]
-    return _Design(folds, np.stack([encoded, *shuffled], axis=1), groups, classes)
-
-
-def _with_rare_classes(labels: Labels, design: _Design) -> Labels:
-    """Add to the note, and tell at once, what classes of few trials do to the scores."""
-    word = ""
-    if labels.task == "classify":
-        word = few_trials(design.classes, design.columns[:, 0], design.groups, design.folds)
-    if word:
-        LOGGER.warning("%s: %s", labels.name, word)
-    return replace(labels, note="; ".join(filter(None, (labels.note, word))))
-
-
-def shuffle_trials(target: np.ndarray, groups: np.ndarray, times: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give each trial the label sequence of another one, so that the structure within trials is kept.
-
-    Parameters
-    ----------
-    target
-        Labels, shape (sample,).
-    groups
-        Trials numbered from 0, shape (sample,).
-    times
-        s, shape (sample,); order the samples of a trial. Where lengths differ, relative positions are matched.
-    """
-    order = np.lexsort((times, groups))
-    size = np.bincount(groups)
-    begin = np.cumsum(size) - size
-    group = groups[order]
-    rank = np.arange(order.size) - begin[group]
-    donor = rng.permutation(size.size)[group]
-    source = begin[donor] + ((rank + 0.5) / size[group] * size[donor]).astype(int)
-    out = np.empty_like(target)
-    out[order] = target[order][source]
-    return out
-
-
-def _cross_validate(
-    decoder: type[Decoder],
-    params: Any,
-    values: np.ndarray,
-    task: Task,
-    design: _Design,
-    protocol: Protocol,
-    tell: Callable[[float], None],
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Return, per fold, predictions and training means, each of shape (test sample, column)."""
-    reduction, params = _reduction(decoder, params, values, protocol)
-    candidates = decoder.candidates(params) if protocol.tune else [params]
-    predicted, reference = [], []
-    for fold in design.folds:
-        targets = design.columns[fold.train]
-        inner = inner_folds(design.groups[fold.train], protocol.inner_folds, protocol.seed)
-        rows = reduction.divide(fold.train, fold.test, inner)
-        predicted.append(_tuned(decoder, candidates, task, rows, targets, inner))
-        reference.append(np.broadcast_to(targets.mean(axis=0), predicted[-1].shape))
-        tell(len(predicted) / len(design.folds))
-    return predicted, reference
-
-
-def _reduction(decoder: type[Decoder], params: Any, values: np.ndarray, protocol: Protocol) -> tuple[Reduction, Any]:
-    """Return what makes the rows of a fold, and the decoder's settings for such rows.
-
-    Component scores keep their relative variance: z-scored, those of no variance would count as much as the first.
-    """
-    standardise = getattr(params, "standardise", None)
-    unscaled = params if standardise is None else params.model_copy(update={"standardise": False})
-    if protocol.pca is not None:
-        return FoldPCA(values, protocol.pca, unit_variance=standardise is not None), unscaled
-    if values.shape[-1] <= protocol.wide:
-        return Plain(values), params
-    rotated = decoder.on_rotated(params, protocol.wide)
-    if rotated is not None and values.ndim == 2:
-        return Rotation(values, standardise is not False, protocol.wide), rotated
-    return FoldPCA(values, protocol.wide_pca), params
-
-
-def _tuned(
-    decoder: type[Decoder],
-    candidates: list[Any],
-    task: Task,
-    rows: Division,
-    targets: np.ndarray,
-    inner: list[tuple[np.ndarray, np.ndarray]],
-) -> np.ndarray:
-    """Predict with the candidate that is best inside the training samples, per column where that is cheap.
-
-    Where it is not, shuffles use the setting chosen for the true labels; their test labels play no part in either.
-    """
-    if len(candidates) > 1:
-        tried = targets if decoder.vectorised else targets[:, :1]
-        loss = np.zeros((len(candidates), tried.shape[1]))
-        for (fit, held), (fitted, tested) in zip(inner, rows.inner, strict=True):
-            path = decoder.predict_path(candidates, task, fitted, tried[fit], tested)
-            loss += _loss(task, tried[held], path)
-        best = loss.argmin(axis=0)
-        if decoder.vectorised:
-            path = decoder.predict_path(candidates, task, rows.train, targets, rows.test)
-            return path[best, :, np.arange(best.size)].T
-        candidates = [candidates[best[0]]]
-    return decoder.predict_path(candidates, task, rows.train, targets, rows.test)[0]
-
-
-def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:
-    if task == "classify":
-        wrong = truth != path
-    else:
-        wrong = (truth - path) ** 2 if task == "regress" else 1 - np.cos(truth - path)
-    return wrong.sum(axis=1)
-
-
 @dataclass(frozen=True)
 class _Context:
     labels: Labels
@@ -332,32 +169,60 @@ class _Context:
         )
 
 
-def _score(context: _Context, predicted: list[np.ndarray], reference: list[np.ndarray], design: _Design) -> list[Score]:
-    task, protocol, period = context.labels.task, context.protocol, context.labels.circle.degrees
-    shape = (int(design.groups.max()) + 1, design.classes.size)
-    sums = np.zeros((protocol.repeats, shape[0], design.columns.shape[1], 2 * shape[1] if task == "classify" else 3))
-    single = []
-    for fold, guess, mean in zip(design.folds, predicted, reference, strict=True):
-        part = trial_sums(task, design.columns[fold.test], guess, mean, design.groups[fold.test], shape, period)
-        sums[fold.repeat] += part
-        single.append((fold, metric_values(task, part[:, 0].sum(axis=0))))
-    pooled = metric_values(task, sums.sum(axis=1))  # (repeat, column)
-    bands = bootstrap_interval(task, sums[:, :, 0], protocol.bootstraps, protocol.seed)
-    tested = np.unique(np.concatenate([design.groups[fold.test] for fold in design.folds])).size
+@dataclass(frozen=True)
+class _Outcome:
+    """Scores of one feature: metric -> (repeat, column), those of each fold, and what intervals are made of."""
+
+    pooled: dict[str, np.ndarray]
+    single: list[tuple[Fold, dict[str, np.ndarray]]]
+    evidence: Evidence
+
+
+def _outcome(validation: CrossValidation, values: np.ndarray, tell: Callable[[float], None]) -> _Outcome:
+    task, design = validation.task, validation.design
+    guesses = validation.run(values, tell, refitted=validation.decoder.refits)
+    pooled = metric_values(task, guesses.sums.sum(axis=1))
+    null = {metric: scores.mean(axis=0)[1:] for metric, scores in pooled.items()}
+    if task == "regress" and design.columns.shape[1] <= NULL_DRAWS:
+        more = replace(validation, design=shuffled(design, validation.labels.times, validation.protocol))
+        drawn = metric_values(task, more.run(values, tell, refitted=False).sums.sum(axis=1))
+        null = {metric: scores.mean(axis=0) for metric, scores in drawn.items()}
+    single = [(fold, metric_values(task, sums)) for fold, sums in zip(design.folds, guesses.folds, strict=True)]
+    return _Outcome(pooled, single, Evidence(task, guesses.sums[:, :, 0], design.repeats, guesses.refits, null))
+
+
+def _score(context: _Context, outcome: _Outcome, design: Design, against: tuple[str, Evidence] | None) -> list[Score]:
+    tested = tested_trials(outcome.evidence)
     scores = []
-    for metric, values in pooled.items():
+    for metric, values in outcome.pooled.items():
         across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
-        band = {"ci_low": bands[metric][0], "ci_high": bands[metric][1]}
-        note = _note(context, metric, words, design)
-        scores.append(context.score(metric, across[0], tested, null_mean=null_mean, p=p, note=note, **band))
-        for fold, by_metric in single:
+        low, high = _interval(metric, outcome.evidence, context.protocol)
+        said = "; ".join(filter(None, (words, _difference_words(metric, outcome.evidence, against))))
+        note = _note(context, metric, said, design)
+        rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
+        scores.append(context.score(metric, across[0], tested, **rest))
+        for fold, by_metric in outcome.single:
             trials = np.unique(design.groups[fold.test]).size
             scores.append(context.score(metric, float(by_metric[metric]), trials, fold=f"{fold.repeat}.{fold.number}"))
     return scores
 
 
-def _note(context: _Context, metric: str, words: str, design: _Design) -> str:
+def _interval(metric: str, evidence: Evidence, protocol: Protocol) -> tuple[float, float]:
+    if evidence.refits is None:
+        return fixed_interval(metric, evidence, protocol.bootstraps, protocol.seed)
+    return score_interval(metric, evidence)
+
+
+def _difference_words(metric: str, evidence: Evidence, against: tuple[str, Evidence] | None) -> str:
+    """Give the paired difference to the first feature of the signal in words."""
+    if against is None or tested_trials(evidence) < FEWEST:
+        return ""
+    difference, low, high = difference_interval(metric, evidence, against[1])
+    return f"minus {against[0]}: {difference:.3f} (95 %: {low:.3f} to {high:.3f})"
+
+
+def _note(context: _Context, metric: str, words: str, design: Design) -> str:
     chance = ""
     if metric == "accuracy":
         counts = np.bincount(design.columns[:, 0].astype(int))

@@ -16,6 +16,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
 from neurodyn.decode.inferred import Inferred, open_inferred
 from neurodyn.decode.latent_scores import write_run_evaluation
+from neurodyn.metrics.intervals import widening
 
 METRICS = ("accuracy", "balanced_accuracy", "f1", "average_precision")
 
@@ -94,6 +95,8 @@ def _scores(one: Inferred, part: str, config: ResponseScoreConfig) -> Iterator[S
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", category=RuntimeWarning)  # a resample with one answer only
         low, high = np.nanpercentile(spread, [2.5, 97.5], axis=0) if cells > 1 else np.full((2, len(METRICS)), np.nan)
+    if cells > 1:
+        low, high = (found + widening(cells) * (end - found) for end in (low, high))
     p = (1 + (null >= found).sum(axis=0)) / (1 + config.shuffles)
     note = f"{np.nanmean(answers):.1%} of {known.sum()} cells and windows respond"
     for k, metric in enumerate(METRICS):

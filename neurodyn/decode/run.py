@@ -20,7 +20,8 @@ from neurodyn.decode import DECODERS
 from neurodyn.decode.column import with_target
 from neurodyn.decode.features import build_features, feature_names, is_model
 from neurodyn.decode.gaps import without_gaps
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import DecodeConfig, Protocol
 from neurodyn.decode.source import Source, open_source
 from neurodyn.decode.splits import make_folds, order_groups

@@ -6,6 +6,7 @@ import numpy as np
 
 from neurodyn.decode.base import Task
 from neurodyn.metrics.circular import angular_difference
+from neurodyn.metrics.intervals import widening
 
 
 def trial_sums(
@@ -48,9 +49,11 @@ def trial_sums(
         hits = truth == predicted
         parts = [truth == k for k in range(shape[1])]
         parts += [part & hits for part in parts]
+    order = np.argsort(groups, kind="stable")
+    tested, begin = np.unique(groups[order], return_index=True)
     out = np.zeros((shape[0], truth.shape[1], len(parts)))
     for k, part in enumerate(parts):
-        np.add.at(out[:, :, k], groups, part)
+        out[tested, :, k] = np.add.reduceat(part[order], begin, axis=0, dtype=np.float64)
     return out
 
 
@@ -87,11 +90,54 @@ def metric_values(task: Task, sums: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.where(np.isfinite(value), value, np.nan) for name, value in values.items()}
 
 
+TIED = 1e-9  # labels that are the same but for names give the same score but for rounding
 LOWER_IS_BETTER = frozenset({"mse", "error, deg"})
 
 
+def metric_gradients(task: Task, sums: np.ndarray) -> dict[str, np.ndarray]:
+    """Return how each metric changes with the sums.
+
+    Parameters
+    ----------
+    sums
+        Shape (..., sum), as in `metric_values`.
+
+    Returns
+    -------
+    dict
+        Metric -> derivative by each sum, of the shape of `sums`; 0 where nothing was tested.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if task == "classify":
+            slopes = _hit_gradients(sums)
+        else:
+            count, first, second = np.moveaxis(sums, -1, 0)
+            none, one = np.zeros_like(count), 1 / count
+            if task == "regress":
+                slopes = {"r2": (none, -1 / second, first / second**2), "mse": (-first / count**2, one, none)}
+            else:
+                slopes = {
+                    "mean cosine": (-first / count**2, one, none),
+                    "error, deg": (-second / count**2, none, one),
+                }
+            slopes = {name: np.stack(parts, axis=-1) for name, parts in slopes.items()}
+    return {name: np.where(np.isfinite(slope), slope, 0.0) for name, slope in slopes.items()}
+
+
+def _hit_gradients(sums: np.ndarray) -> dict[str, np.ndarray]:
+    total, correct = np.split(sums, 2, axis=-1)
+    tested, count = (total > 0).sum(-1, keepdims=True), total.sum(-1, keepdims=True)
+    by_count = np.broadcast_to(-correct.sum(-1, keepdims=True) / count**2, total.shape)
+    by_hits = np.broadcast_to(1 / count, total.shape)
+    by_class = np.where(total > 0, -correct / total**2, 0) / tested, np.where(total > 0, 1 / total, 0) / tested
+    return {
+        "accuracy": np.concatenate([by_count, by_hits], axis=-1),
+        "balanced accuracy": np.concatenate(by_class, axis=-1),
+    }
+
+
 def bootstrap_interval(task: Task, sums: np.ndarray, bootstraps: int, seed: int) -> dict[str, tuple[float, float]]:
-    """Return 95 % percentile intervals over resampled trials; the fitted decoders are held fixed.
+    """Return 95 % percentile intervals over resampled trials, widened for few; the fitted decoders are held fixed.
 
     Parameters
     ----------
@@ -101,17 +147,19 @@ def bootstrap_interval(task: Task, sums: np.ndarray, bootstraps: int, seed: int)
     trials = sums.shape[1]
     weights = np.random.default_rng(seed).multinomial(trials, np.full(trials, 1 / trials), size=bootstraps)
     resampled = np.einsum("bg,rgk->brk", weights.astype(float), sums)
+    whole = {name: values.mean() for name, values in metric_values(task, sums.sum(axis=1)).items()}
     bands = {}
     for name, values in metric_values(task, resampled).items():
         means = values.mean(axis=1)
         means = means[np.isfinite(means)]
-        low, high = np.percentile(means, [2.5, 97.5]) if means.size else (np.nan, np.nan)
+        ends = np.percentile(means, [2.5, 97.5]) if means.size else np.full(2, np.nan)
+        low, high = whole[name] + widening(trials) * (ends - whole[name])
         bands[name] = (float(low), float(high))
     return bands
 
 
 def null_summary(name: str, value: float, null: np.ndarray) -> tuple[float, float, str]:
-    """Compare a value with shuffled labels.
+    """Compare a value with those of null labels.
 
     Returns
     -------
@@ -120,6 +168,6 @@ def null_summary(name: str, value: float, null: np.ndarray) -> tuple[float, floa
     """
     if not null.size:
         return float("nan"), float("nan"), ""
-    better = null <= value if name in LOWER_IS_BETTER else null >= value
+    better = (value - null if name in LOWER_IS_BETTER else null - value) >= -TIED
     low, high = np.percentile(null, [2.5, 97.5])
     return float(null.mean()), float((1 + better.sum()) / (1 + null.size)), f"shuffled 95 %: {low:.3f} to {high:.3f}"

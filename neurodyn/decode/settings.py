@@ -29,8 +29,14 @@ class Protocol(Params):
     gap: int = Field(
         default=1, ge=0, description="trials dropped from training on each side of a test block (split: blocked)"
     )
-    shuffles: int = Field(default=200, ge=0, description="label shuffles for the null")
-    bootstraps: int = Field(default=2000, ge=100, description="bootstrap samples of trials for the interval")
+    shuffles: int = Field(
+        default=200, ge=0, description="null labels: permutations, or shifts where order is not random"
+    )
+    bootstraps: int = Field(
+        default=2000,
+        ge=100,
+        description="bootstrap samples of trials for the interval of decoders that are too costly to be trained again",
+    )
     tune: bool = Field(
         default=True, description="choose the decoder's settings inside each training fold, grouped by trial"
     )
@@ -49,6 +55,7 @@ class Protocol(Params):
         ge=1,
         description="components kept of wide features where they are not rotated and `pca` is not given",
     )
+    detrend: bool = Field(default=False, description="subtract each feature's slow course, told by training samples")
     seed: int = Field(default=0, ge=0, description="seed of divisions, shuffles and bootstraps")
 
     @model_validator(mode="after")
@@ -118,6 +125,11 @@ class DecodeConfig(Params):
         default=None, ge=1, description="components fitted inside each training fold, for every feature"
     )
     gap: int = Field(default=1, ge=0, description="trials dropped beside a test block")
+    detrend: bool = Field(
+        default=False,
+        description="subtract each feature's slow course over the recording, as the training trials of a fold tell it: a mean of "
+        "neighbours, weights of standard deviation a tenth of the recording; takes slow responses away, too",
+    )
     components: int = Field(default=20, ge=1, description="components of `pca`, fitted on the run's training frames")
     grid: tuple[int, int] = Field(default=(5, 5), description="rows and columns of `patches`")
     windows: WindowConfig = Field(
@@ -138,6 +150,8 @@ class DecodeConfig(Params):
         usual = DECODERS.get(self.decoder).shuffles if self.decoder else Decoder.shuffles
         shuffles = usual if self.shuffles is None else self.shuffles
         if self.protocol == "paper":
-            return paper_protocols(shuffles, self.seed)
+            published = paper_protocols(shuffles, self.seed)
+            return tuple(one.model_copy(update={"detrend": self.detrend}) for one in published)
         common = {"folds": self.folds, "shuffles": shuffles, "tune": self.tune, "pca": self.pca, "gap": self.gap}
+        common["detrend"] = self.detrend
         return tuple(Protocol(split=split, seed=self.seed, **common) for split in self.splits)

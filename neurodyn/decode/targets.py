@@ -10,7 +10,7 @@ from neurodyn.data.behavior import at_times
 from neurodyn.decode.circle import Circle
 from neurodyn.decode.column import read_column, with_target
 from neurodyn.decode.events import Events, describe_windows
-from neurodyn.decode.protocol import Labels
+from neurodyn.decode.labels import Labels
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 from neurodyn.decode.tasks import Choice, Column, choose_task, zero_is_nothing
@@ -61,6 +61,7 @@ def make_labels(source: Source, config: DecodeConfig) -> tuple[Labels, np.ndarra
         note="; ".join(filter(None, (left_out, word))),
         taken=choice.sentence(target, config, column.numeric),
         circle=choice.circle,
+        course=column.behavior,
     )
     return kept, np.flatnonzero(keep)
 

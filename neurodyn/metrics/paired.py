@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import false_discovery_control, wilcoxon
+from scipy.stats import t as student
 
-PAIRED_TEST = "Wilcoxon's signed-rank test, two-sided, corrected for the number of rows (Benjamini & Yekutieli)"
+BLOCKS = 20  # of neighbouring samples, to count in how many a model is better
+PER_COSINE = 30  # samples
+COSINES = (4, 8)  # fewest and most
+FEWEST = 6  # units in effect below which nothing is told: no signed-rank test reaches .05 either
+CORRECTED = "two-sided, corrected for the number of rows (Benjamini & Yekutieli)"
+PAIRED_TEST = f"Wilcoxon's signed-rank test, {CORRECTED}"
+BLOCK_TEST = f"the t-test of correlated neighbours by their slow cosines, {CORRECTED}"
 
 
 def signed_rank_p(values: np.ndarray, reference: np.ndarray) -> float:
@@ -35,6 +43,110 @@ def signed_rank_p(values: np.ndarray, reference: np.ndarray) -> float:
     if difference.size < 2 or not difference.any():
         return float("nan")
     return float(np.asarray(wilcoxon(difference))[1])
+
+
+@dataclass(frozen=True)
+class MeanTest:
+    """The mean of units, tested against 0.
+
+    Parameters
+    ----------
+    low, high
+        95 % interval of the mean; NaN for too few units.
+    p
+        Two-sided; NaN for too few units.
+    effective
+        Independent units that tell as much of the mean.
+    """
+
+    low: float
+    high: float
+    p: float
+    effective: float
+
+
+def block_means(values: np.ndarray) -> np.ndarray:
+    """Return means of at most 20 blocks of neighbours, all but equally long, shape (block,).
+
+    Parameters
+    ----------
+    values
+        In order of time, shape (sample,).
+    """
+    return np.array([part.mean() for part in np.array_split(values, min(BLOCKS, values.size))])
+
+
+def mean_test(units: np.ndarray) -> MeanTest:
+    r"""Return the t-test and the 95 % interval of the mean of independent units, shape (unit,)."""
+    if units.size < 2:
+        return _untold(float(units.size))
+    error = float(units.std(ddof=1) / np.sqrt(units.size))
+    return _student(float(units.mean()), error, units.size - 1, float(units.size))
+
+
+def correlated_mean_test(values: np.ndarray) -> MeanTest:
+    r"""Return the t-test and the 95 % interval of the mean of neighbours that may be correlated.
+
+    .. math:: t = \frac{\sqrt n \, \bar x}{\sqrt{\frac1B \sum_{j=1}^B \Lambda_j^2}}, \quad
+        \Lambda_j = \sqrt{\frac2n} \sum_i x_i \cos\frac{\pi j (i + \frac12)}{n}
+
+    compared to Student's t of B degrees of freedom: slow cosines hold as much of the mean's variance as the mean does, and
+    correlation within their periods changes nothing. One cosine per 30 samples, so that none has a period below 60, but
+    at least 4 and at most 8. Nothing is told of fewer than 6 samples in effect.
+
+    Parameters
+    ----------
+    values
+        In order of time, shape (sample,).
+
+    References
+    ----------
+    Lazarus E, Lewis DJ, Stock JH, Watson MW (2018). HAR inference: recommendations for practice. J Bus Econ Stat 36:541-559.
+    """
+    n, effective = values.size, effective_number(values)
+    if effective < FEWEST:
+        return _untold(effective)
+    count = int(np.clip(n // PER_COSINE, *COSINES))
+    waves = np.cos(np.pi * np.arange(1, count + 1)[:, None] * (np.arange(n) + 0.5) / n)
+    error = float(np.sqrt(2 * np.mean((waves @ values) ** 2))) / n
+    return _student(float(values.mean()), error, count, effective)
+
+
+def effective_number(values: np.ndarray) -> float:
+    r"""Return how many independent samples would tell as much of the mean.
+
+    .. math:: n' = \frac{n}{1 + 2 \sum_k r_k}
+
+    summed up to the first autocorrelation below 1.96 / √n, at most n / 4 of them.
+
+    Parameters
+    ----------
+    values
+        In order of time, shape (sample,).
+
+    References
+    ----------
+    Bayley GV, Hammersley JM (1946). The "effective" number of independent observations in an autocorrelated time series.
+    J R Stat Soc Suppl 8:184-197.
+    """
+    n, rest = values.size, values - values.mean()
+    square, total = float(rest @ rest), 1.0
+    for lag in range(1, n // 4 + 1) if square > 0 else ():
+        r = float(rest[lag:] @ rest[:-lag]) / square
+        if r < 1.96 / np.sqrt(n):
+            break
+        total += 2 * r
+    return n / total
+
+
+def _student(mean: float, error: float, freedom: int, effective: float) -> MeanTest:
+    reach = float(student.ppf(0.975, freedom)) * error
+    p = 2 * float(student.sf(abs(mean) / error, freedom)) if error > 0 else float("nan")
+    return MeanTest(mean - reach, mean + reach, p, effective)
+
+
+def _untold(effective: float) -> MeanTest:
+    return MeanTest(float("nan"), float("nan"), float("nan"), effective)
 
 
 def adjusted_p(p: Sequence[float]) -> list[float]:

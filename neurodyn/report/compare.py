@@ -17,12 +17,12 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.registry import unknown
 from neurodyn.data.scores import Score, read_scores
-from neurodyn.metrics.intervals import bootstrap_interval
-from neurodyn.metrics.paired import PAIRED_TEST, adjusted_p, signed_rank_p
+from neurodyn.metrics.paired import BLOCK_TEST, PAIRED_TEST, MeanTest, adjusted_p, signed_rank_p
 from neurodyn.report.blocks import Block, Part, Section, Table, p_value, short, short_interval
 from neurodyn.report.comparison import Published, read_published
 from neurodyn.report.page import write_page
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
+from neurodyn.report.units import Kind, Unit, kind_of, ordered
 
 TABLES = ("scores*.csv", "reconstruction.csv")
 SMALLER_IS_BETTER = ("error", "error, deg", "mse", "mae", "smape", "mase", "roughness", "crps", "crps_ensemble")
@@ -33,9 +33,7 @@ NOT_OF_MODELS = (
     "rank_histogram",
 )  # curves, whose steps are no units, and what the data allow
 SHOWN_UNITS = 400
-FEW = 6  # units below which no signed-rank test reaches .05
-Units = Literal["folds", "sessions"]
-Unit = tuple[str, str]
+Units = Literal["auto", "sessions"]
 Question = tuple[str, str, str]
 Values = dict[Unit, dict[int, float]]
 
@@ -49,17 +47,17 @@ class Row:
     name
         The model, with features and decoder where they differ.
     units
-        (session, fold or seed) -> value, averaged over the seeds of one session and fold.
+        (session, fold or seed) -> value, averaged over the seeds of one session and fold; in order of time.
     seeds
         Seeds behind them.
-    grouped
-        Whether units are whole sessions or subjects, of which there are few.
+    kind
+        What is a unit.
     """
 
     name: str
     units: Mapping[Unit, float]
     seeds: int
-    grouped: bool = False
+    kind: Kind
 
     @property
     def mean(self) -> float:
@@ -67,47 +65,19 @@ class Row:
         return float(np.mean(list(self.units.values())))
 
     @cached_property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean by bootstrap over units."""
-        values = np.array(list(self.units.values()))
-        return bootstrap_interval(lambda index: float(values[index].mean()), values.size, expanded=self.grouped)
+    def means(self) -> np.ndarray:
+        """Value of each unit, shape (unit,)."""
+        return self.kind.means(np.array(list(self.units.values())))
 
-
-@dataclass(frozen=True)
-class Group:
-    """What the units are, where they are more than a fold.
-
-    Parameters
-    ----------
-    subject
-        Pattern whose first group is the subject in a session's name; None where sessions are the units.
-    """
-
-    subject: re.Pattern[str] | None = None
+    @cached_property
+    def tested(self) -> MeanTest:
+        """The mean's 95 % interval."""
+        return self.kind.test(np.array(list(self.units.values())))
 
     @property
-    def name(self) -> str:
-        """What the units are called."""
-        return "sessions" if self.subject is None else "subjects"
-
-    def of(self, session: str) -> str:
-        """Return the unit that a session belongs to.
-
-        Raises
-        ------
-        ConfigError
-            If the pattern does not say.
-        """
-        if self.subject is None:
-            return session
-        found = self.subject.search(session)
-        if found is None or not found.groups():
-            raise ConfigError(
-                f"--subject {self.subject.pattern} finds no subject in session '{session}'.",
-                "Expected a regular expression with one group that matches every session's name.",
-                "Example for m01_day2: --subject '^(m[0-9]+)_'",
-            )
-        return found[1]
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean over units."""
+        return self.tested.low, self.tested.high
 
 
 @dataclass
@@ -117,15 +87,18 @@ class Paired:
     Parameters
     ----------
     difference, low, high
-        Mean of row minus reference, and its 95 % interval by bootstrap over units.
+        Mean of row minus reference, and its 95 % interval over units (Student's t).
     better
         Share of units in which the row is better.
     p
-        Wilcoxon's signed-rank test, two-sided; NaN where all differences are zero or there is one unit.
+        Two-sided; of blocks the t-test, else Wilcoxon's signed-rank test. NaN where all differences are zero or there are too
+        few units.
     adjusted
         The same, corrected for the number of rows (Benjamini & Yekutieli 2001).
     count
         Shared units.
+    words
+        What the units are.
     """
 
     difference: float
@@ -134,6 +107,7 @@ class Paired:
     better: float
     p: float
     count: int
+    words: str
     adjusted: float = field(default=float("nan"))
 
 
@@ -142,18 +116,18 @@ def compare(
     out: Path,
     against: str | None = None,
     published: str | None = None,
-    units: Units = "folds",
+    units: Units = "auto",
     subject: str | None = None,
 ) -> Path:
     """Write comparison.csv and comparison.html: every model on every target, with intervals and paired tests.
 
-    Units are the folds of the tables (trials, windows, folds of cross-validation) or, where a table has none, seeds.
-    Values of one session and fold are averaged over seeds before anything is tested. Curves over the horizon, noise
-    ceilings and rows without a value are left out.
+    Units are sessions where tables have several: a session counts once, by its pooled score, or the mean of its folds where it
+    has none; with subjects, the mean over a subject's sessions does. Resampling whole units, and not what is nested in them,
+    keeps the interval honest (Davison & Hinkley 1997, Bootstrap methods and their application, section 3.8).
 
-    With sessions as units, a session counts once: by its pooled score, or the mean of its folds where it has none; with
-    subjects, the mean over a subject's sessions does. Resampling whole units, and not what is nested in them, keeps the
-    interval honest (Davison & Hinkley 1997, Bootstrap methods and their application, section 3.8).
+    Of one session, they are blocks of neighbouring windows or trials, neurons or, where a table has no folds, trainings. The
+    folds of a cross-validation share their training data and are no units. Values of one session and fold are averaged over
+    seeds before anything is tested. Curves over the horizon, noise ceilings and rows without a value are left out.
 
     Parameters
     ----------
@@ -166,7 +140,7 @@ def compare(
     published
         Name or path of a YAML of published figures.
     units
-        What is drawn at random: the folds of each session, or sessions.
+        What is drawn at random: sessions, or "auto", for one session what it is made of.
     subject
         Regular expression whose first group is the subject in a session's name; subjects are then the units.
 
@@ -176,24 +150,24 @@ def compare(
         comparison.html.
     """
     figures = read_published(published) if published else None
-    group = _group(units, subject)
+    asked = _asked(units, subject)
     tables = dict.fromkeys(table for path in paths for table in _tables(path))
     scores = [score for table in tables for score in read_scores(table) if _comparable(score)]
-    questions = _questions(_pooled(scores) if group else scores, group)
+    questions = _questions(scores, asked)
     reference = against or (figures.against if figures else None)
     _check(questions, reference)
     answers = {question: (rows, _tests(rows, reference, question[2])) for question, rows in questions.items()}
     with locked(out / "comparison.csv"):
         clear_partials(out / "comparison.csv")
         _write(out / "comparison.csv", answers)
-    return write_page([_part(answers, figures, group)], out / "comparison.html")
+    return write_page([_part(answers, figures)], out / "comparison.html")
 
 
-def _group(units: Units, subject: str | None) -> Group | None:
+def _asked(units: Units, subject: str | None) -> Kind | None:
     if subject is None:
-        return Group() if units == "sessions" else None
+        return Kind("sessions") if units == "sessions" else None
     try:
-        return Group(re.compile(subject))
+        return Kind("subjects", re.compile(subject))
     except re.error as error:
         raise ConfigError(
             f"--subject {subject} is no regular expression.", str(error), "Example: --subject '^(m[0-9]+)_'"
@@ -237,28 +211,36 @@ def _check(questions: Mapping[Question, Sequence[Row]], against: str | None) -> 
         raise unknown("model", against, names)
 
 
-def _questions(scores: Sequence[Score], group: Group | None) -> dict[Question, list[Row]]:
+def _questions(scores: Sequence[Score], asked: Kind | None) -> dict[Question, list[Row]]:
     """Group scores by (split and part, target, metric), then by model; nothing that is the same for all is named."""
     varied = [name for name in ("features", "decoder") if len({getattr(s, name) for s in scores}) > 1]
-    found: dict[Question, dict[tuple[str, str], Values]] = {}
-    folded = {(s.split, s.target, s.metric) for s in scores if s.fold != "all"}
+    found: dict[Question, list[Score]] = {}
     for s in scores:
-        question = (s.split, s.target, s.metric)
-        if question in folded and s.fold == "all" and group is None:
+        found.setdefault((s.split, s.target, s.metric), []).append(s)
+    return {question: _answers(some, asked or kind_of(some), varied) for question, some in found.items()}
+
+
+def _answers(scores: Sequence[Score], kind: Kind, varied: Sequence[str]) -> list[Row]:
+    if kind.grouped:
+        scores = _pooled(scores)
+    folded = any(s.fold != "all" for s in scores)
+    found: dict[tuple[str, str], Values] = {}
+    for s in scores:
+        if folded and s.fold == "all" and not kind.grouped:
             continue
         name = (s.model, " · ".join(filter(None, (getattr(s, part) for part in varied))))
-        unit = (s.session, s.fold if question in folded else str(s.seed))
-        values = found.setdefault(question, {}).setdefault(name, {}).setdefault(unit, {})
+        unit = (s.session, s.fold if folded else str(s.seed))
+        values = found.setdefault(name, {}).setdefault(unit, {})
         if values.setdefault(s.seed, s.value) != s.value:
             raise DataError(
                 f"Session '{s.session}' has two different scores of {' · '.join(filter(None, name))} for {s.target}.",
                 "Found recordings, or runs, that have one name.",
                 "Name sessions apart when converting (--set source.session=NAME), and models by --set name=NAME.",
             )
-    return {question: _rows(values, group) for question, values in found.items()}
+    return _rows(found, kind)
 
 
-def _rows(values: Mapping[tuple[str, str], Values], group: Group | None) -> list[Row]:
+def _rows(values: Mapping[tuple[str, str], Values], kind: Kind) -> list[Row]:
     """Make rows; what does not depend on the model, raw signals beside each of several runs, becomes one."""
     rows: dict[str, Row] = {}
     for (model, signal), units in values.items():
@@ -266,18 +248,18 @@ def _rows(values: Mapping[tuple[str, str], Values], group: Group | None) -> list
         shared = len(alike) > 1 and all(one == alike[0] for one in alike)
         of_no_model = shared or (model == "none" and signal)
         name = signal if of_no_model else " · ".join(filter(None, [model, signal]))
-        rows.setdefault(name, _row(name, units, group))
+        rows.setdefault(name, _row(name, units, kind))
     return list(rows.values())
 
 
-def _row(name: str, units: Values, group: Group | None) -> Row:
+def _row(name: str, units: Values, kind: Kind) -> Row:
     seeds = {(session, seed) for (session, _), values in units.items() for seed in values}
     means = {unit: float(np.mean(list(values.values()))) for unit, values in units.items()}
-    if group is not None:
+    if kind.grouped:
         sessions = _averaged((session, value) for (session, _), value in means.items())
-        subjects = _averaged((group.of(session), value) for session, value in sessions.items())
+        subjects = _averaged((kind.of(session), value) for session, value in sessions.items())
         means = {(subject, ""): value for subject, value in subjects.items()}
-    return Row(name, means, len(seeds), group is not None)
+    return Row(name, {unit: means[unit] for unit in ordered(means, kind)}, len(seeds), kind)
 
 
 def _averaged(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
@@ -294,11 +276,11 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
     reference = named[0] if named else rows[0]
     found = {}
     for row in rows:
-        shared = sorted(set(row.units) & set(reference.units))
+        shared = ordered(set(row.units) & set(reference.units), row.kind)
         alone = len(row.units) == len(reference.units) == 1
         if row is not reference and shared and (alone or len(shared) > 1):  # one of many folds is no pair: other splits
             values, others = (np.array([one.units[unit] for unit in shared]) for one in (row, reference))
-            found[row.name] = _paired(values, others, metric, row.grouped)
+            found[row.name] = _paired(values, others, metric, row.kind)
     for test, p in zip(found.values(), adjusted_p([test.p for test in found.values()]), strict=True):
         test.adjusted = p
     return found
@@ -311,44 +293,47 @@ def merit(values: np.ndarray | float, metric: str) -> np.ndarray:
     return np.asarray(values) * (-1 if metric.endswith(SMALLER_IS_BETTER) else 1)
 
 
-def _paired(values: np.ndarray, reference: np.ndarray, metric: str, grouped: bool) -> Paired:
-    difference = values - reference
-    better = float((merit(values, metric) > merit(reference, metric)).mean())
-    low, high = bootstrap_interval(lambda index: float(difference[index].mean()), difference.size, expanded=grouped)
-    p = signed_rank_p(values, reference)
-    return Paired(float(difference.mean()), low, high, better, p, difference.size)
+def _paired(values: np.ndarray, reference: np.ndarray, metric: str, kind: Kind) -> Paired:
+    difference = kind.means(values - reference)
+    gain = kind.means(merit(values, metric) - merit(reference, metric))
+    found = kind.test(values - reference)
+    p = found.p if kind.in_time else signed_rank_p(difference, np.zeros(difference.size))
+    words = kind.words(values.size, found.effective)
+    return Paired(
+        float((values - reference).mean()), found.low, found.high, float((gain > 0).mean()), p, difference.size, words
+    )
 
 
 def _write(path: Path, answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]]) -> None:
-    header = ["split", "target", "metric", "model", "mean", "ci_low", "ci_high", "units", "seeds"]
-    header += ["difference", "difference_low", "difference_high", "share_better", "p", "p_adjusted"]
+    header = ["split", "target", "metric", "model", "mean", "ci_low", "ci_high", "units", "unit", "seeds"]
+    header += ["difference", "difference_low", "difference_high", "share_better", "p", "p_adjusted", "note"]
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(header)
         for question, (rows, tests) in answers.items():
             for row in rows:
                 low, high = row.interval
-                cells = [*question, row.name, row.mean, low, high, len(row.units), row.seeds]
+                cells = [*question, row.name, row.mean, low, high, row.means.size, row.kind.name, row.seeds]
                 test = tests.get(row.name)
                 more = [test.difference, test.low, test.high, test.better, test.p, test.adjusted] if test else [""] * 6
-                writer.writerow([*cells, *more])
+                words = test.words if test else row.kind.words(len(row.units), row.tested.effective)
+                writer.writerow([*cells, *more, words])
 
 
 def _part(
     answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]],
     published: Published | None,
-    group: Group | None,
 ) -> Part:
     sections = []
     for (split, target, metric), (rows, tests) in answers.items():
         blocks: list[Block] = [
-            _page_table(target, metric, rows, tests, published, group),
+            _page_table(target, metric, rows, tests, published),
             _figure(metric, target, rows),
         ]
         sections.append(Section(f"{target}, {metric.replace('_', ' ')}, {split}", blocks))
     return Part(
         title="Models side by side",
-        subtitle=f"Paired over {group.name if group else 'units'}",
+        subtitle=f"Paired over {', '.join(dict.fromkeys(rows[0].kind.name for rows, _ in answers.values()))}",
         summary=[_sentence(*question, rows) for question, (rows, _) in answers.items()],
         sections=sections,
         references=[published.source] if published else [],
@@ -368,7 +353,6 @@ def _page_table(
     rows: Sequence[Row],
     tests: Mapping[str, Paired],
     published: Published | None,
-    group: Group | None,
 ) -> Table:
     reference = next(row.name for row in rows if row.name not in tests)
     figures = published.values.get(target, {}) if published else {}
@@ -384,9 +368,9 @@ def _page_table(
                 p_value(test.adjusted),
             ]
         there = "–" if figure is None else f"{short(figure[0])} ± {short(figure[1])}"
-        mean = [short(row.mean), short_interval(*row.interval), str(len(row.units)), str(row.seeds)]
+        mean = [short(row.mean), short_interval(*row.interval), str(row.means.size), str(row.seeds)]
         cells.append([row.name, *mean, *compared, *([there] if published else [])])
-    name = group.name if group else "units"
+    name = rows[0].kind.name
     header = [
         "Model",
         "Mean",
@@ -399,25 +383,18 @@ def _page_table(
         "p",
     ]
     caption = (
-        f"Mean over {name}, intervals by bootstrap over them; difference to the reference over shared {name}, share of "
-        f"{name} better than it, and p of {PAIRED_TEST}."
+        f"Mean over {name} and its 95 % interval (Student's t); difference to the reference over shared {name}, share of "
+        f"{name} better than it, and p of {BLOCK_TEST if rows[0].kind.in_time else PAIRED_TEST}."
     )
     header += ["Published"] if published else []
-    return Table(caption, header, cells, frozenset(range(1, len(header))), _notes(rows, tests, group))
+    return Table(caption, header, cells, frozenset(range(1, len(header))), _notes(rows, tests))
 
 
-def _notes(rows: Sequence[Row], tests: Mapping[str, Paired], group: Group | None) -> list[str]:
-    """Say what the numbers of units allow."""
-    notes = []
-    sessions = {session for row in rows for session, _ in row.units}
-    if group is None and len(sessions) > 1:
-        notes.append(
-            f"Folds of {len(sessions)} sessions stand side by side; to speak of sessions in general: --units sessions"
-        )
-    counts = [test.count for test in tests.values() if 1 < test.count < FEW]
-    if group is not None and counts:
-        notes.append(f"With {min(counts)} {group.name}, p cannot be smaller than {2.0 ** (1 - min(counts)):.3g}.")
-    return notes
+def _notes(rows: Sequence[Row], tests: Mapping[str, Paired]) -> list[str]:
+    """Say what the units are and what their number allows, each once."""
+    found = [test.words for test in tests.values()]
+    found = found or [rows[0].kind.words(len(rows[0].units), rows[0].tested.effective)]
+    return [f"{words[:1].upper()}{words[1:]}." for words in dict.fromkeys(found)]
 
 
 def _figure(metric: str, target: str, rows: Sequence[Row]) -> Block:
@@ -439,5 +416,5 @@ def _figure(metric: str, target: str, rows: Sequence[Row]) -> Block:
         if (values > 0).all() and values.max() > 30 * np.median(values):
             axes.set_xscale("log")
 
-    caption = "Grey: units; blue: 95 % interval of the mean; black: mean."
+    caption = "Grey: units, or the windows of blocks; blue: 95 % interval of the mean; black: mean."
     return draw(paint, height=0.6 + 0.26 * len(rows), alt=f"{metric} of every model", caption=caption)

@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.scores import Score
+from neurodyn.decode.nulls import FACTS, UNTOLD, facts
 from neurodyn.report.blocks import Block, Figure, Items, Section, Table, Text, interval, number
 from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
 SHUFFLED = re.compile(r"shuffled 95 %: (-?[\d.]+) to (-?[\d.]+)")
+OF_ROWS = re.compile(r"of \d+ rows p ([\d.]+)")
 CHANCE = re.compile(r"chance ([\d.]+)")
 WORDS = {"r2": "R²", "mse": "MSE", "error, deg": "error (degrees)"}
 BASES = {
@@ -37,9 +39,9 @@ REDUCTIONS = {
 PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
 READING = (
-    "Values are pooled over test folds; intervals (95 %) resample trials with the fitted decoders held fixed. The shuffle "
-    "null permutes whole trials, so it keeps whatever the time within a trial says about the label (for instance, that a "
-    "stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean. "
+    "Values are pooled over test folds. Under every table stand the order of conditions, the null that p rests on, what the "
+    "intervals cover and the unit. Paired differences (minus) are of the same trials and folds. Null labels keep whatever the time within a trial says about the label (for instance, that "
+    "a stimulus is on at all). R² is relative to the mean of the training labels: 0 is no better than that mean. "
     "Directions, orientations and phases are scored on the circle: the mean cosine of the error is 1 without errors and 0 at "
     "chance where they are spread evenly; errors are absolute, in degrees, the short way round."
 )
@@ -178,6 +180,7 @@ def _table(rows: list[Score]) -> Table:
         f"{rows[0].target}, {rows[0].session}, {rows[0].split} split; n in {rows[0].unit}. In brackets: 95 % ranges."
     )
     numbered = [f"[{k + 1}] {note}" for k, note in enumerate(notes)] if len(notes) > 1 else notes
+    numbered = [*numbered, *dict.fromkeys(fact for row in rows for fact in facts(row.note))]
     numeric = frozenset(range(3, len(header)))
     return Table(f"{caption} {_chance_words(rows, first)}".strip(), header, cells, numeric, numbered)
 
@@ -203,8 +206,10 @@ def _chance_words(rows: list[Score], metric: str) -> str:
 
 
 def _plain_note(score: Score) -> str:
-    """Return a note without what the table shows in columns of their own."""
-    parts = [part for part in score.note.split("; ") if not SHUFFLED.match(part) and not CHANCE.match(part)]
+    """Return a note without what the table shows in columns, or once for all rows."""
+    shown = (SHUFFLED, CHANCE, OF_ROWS)
+    parts = [part for part in score.note.split("; ") if not any(one.match(part) for one in shown)]
+    parts = [part for part in parts if not part.startswith(FACTS)]
     return "; ".join(parts)
 
 
@@ -239,13 +244,23 @@ def _sentence(rows: list[Score], metric: str) -> str:
     if len(best) == 2 and best[0].ci_low <= best[1].ci_high and best[1].ci_low <= best[0].ci_high:
         text += " The two intervals overlap."
     if len(rows) > len(best):
-        text += f" Best of {len(rows)} rows, chosen after scoring, so a little optimistic."
+        text += (
+            f" Best of {len(rows)} rows, chosen after scoring, so a little optimistic; p of the verdict allows for it."
+        )
     return text
 
 
 def _verdict(best: list[Score]) -> str:
-    """Say "decoded" only of what beats both the shuffles and knowing nothing."""
+    """Say "decoded" only of what beats both the null, as one of all rows tried, and knowing nothing."""
+    if any(UNTOLD in row.note for row in best):
+        return f"was scored without a null, and {UNTOLD}, since conditions are in an order of their own:"
     if all(row.p != row.p for row in best):
         return "was scored, without a null,"
-    found = [row.p <= 0.05 and not row.value <= chance_level(row) for row in best]
+    found = [p_of_rows(row) <= 0.05 and not row.value <= chance_level(row) for row in best]
     return "was decoded" if any(found) else "could not be told from chance:"
+
+
+def p_of_rows(score: Score) -> float:
+    """Return p of a row as one of those that were tried together, where its note gives it; else its own."""
+    found = OF_ROWS.search(score.note)
+    return float(found[1]) if found else score.p

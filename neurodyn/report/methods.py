@@ -102,5 +102,7 @@ def _protocol_sentence(protocol: Mapping[str, Any]) -> str:
     )
     return (
         f"Decoding was scored by {how} with {split}; {tuned}; {reduced}; chance levels are of {protocol['shuffles']} "
-        f"shuffles of whole trials, intervals from {protocol['bootstraps']} bootstrap samples of trials."
+        f"null labels (trials permuted where their order is random, else blocks permuted or labels shifted); intervals by "
+        f"jackknife over ten stretches of trials, decoders trained again without each (recurrent decoders: by bootstrap over "
+        f"trials, decoders as they were trained)."
     )

@@ -124,7 +124,9 @@ def test_shared_files(facts, shared_data, name):
 
 
 def test_every_shared_file_is_understood(facts, shared_data):
-    there = [path for path in sorted(shared_data.rglob("*")) if path.is_file() and path.stem not in ("README", "LICENSE")]
+    there = [
+        path for path in sorted(shared_data.rglob("*")) if path.is_file() and path.stem not in ("README", "LICENSE")
+    ]
     files = {(path.parent, path.suffix): path for path in there}.values()  # a folder's files are alike
     assert len(files) > len(TOLD)
     for path in files:

@@ -5,7 +5,8 @@ import pytest
 
 from neurodyn.core.config import build
 from neurodyn.decode import DECODERS
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import Protocol
 
 CASES = [(name, task) for name in DECODERS.names() for task in sorted(DECODERS.get(name).tasks)]

@@ -7,7 +7,8 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.decode.features import build_features, feature_names
 from neurodyn.decode.gru import GRU, stopping_samples
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.reduce import FoldPCA
 from neurodyn.decode.scoring import metric_values, trial_sums
 from neurodyn.decode.settings import DecodeConfig, Protocol

@@ -5,7 +5,8 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.decode.protocol import RANDOM_NOTE, Labels, evaluate, shuffle_trials
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import RANDOM_NOTE, evaluate
 from neurodyn.decode.settings import Protocol
 
 TRIALS, PER_TRIAL = 40, 10
@@ -55,24 +56,6 @@ def test_signal_is_found_with_the_smallest_p():
     assert score.ci_low > score.null_mean
     assert score.p == pytest.approx(1 / 41)
     assert score.n == TRIALS
-
-
-def test_shuffles_move_whole_trials():
-    groups = np.repeat(np.arange(30), 5)
-    times = np.arange(150.0)
-    target = groups * 10 + np.tile(np.arange(5), 30)
-    shuffled = shuffle_trials(target, groups, times, np.random.default_rng(0)).reshape(30, 5)
-    assert np.array_equal(shuffled % 10, np.tile(np.arange(5), (30, 1)))
-    assert all(len(set(row // 10)) == 1 for row in shuffled)
-    assert sorted(shuffled[:, 0] // 10) == list(range(30))
-    assert not np.array_equal(shuffled[:, 0] // 10, np.arange(30))
-
-
-def test_shuffles_stretch_trials_of_other_lengths():
-    groups = np.array([0, 0, 1, 1, 1, 1])
-    rng = np.random.default_rng(0)
-    draws = {tuple(shuffle_trials(np.array([1, 2, 3, 4, 5, 6]), groups, np.arange(6.0), rng)) for _ in range(20)}
-    assert draws == {(1, 2, 3, 4, 5, 6), (4, 6, 1, 1, 2, 2)}
 
 
 def test_order_of_samples_does_not_matter():

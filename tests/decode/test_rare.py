@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import DataError
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import Protocol
 
 PROTOCOL = Protocol(folds=4, gap=0, shuffles=0, bootstraps=100)

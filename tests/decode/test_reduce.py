@@ -7,7 +7,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from neurodyn.decode.knn import KNN
-from neurodyn.decode.protocol import Labels, evaluate
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.reduce import FoldPCA, Rotation
 from neurodyn.decode.ridge import Ridge
 from neurodyn.decode.settings import Protocol

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, mean_squared_error, r2_score
 
 from neurodyn.decode.circle import Circle
-from neurodyn.decode.scoring import bootstrap_interval, metric_values, null_summary, trial_sums
+from neurodyn.decode.scoring import bootstrap_interval, metric_gradients, metric_values, null_summary, trial_sums
 
 
 def test_regression_metrics():
@@ -60,6 +60,21 @@ def test_interval_covers_the_true_accuracy_and_respects_trials():
         widths.append(high - low)
     assert 0.88 <= covered / 200 <= 0.99
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.sqrt(0.21 / 60), rel=0.15)  # 60 units, not 480 samples
+
+
+@pytest.mark.parametrize("task", ["regress", "circular", "classify"])
+def test_gradients_are_those_of_the_metrics(task):
+    rng = np.random.default_rng(4)
+    sums = rng.uniform(5, 9, 6) if task == "classify" else rng.uniform(1, 2, 3)
+    if task == "classify":
+        sums[3:] *= 0.6
+    slopes = metric_gradients(task, sums)
+    for k in range(sums.size):
+        step = np.zeros(sums.size)
+        step[k] = 1e-6
+        up, down = metric_values(task, sums + step), metric_values(task, sums - step)
+        for name, slope in slopes.items():
+            assert slope[k] == pytest.approx(float(up[name] - down[name]) / 2e-6, rel=1e-5, abs=1e-8), name
 
 
 def test_p_counts_shuffles_at_least_as_good():

@@ -10,6 +10,7 @@ from scipy.stats import wilcoxon
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.scores import Score, write_scores
+from neurodyn.metrics.paired import correlated_mean_test
 from neurodyn.report.compare import compare
 
 NAN = float("nan")
@@ -42,32 +43,66 @@ def answers(folder):
         return {row["model"]: row for row in csv.DictReader(handle)}
 
 
-def test_units_are_averaged_over_seeds_and_tested_in_pairs(tmp_path):
+def test_units_are_blocks_of_neighbours_averaged_over_seeds(tmp_path):
     folders = [table(tmp_path / name, name) for name in ERRORS]
     page = compare(folders, tmp_path / "out", against="one")
     found = answers(tmp_path / "out")
     one, two = (ERRORS[name].mean(0) for name in ("one", "two"))
+    blocks = (two - one).reshape(20, 2).mean(1)
     assert float(found["two"]["mean"]) == pytest.approx(two.mean())
-    assert (found["two"]["units"], found["two"]["seeds"]) == (str(CURVES), "2")
+    assert (found["two"]["units"], found["two"]["unit"], found["two"]["seeds"]) == ("20", "blocks", "2")
     assert float(found["two"]["difference"]) == pytest.approx((two - one).mean())
-    assert float(found["two"]["p"]) == pytest.approx(wilcoxon(two - one).pvalue)
-    assert float(found["two"]["share_better"]) == pytest.approx((two < one).mean())
+    assert float(found["two"]["p"]) == pytest.approx(correlated_mean_test(two - one).p)
+    assert float(found["two"]["share_better"]) == pytest.approx((blocks < 0).mean())
     assert float(found["two"]["difference_low"]) < (two - one).mean() < float(found["two"]["difference_high"])
+    assert found["two"]["note"].startswith("units are 20 blocks of 2 neighbouring windows or trials of one session")
     assert found["one"]["p"] == ""
     assert "best one" in page.read_text()
+    assert "Units are 20 blocks of 2 neighbouring windows" in page.read_text()
 
 
 def test_more_is_better_where_the_metric_is_no_error(tmp_path):
     folders = [table(tmp_path / name, name, metric="r2") for name in ERRORS]
     compare(folders, tmp_path / "out", against="one")
-    one, two = (ERRORS[name].mean(0) for name in ("one", "two"))
+    one, two = (ERRORS[name].mean(0).reshape(20, 2).mean(1) for name in ("one", "two"))
     assert float(answers(tmp_path / "out")["two"]["share_better"]) == pytest.approx((two > one).mean())
+
+
+def test_windows_are_blocked_in_order_of_time(tmp_path):
+    rows = []
+    for name, values in ERRORS.items():
+        rows += [row(name, 0, f"{k * 2.5:.3f} s", value) for k, value in enumerate(values[0])]
+    compare([write_scores(tmp_path / "scores.csv", rows[::-1])], tmp_path / "out", against="one")
+    assert float(answers(tmp_path / "out")["two"]["p"]) == pytest.approx(
+        correlated_mean_test(ERRORS["two"][0] - ERRORS["one"][0]).p
+    )
+
+
+def test_folds_of_a_cross_validation_are_no_units(tmp_path):
+    rows = [row(name, 0, f"0.{k}", value, "r2") for name in ERRORS for k, value in enumerate(ERRORS[name][0][:10])]
+    rows += [row(name, 0, "all", ERRORS[name][0][:10].mean(), "r2") for name in ERRORS]
+    page = compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out", against="one")
+    found = answers(tmp_path / "out")["two"]
+    assert (found["units"], found["p"], found["difference_low"]) == ("1", "nan", "nan")
+    assert "its folds share their training data" in found["note"]
+    assert "its folds share their training data" in page.read_text()
+
+
+def test_too_few_independent_blocks_are_not_tested(tmp_path):
+    slow = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0], 20)
+    rows = [row("one", 0, str(k), 0.0) for k in range(100)] + [row("two", 0, str(k), v) for k, v in enumerate(slow)]
+    compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
+    found = answers(tmp_path / "out")["two"]
+    assert (found["p"], found["difference_low"]) == ("nan", "nan")
+    assert "fewer than 6, so there is no interval and no p" in found["note"]
 
 
 def test_tables_without_folds_are_paired_by_seed(tmp_path):
     rows = [row(name, seed, "all", value) for name in ERRORS for seed, value in enumerate(ERRORS[name].mean(1))]
     compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
-    assert answers(tmp_path / "out")["two"]["units"] == "2"
+    found = answers(tmp_path / "out")["two"]
+    assert (found["units"], found["unit"]) == ("2", "trainings")
+    assert "says nothing of other sessions" in found["note"]
 
 
 def test_many_tests_are_corrected(tmp_path):
@@ -125,10 +160,9 @@ def test_a_session_counts_once_by_its_pooled_score(tmp_path):
     t_width = 2 * student.ppf(0.975, 11) * values.std(ddof=1) / np.sqrt(12)
     assert width == pytest.approx(t_width, rel=0.2)
     assert "Mean over sessions" in page.read_text()
-    compare(folders, tmp_path / "folds")
-    of_folds = answers(tmp_path / "folds")["one"]
-    assert of_folds["units"] == "96" and float(of_folds["ci_high"]) - float(of_folds["ci_low"]) < width / 2
-    assert "--units sessions" in (tmp_path / "folds" / "comparison.html").read_text()
+    assert found["two"]["note"] == "units are 12 sessions"
+    compare(folders, tmp_path / "auto")
+    assert answers(tmp_path / "auto") == found
 
 
 def test_subjects_are_the_units_where_a_pattern_names_them(tmp_path):

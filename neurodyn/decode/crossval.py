@@ -1,0 +1,151 @@
+"""Cross-validation with tuning inside: predictions of every fold, and of folds without a stretch of their trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from neurodyn.decode.base import Decoder, Task
+from neurodyn.decode.design import Design
+from neurodyn.decode.intervals import Refits, leave_out, stacked
+from neurodyn.decode.labels import Labels
+from neurodyn.decode.reduce import Division, FoldPCA, Plain, Reduction, Rotation
+from neurodyn.decode.scaling import without_trend
+from neurodyn.decode.scoring import trial_sums
+from neurodyn.decode.settings import Protocol
+from neurodyn.decode.splits import Fold
+
+
+@dataclass(frozen=True)
+class Guesses:
+    """How good predictions were.
+
+    Parameters
+    ----------
+    sums
+        Sums over folds, shape (repeat, trial, column, sum), as from `trial_sums`.
+    folds
+        Of each fold, sums over its trials for the true labels, shape (fold, sum).
+    refits
+        How true labels' predictions change without a stretch of trials; None where that was not asked for.
+    """
+
+    sums: np.ndarray
+    folds: np.ndarray
+    refits: Refits | None
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """A decoder with its settings, labels with those of the null, and how they are divided."""
+
+    decoder: type[Decoder]
+    params: Any
+    labels: Labels
+    design: Design
+    protocol: Protocol
+
+    @property
+    def task(self) -> Task:
+        """What is to be done."""
+        return self.labels.task
+
+    def run(self, values: np.ndarray, tell: Callable[[float], None], refitted: bool) -> Guesses:
+        """Predict every test sample's labels, and those of the null, from features.
+
+        Parameters
+        ----------
+        values
+            Features, shape (sample, feature) or (sample, time, feature).
+        tell
+            Called after every fold with the share of folds that is done.
+        refitted
+            Whether to train anew without each stretch of trials, too.
+        """
+        reduction, params = self._reduction(values)
+        candidates = self.decoder.candidates(params) if self.protocol.tune else [params]
+        sums: list[np.ndarray] = []
+        single, refits = [], []
+        for fold, inner in zip(self.design.folds, self.design.inner, strict=True):
+            if self.protocol.detrend:
+                reduction, _ = self._reduction(without_trend(values, self.labels.times, fold.train))
+            rows = reduction.divide(fold.train, fold.test, inner)
+            predicted, best = self._tuned(candidates, rows, self.design.columns[fold.train], inner)
+            found = self._sums(fold, predicted)
+            if fold.repeat == len(sums):
+                sums.append(np.zeros_like(found))
+            sums[fold.repeat] += found
+            single.append(found[:, 0].sum(axis=0))
+            if refitted:
+                refits.append(self._left_out(fold, predicted[:, 0], best, rows))
+            tell(len(single) / len(self.design.folds))
+        return Guesses(np.stack(sums), np.stack(single), stacked(refits) if refits else None)
+
+    def _reduction(self, values: np.ndarray) -> tuple[Reduction, Any]:
+        """Return what makes the rows of a fold, and the decoder's settings for such rows.
+
+        Component scores keep their relative variance: z-scored, those of no variance would count as much as the first.
+        """
+        params, protocol = self.params, self.protocol
+        standardise = getattr(params, "standardise", None)
+        unscaled = params if standardise is None else params.model_copy(update={"standardise": False})
+        if protocol.pca is not None:
+            return FoldPCA(values, protocol.pca, unit_variance=standardise is not None), unscaled
+        if values.shape[-1] <= protocol.wide:
+            return Plain(values), params
+        rotated = self.decoder.on_rotated(params, protocol.wide)
+        if rotated is not None and values.ndim == 2:
+            return Rotation(values, standardise is not False, protocol.wide), rotated
+        return FoldPCA(values, protocol.wide_pca), params
+
+    def _tuned(
+        self,
+        candidates: list[Any],
+        rows: Division,
+        targets: np.ndarray,
+        inner: list[tuple[np.ndarray, np.ndarray]],
+    ) -> tuple[np.ndarray, Any]:
+        """Predict with the candidate that is best inside the training samples, per column where that is cheap.
+
+        Where it is not, shuffles use the setting chosen for the true labels; their test labels play no part in either.
+        Also returns the setting of the first column.
+        """
+        predict, task = self.decoder.predict_path, self.task
+        if len(candidates) > 1:
+            tried = targets if self.decoder.vectorised else targets[:, :1]
+            loss = np.zeros((len(candidates), tried.shape[1]))
+            for (fit, held), (fitted, tested) in zip(inner, rows.inner, strict=True):
+                loss += _loss(task, tried[held], predict(candidates, task, fitted, tried[fit], tested))
+            best = loss.argmin(axis=0)
+            if self.decoder.vectorised:
+                path = predict(candidates, task, rows.train, targets, rows.test)
+                return path[best, :, np.arange(best.size)].T, candidates[best[0]]
+            candidates = [candidates[best[0]]]
+        return predict(candidates, task, rows.train, targets, rows.test)[0], candidates[0]
+
+    def _sums(self, fold: Fold, predicted: np.ndarray) -> np.ndarray:
+        columns, groups = self.design.columns, self.design.groups
+        mean = np.broadcast_to(columns[fold.train].mean(axis=0), predicted.shape)
+        shape = (int(groups.max()) + 1, self.design.classes.size)
+        period = self.labels.circle.degrees
+        return trial_sums(self.task, columns[fold.test], predicted, mean, groups[fold.test], shape, period)
+
+    def _left_out(self, fold: Fold, predicted: np.ndarray, params: Any, rows: Division) -> Refits:
+        """Train a fold again without each stretch of trials, with the settings that were chosen with it."""
+
+        def predict(kept: np.ndarray, tested: np.ndarray, target: np.ndarray) -> np.ndarray:
+            return self.decoder.predict_path([params], self.task, rows.train[kept], target, rows.test[tested])[0]
+
+        target, groups, classes = self.design.columns[:, 0], self.design.groups, self.design.classes.size
+        return leave_out(predict, self.task, fold, target, predicted, groups, classes, self.labels.circle.degrees)
+
+
+def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:
+    if task == "classify":
+        wrong = truth != path
+    else:
+        wrong = (truth - path) ** 2 if task == "regress" else 1 - np.cos(truth - path)
+    return wrong.sum(axis=1)
