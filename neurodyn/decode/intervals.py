@@ -162,7 +162,7 @@ def score_interval(metric: str, evidence: Evidence) -> tuple[float, float]:
     scale = _SCALES[metric]
     slope = scale.slope(value) ** 2
     reach = _reach(own, trials * slope, jackknifed * slope, evidence)
-    centre = scale.to(value)
+    centre = float(scale.to(value))
     if scale.logarithmic:
         centre += min((reach / _quantile(_count(evidence))) ** 2, 0.5) / 2
     null = evidence.null.get(metric, np.empty(0))
@@ -278,7 +278,7 @@ def _share_interval(value: float, trials: float, jackknifed: float, evidence: Ev
     reach = _hit_reach(least, jackknifed * slope**2, count)
     ends = expit(logit(share) + np.array([-reach, reach]))
     low, high = np.clip((ends * (effective + 2) - 1) / effective, 0, 1)
-    return float(low), float(high)
+    return low, high
 
 
 @dataclass(frozen=True)
