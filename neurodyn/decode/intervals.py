@@ -162,7 +162,7 @@ def score_interval(metric: str, evidence: Evidence) -> tuple[float, float]:
     scale = _SCALES[metric]
     slope = scale.slope(value) ** 2
     reach = _reach(own, trials * slope, jackknifed * slope, evidence)
-    centre = scale.to(value)
+    centre = float(scale.to(value))
     if scale.logarithmic:
         centre += min((reach / _quantile(_count(evidence))) ** 2, 0.5) / 2
     null = evidence.null.get(metric, np.empty(0))

@@ -55,7 +55,7 @@ def _ranks(values: np.ndarray, kind: Kind) -> np.ndarray:
 def _likeness(drawn: np.ndarray, lag: int, kind: Kind) -> np.ndarray:
     """Return how alike entries are to those `lag` further on; `drawn` of shape (permutation, entry)."""
     first, second = drawn[:, :-lag], drawn[:, lag:]
-    return (first == second).sum(axis=1) if kind == "classify" else (first * second.conj()).real.sum(axis=1)
+    return (first == second).sum(axis=1) if kind == "classify" else np.real(first * second.conj()).sum(axis=1)
 
 
 def runs(values: np.ndarray) -> list[np.ndarray]:
