@@ -72,6 +72,8 @@ def make_null(
     Trials in random order are permuted: exact, whatever drifts. Where the order is not random, drift alone can be decoded,
     and permuted labels, which no drift follows, are too easy to beat. Then,
 
+    - where conditions come round in one order, as directions often do, a shift is another name for the same labels: the
+      order within each round is drawn anew, so that null labels change as fast as the true ones;
     - of conditions in blocks, whole blocks are permuted, as the experimenter might have done;
     - other labels, and any number or direction of a behaviour, are shifted along the recording, round and round, but for the
       line from their beginning to their end, which stays where it is, since the seam would tell shifts from the truth. Shifts
@@ -107,6 +109,8 @@ def make_null(
     order = "a behaviour's course, slow by nature" if course else f"not random (test of neighbours, p {p:.3f})"
     if follows_time(units.values, task) >= FOLLOWS_FROM:
         return _none(target, f"{order}, conditions follow time")
+    if not course and (cycle := _cycle(trials.values)):
+        return _permuted_cycles(target, trials, times, cycle, (shuffles, order), rng)
     if task == "classify" or np.mean(np.diff(units.values) == 0) >= BLOCKED_FROM:
         pieces = _blocks(units.values)
         if not (smallest := _smallest_p(units.values, pieces, task)) <= REACH:
@@ -142,6 +146,24 @@ def _permuted_blocks(
     least = max(smallest, 1 / (1 + shuffles))
     words = f"{shuffles} permutations of {len(pieces)} blocks, no p below {least:.3f}"
     return Null(_moved(target, units, times, np.array(donors, dtype=int)), f"{order}, in blocks", words)
+
+
+def _cycle(values: np.ndarray) -> int:
+    """Return after how many trials all values come round again, each of them once; 0 where they do not."""
+    length = np.unique(values).size
+    same = length <= values.size / 2 and np.unique(values[:length]).size == length
+    return length if same and (values[length:] == values[:-length]).all() else 0
+
+
+def _permuted_cycles(
+    target: np.ndarray, units: _Units, times: np.ndarray, cycle: int, told: tuple[int, str], rng: np.random.Generator
+) -> Null:
+    shuffles, order = told
+    rounds = np.split(np.arange(units.values.size), np.arange(cycle, units.values.size, cycle))
+    donors = [np.concatenate([rng.permutation(part) for part in rounds]) for _ in range(shuffles)]
+    words = f"{shuffles} permutations of trials within each round"
+    columns = _moved(target, units, times, np.array(donors, dtype=int).reshape(shuffles, -1))
+    return Null(columns, f"{order}, the same {cycle} conditions round and round", words)
 
 
 def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Task, shuffles: int, order: str) -> Null:

@@ -83,6 +83,16 @@ def test_sorted_conditions_have_no_null_and_it_is_said(task, caplog):
     assert "this score cannot tell a response from drift" in sentence
 
 
+def test_conditions_that_come_round_in_one_order_are_drawn_anew_in_each_round():
+    directions = np.tile(np.arange(0, 2 * np.pi, np.pi / 4), 5)
+    made = null(directions, "circular")
+    assert made.order.endswith("the same 8 conditions round and round")
+    assert made.words == "40 permutations of trials within each round"
+    rounds = made.columns.T.reshape(40, 5, 8)
+    np.testing.assert_allclose(np.sort(rounds, axis=2), np.broadcast_to(directions[:8], rounds.shape))
+    assert len({tuple(column) for column in made.columns.T}) == 40
+
+
 def test_too_few_blocks_have_no_null():
     made = null(np.repeat([0, 1, 0, 1], 10), "classify")
     assert made.columns.shape == (40, 0)

@@ -89,7 +89,7 @@ def test_folds_of_a_cross_validation_are_no_units(tmp_path):
 
 
 def test_too_few_independent_blocks_are_not_tested(tmp_path):
-    slow = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0], 20)
+    slow = np.repeat([0.0, 1.0], 50)
     rows = [row("one", 0, str(k), 0.0) for k in range(100)] + [row("two", 0, str(k), v) for k, v in enumerate(slow)]
     compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
     found = answers(tmp_path / "out")["two"]
