@@ -145,7 +145,8 @@ def score_interval(metric: str, evidence: Evidence) -> tuple[float, float]:
     Errors are taken on a logarithmic scale, :math:`\log(1 - R^2)` or :math:`\log` of the error, about the centre of a
     log-normal mean; the mean cosine by :math:`\operatorname{arctanh}`; shares of hits by the logit with one hit and one
     miss added to an effective number of trials (Agresti & Coull 1998; Korn & Graubard 1998), so that 100 % correct has an
-    interval. Hits flip with any change of training, so the jackknife's variance has a small weight in theirs. R² is at least as uncertain as that of shuffled labels, since it can be near 0 by choice of the
+    interval. Hits flip with any change of training, so the jackknife's variance has a small weight in theirs.
+    R² no higher than null labels' may be is at least as uncertain as theirs, since it can be near 0 by choice of the
     strongest penalty.
 
     Returns
@@ -165,9 +166,8 @@ def score_interval(metric: str, evidence: Evidence) -> tuple[float, float]:
     centre = float(scale.to(value))
     if scale.logarithmic:
         centre += min((reach / _quantile(_count(evidence))) ** 2, 0.5) / 2
-    null = evidence.null.get(metric, np.empty(0))
-    if metric == "r2" and null.size:
-        reach = max(reach, float(np.quantile(np.abs(scale.to(null) - scale.to(float(null.mean()))), 0.95)))
+    if metric == "r2" and _may_be_nothing(value, evidence):
+        reach = max(reach, float(np.quantile(np.abs(_spread_of_nothing(evidence)), 0.95)))
     low, high = sorted((scale.back(centre - reach), scale.back(centre + reach)))
     return float(low), float(high)
 
@@ -186,7 +186,8 @@ def difference_interval(metric: str, one: Evidence, other: Evidence) -> tuple[fl
     """Return one score minus another of the same folds, and the 95 % interval of the mean difference.
 
     The variances are those of `score_interval`, of trials' and stretches' differences; of hits one trial found by either
-    alone is added (Agresti & Min 2005, Statistics in Medicine 24:729-740).
+    alone is added (Agresti & Min 2005, Statistics in Medicine 24:729-740), and differences of R² that may be
+    nothing are at least as uncertain as those of null labels, on the scale of `score_interval`.
     """
     (value, own, moved), (minus, others, away) = _influences(metric, one), _influences(metric, other)
     difference, own = value - minus, own - others
@@ -198,10 +199,22 @@ def difference_interval(metric: str, one: Evidence, other: Evidence) -> tuple[fl
         reach = _hit_reach(trials, jackknifed, tested_trials(one))
     else:
         reach = _reach(own, trials, jackknifed, one)
-    if metric == "r2" and "r2" in one.null and "r2" in other.null and one.null["r2"].size == other.null["r2"].size > 0:
-        null = one.null["r2"] - other.null["r2"]
-        reach = max(reach, float(np.quantile(np.abs(null - null.mean()), 0.95)))
+    if metric == "r2" and (_may_be_nothing(value, one) or _may_be_nothing(minus, other)):
+        null = (1 - minus) * _spread_of_nothing(other) - (1 - value) * _spread_of_nothing(one)
+        reach = max(reach, float(np.quantile(np.abs(null), 0.95)))
     return difference, float(difference - reach), float(difference + reach)
+
+
+def _may_be_nothing(value: float, evidence: Evidence) -> bool:
+    """Say whether an R² lies no higher than those of null labels may."""
+    null = evidence.null["r2"]
+    return null.size > 0 and value <= float(np.quantile(null, 0.975))
+
+
+def _spread_of_nothing(evidence: Evidence) -> np.ndarray:
+    """Return deviations of log(1 - R²) of null labels from that of their mean, shape (shuffle,)."""
+    null = evidence.null["r2"]
+    return np.asarray(_log(1 - null)) - np.asarray(_log(1 - null.mean()))
 
 
 def covered(trials: int, refitted: bool) -> str:

@@ -162,7 +162,7 @@ def _permuted_cycles(
     rounds = np.split(np.arange(units.values.size), np.arange(cycle, units.values.size, cycle))
     donors = [np.concatenate([rng.permutation(part) for part in rounds]) for _ in range(shuffles)]
     words = f"{shuffles} permutations of trials within each round"
-    columns = _moved(target, units, times, np.array(donors, dtype=int).reshape(shuffles, -1))
+    columns = _moved(target, units, times, np.array(donors, dtype=int))
     return Null(columns, f"{order}, the same {cycle} conditions round and round", words)
 
 

@@ -91,6 +91,7 @@ def test_conditions_that_come_round_in_one_order_are_drawn_anew_in_each_round():
     rounds = made.columns.T.reshape(40, 5, 8)
     np.testing.assert_allclose(np.sort(rounds, axis=2), np.broadcast_to(directions[:8], rounds.shape))
     assert len({tuple(column) for column in made.columns.T}) == 40
+    assert null(directions, "circular", shuffles=0).columns.shape == (40, 0)
 
 
 def test_too_few_blocks_have_no_null():
