@@ -59,6 +59,12 @@ def alike(values: np.ndarray, most: float = 0.9) -> float:
     return float(np.clip(found + (1 + 4 * found) / values.size, 0, most))
 
 
+def _alike_where_finite(values: np.ndarray) -> float:
+    """Return `alike` of a statistic that some samples leave without a value, as an R² without variance; 0 of none."""
+    finite = np.isfinite(values)
+    return alike(np.where(finite, values, values[finite].mean())) if finite.any() else 0.0
+
+
 def long_run(rho: float, block: float) -> tuple[float, float]:
     r"""Return how much larger a sum's variance is than that of as many independent samples: of all, and of one block.
 
@@ -111,7 +117,7 @@ def bootstrap_interval(
     value, factor = statistic(np.arange(count)), widening(count, block, level)
     if block > 1:
         left_out = np.array([statistic(np.delete(np.arange(count), k)) for k in range(count)])
-        whole, within = long_run(alike(np.nan_to_num(left_out, nan=value)), block)
+        whole, within = long_run(_alike_where_finite(left_out), block)
         factor *= float(np.sqrt(whole / within))
     return float(value - factor * (value - low)), float(value + factor * (high - value))
 

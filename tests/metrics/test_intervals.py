@@ -49,3 +49,15 @@ def test_the_long_run_variance_of_autoregressive_samples():
     assert long_run(0.0, 3) == (1, 1)
     assert alike(np.ones(5)) == 0
     assert alike(np.repeat(np.random.default_rng(0).normal(size=100), 10)) == pytest.approx(0.9, abs=0.01)
+
+
+def test_samples_that_leave_a_statistic_without_a_finite_value_do_not_spoil_its_interval():
+    square = np.array([0.0, 0.0, 4.0, 0.0, 0.0, 0.0])  # without the third there is nothing to divide by
+
+    def r2(index):
+        with np.errstate(divide="ignore"):
+            return float(1 - np.float64(1.0) / square[index].sum())
+
+    low, high = bootstrap_interval(r2, 6, block=2)
+    assert low == -np.inf
+    assert 0.75 < high < 1.5
