@@ -9,6 +9,7 @@ import numpy as np
 from scipy.interpolate import BSpline
 
 from neurodyn.calcium.ar1 import noise_sd
+from neurodyn.calcium.traces import bridged
 
 KNOT_SECONDS = 30.0
 LOW_SHARE, LOW_NORMAL = 2.0, 2.0537  # per cent, and how many standard deviations below the mean these lie
@@ -63,11 +64,7 @@ class Cell:
 
     def bridged(self) -> Cell:
         """Return the cell with NaN frames on a line between their neighbours."""
-        good = np.isfinite(self.trace)
-        if good.all():
-            return self
-        frames = np.arange(good.size)
-        return replace(self, trace=np.interp(frames, frames[good], self.trace[good]))
+        return replace(self, trace=bridged(self.trace))
 
     def smoothed(self, rest: np.ndarray) -> np.ndarray:
         """Return the baseline closest to what calcium leaves of a trace, both of shape (time,)."""

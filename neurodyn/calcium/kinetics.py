@@ -10,12 +10,12 @@ import numpy as np
 
 from neurodyn.calcium.cell import Cell, cell_noise
 from neurodyn.calcium.decay import decay_time, shared_decay
-from neurodyn.calcium.quantum import Told, tell
+from neurodyn.calcium.quantum import LEAST_NOISE, Told, tell
+from neurodyn.calcium.traces import bridged
 from neurodyn.core.processor import processors
 
 LOGGER = logging.getLogger(__name__)
 NOISES = 4.0
-LEAST_NOISE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def fit_kinetics(
 
 def _gains(told: list[Told], noise: np.ndarray) -> np.ndarray:
     """Return the size of one spike of every cell, from other cells or the noise where it cannot be told."""
-    gains = np.array([np.nan if one.reason or one.fit is None else one.fit.quantum for one in told])
+    gains = np.array([np.nan if one.certain is None else one.certain.quantum for one in told])
     lost = np.isnan(gains)
     if lost.any():
         instead = f"{NOISES:g} times their noise" if lost.all() else "the median of the others"
@@ -90,7 +90,7 @@ def _gains(told: list[Told], noise: np.ndarray) -> np.ndarray:
 def _noises(told: list[Told], noise: np.ndarray) -> np.ndarray:
     """Return the noise of every cell, from the fit that told the size of its spikes where there is one."""
     return np.array(
-        [other if one.reason or one.fit is None else one.fit.noise for one, other in zip(told, noise, strict=True)]
+        [other if one.certain is None else one.certain.noise for one, other in zip(told, noise, strict=True)]
     )
 
 
@@ -121,8 +121,6 @@ def _bridged(windows: np.ndarray) -> np.ndarray:
     if not missing.any():
         return windows.astype(np.float64)
     out = np.where(missing, 0.0 if missing.all() else windows[~missing].mean(), windows).astype(np.float64)
-    frames = np.arange(windows.shape[1])
     for row in np.flatnonzero(missing.any(axis=1) & ~missing.all(axis=1)):
-        good = ~missing[row]
-        out[row] = np.interp(frames, frames[good], windows[row, good])
+        out[row] = bridged(windows[row])
     return out

@@ -101,6 +101,11 @@ class Told:
     reason: str
     raised: float = 0.0
 
+    @property
+    def certain(self) -> Fit | None:
+        """The likeliest description where it tells the size of one spike; None where that cannot be told."""
+        return None if self.reason else self.fit
+
 
 def ladder(top: float, fall: float, step: float) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
     """Return calcium levels, in spikes, a whole number of which is one frame's decay, and where spikes lift them to.

@@ -80,7 +80,7 @@ class CrossValidation:
             sums[fold.repeat] += found
             single.append(found[:, 0].sum(axis=0))
             if refitted:
-                refits.append(self._left_out(fold, predicted[:, 0], best, rows))
+                refits.append(self._left_out(fold, found[:, 0], best, rows))
             tell(len(single) / len(self.design.folds))
         return Guesses(np.stack(sums), np.stack(single), stacked(refits) if refits else None)
 
@@ -133,14 +133,14 @@ class CrossValidation:
         period = self.labels.circle.degrees
         return trial_sums(self.task, columns[fold.test], predicted, mean, groups[fold.test], shape, period)
 
-    def _left_out(self, fold: Fold, predicted: np.ndarray, params: Any, rows: Division) -> Refits:
+    def _left_out(self, fold: Fold, before: np.ndarray, params: Any, rows: Division) -> Refits:
         """Train a fold again without each stretch of trials, with the settings that were chosen with it."""
 
         def predict(kept: np.ndarray, tested: np.ndarray, target: np.ndarray) -> np.ndarray:
             return self.decoder.predict_path([params], self.task, rows.train[kept], target, rows.test[tested])[0]
 
         target, groups, classes = self.design.columns[:, 0], self.design.groups, self.design.classes.size
-        return leave_out(predict, self.task, fold, target, predicted, groups, classes, self.labels.circle.degrees)
+        return leave_out(predict, self.task, fold, target, before, groups, classes, self.labels.circle.degrees)
 
 
 def _loss(task: Task, truth: np.ndarray, path: np.ndarray) -> np.ndarray:

@@ -77,7 +77,7 @@ def leave_out(
     task: Task,
     fold: Fold,
     target: np.ndarray,
-    predicted: np.ndarray,
+    before: np.ndarray,
     groups: np.ndarray,
     classes: int,
     period: float = 360.0,
@@ -91,8 +91,8 @@ def leave_out(
         (sample, 1); returns predictions, shape (sample, 1).
     target
         Labels of all samples, shape (sample,).
-    predicted
-        Predictions with all training samples, shape (test sample,).
+    before
+        Sums of the predictions with all training samples, shape (trial, sum), as from `trial_sums`.
     groups
         Trials numbered from 0 in order of time, shape (sample,).
     classes
@@ -108,14 +108,13 @@ def leave_out(
     stretch = stretches(int(groups.max()) + 1)[groups]
     shape = (int(groups.max()) + 1, classes)
     train, test = target[fold.train, None], target[fold.test, None]
-    before = trial_sums(task, test, predicted[:, None], _mean(train, test), groups[fold.test], shape, period)[:, 0]
     change, left = np.zeros((stretch.max() + 1, before.shape[-1])), np.zeros(stretch.max() + 1)
     for k in range(len(left)):
         kept, tested = stretch[fold.train] != k, stretch[fold.test] != k
         if not tested.any() or np.unique(groups[fold.train][kept]).size < 2:
             continue
         trials = groups[fold.test][tested]
-        mean = _mean(train[kept], test[tested])
+        mean = np.broadcast_to(train[kept].mean(axis=0), test[tested].shape)
         after = trial_sums(task, test[tested], predict(kept, tested, train[kept]), mean, trials, shape, period)[:, 0]
         remain = np.unique(trials)
         change[k] = (after - before)[remain].sum(axis=0)
@@ -126,10 +125,6 @@ def leave_out(
 def stacked(folds: Sequence[Refits]) -> Refits:
     """Join the refits of all folds."""
     return Refits(np.stack([fold.change for fold in folds]), np.stack([fold.left for fold in folds]))
-
-
-def _mean(train: np.ndarray, test: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(train.mean(axis=0), test.shape)
 
 
 def score_interval(metric: str, evidence: Evidence) -> tuple[float, float]:

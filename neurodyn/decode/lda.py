@@ -19,7 +19,8 @@ class LDA(Decoder):
     Every class's covariance is estimated from its own samples, standardised, shrunk towards the unit matrix, and scaled
     back; Σ is their mean, weighted by the shares π of the classes. Written for the many label sets of a null: the same
     classifier as scikit-learn's `LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")`, without its cost per fit.
-    With `dimensions` features are standardised by nobody and shrunk towards their mean variance.
+    With `dimensions`, for features that share one scale, covariances are not standardised but shrunk towards the mean
+    variance of so many directions.
 
     References
     ----------

@@ -55,13 +55,10 @@ class _Units:
         Unit of each sample, numbered in order of time, shape (sample,).
     values
         Classes, numbers or radians: the most frequent or mean label of each unit, shape (unit,).
-    name
-        What they are called.
     """
 
     of: np.ndarray
     values: np.ndarray
-    name: str
 
 
 def make_null(
@@ -99,12 +96,11 @@ def make_null(
     Harris KD (2021). Nonsense correlations in neuroscience. bioRxiv, doi:10.1101/2020.11.29.402719.
     """
     rng = np.random.default_rng([seed, 1])
-    trials = _Units(groups, _levels(target, groups, task), "trials")
+    trials = _Units(groups, _levels(target, groups, task))
     p = 0.0 if course else order_p(trials.values, task, rng)
     if p > RANDOM_ABOVE:
-        donors = np.array([rng.permutation(trials.values.size) for _ in range(shuffles)], dtype=int)
         order, words = f"random (test of neighbours, p {p:.3f})", f"{shuffles} permutations of trials"
-        return Null(_moved(target, trials, times, donors), order, words)
+        return Null(permuted_trials(target, groups, times, shuffles, rng), order, words)
     units = _samples(target, times) if course and np.unique(groups).size < groups.size else trials
     order = "a behaviour's course, slow by nature" if course else f"not random (test of neighbours, p {p:.3f})"
     if follows_time(units.values, task) >= FOLLOWS_FROM:
@@ -124,7 +120,7 @@ def permuted_trials(
     target: np.ndarray, groups: np.ndarray, times: np.ndarray, count: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Return labels of which each trial has those of another one, whatever their order was, shape (sample, count)."""
-    trials = _Units(groups, np.empty(int(groups.max()) + 1), "trials")
+    trials = _Units(groups, np.empty(int(groups.max()) + 1))
     donors = np.array([rng.permutation(trials.values.size) for _ in range(count)], dtype=int)
     return _moved(target, trials, times, donors)
 
@@ -202,7 +198,7 @@ def _levels(target: np.ndarray, groups: np.ndarray, task: Task) -> np.ndarray:
 def _samples(target: np.ndarray, times: np.ndarray) -> _Units:
     rank = np.empty(times.size, dtype=int)
     rank[(order := np.argsort(times, kind="stable"))] = np.arange(times.size)
-    return _Units(rank, target[order], "samples")
+    return _Units(rank, target[order])
 
 
 def _blocks(values: np.ndarray) -> list[np.ndarray]:

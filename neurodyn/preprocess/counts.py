@@ -206,10 +206,10 @@ class Counts(Step):
 def _said(cell: Cell, training: np.ndarray) -> _Counted:
     """Return counts and calcium of one ROI, NaN where the size of one spike cannot be told."""
     told = tell(cell.take(training))
-    if told.fit is None or told.reason:
+    if told.certain is None:
         nothing = np.full(cell.trace.size, np.nan)
         return _Counted(nothing, nothing, math.nan, told.reason)
-    return _Counted(*counted(cell, told.fit, told.raised), told.fit.quantum, "")
+    return _Counted(*counted(cell, told.certain, told.raised), told.certain.quantum, "")
 
 
 def _report(reasons: np.ndarray) -> None:

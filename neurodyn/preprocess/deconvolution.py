@@ -18,6 +18,7 @@ from neurodyn.calcium.cell import Cell
 from neurodyn.calcium.decay import decay_time, shared_decay
 from neurodyn.calcium.indicators import kinetics, known, onset_constant, rise_delay
 from neurodyn.calcium.quantum import tell
+from neurodyn.calcium.traces import bridged
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
@@ -199,7 +200,7 @@ class Deconvolution(Step):
         edges, found = np.r_[[part.start for part in parts], frames], []
         for (tile,) in tiles(source):
             traces = self._prepared(source, tile, rate, starts[starts < frames], frames)
-            found += [decay_time(events.bridged(trace).astype(np.float64), edges, rate) for trace in traces]
+            found += [decay_time(bridged(trace).astype(np.float64), edges, rate) for trace in traces]
         tau = shared_decay(np.array(found), workspace.indicator, "deconvolution", "deconvolution.tau")
         if p.tau == "range":
             tau = float(np.clip(tau, *kinetics(workspace.indicator).tau_range))
@@ -262,7 +263,7 @@ class Deconvolution(Step):
         wide = np.ascontiguousarray(traces[:, :frames], dtype=np.float64)
         with ThreadPoolExecutor(self._jobs) as pool:
             told = list(pool.map(lambda trace: tell(Cell.of(trace, edges, model.rate_hz, model.tau)), wide))
-        return np.array([np.nan if one.reason or one.fit is None else one.fit.quantum for one in told])
+        return np.array([np.nan if one.certain is None else one.certain.quantum for one in told])
 
     def _keep(self, workspace: Workspace, target: zarr.Array, levels: np.ndarray, quantum: np.ndarray) -> None:
         """Put noise levels and quanta beside the spikes, and divide by the quanta."""

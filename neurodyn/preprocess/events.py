@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from neurodyn.calcium.traces import bridged
 from neurodyn.preprocess.baselines import maximin
 
 GAP_FRAMES = 1.5
@@ -58,15 +59,6 @@ def subtract_maximin(
             trace = bridged(traces[row, part])
             out[row, part] -= maximin(trace[None], frames, sigma * rate_hz)[0].astype(traces.dtype)
     return out
-
-
-def bridged(trace: np.ndarray) -> np.ndarray:
-    """Return a trace with NaN frames interpolated linearly, shape (time,); all zero where nothing is finite."""
-    finite = np.isfinite(trace)
-    if finite.all():
-        return trace
-    frames = np.arange(trace.size)
-    return np.interp(frames, frames[finite], trace[finite]) if finite.any() else np.zeros_like(trace)
 
 
 def noise_levels(traces: np.ndarray, starts: np.ndarray, rate_hz: float) -> np.ndarray:
