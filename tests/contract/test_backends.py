@@ -1,5 +1,7 @@
 """Every back-end keeps the contract."""
 
+import copy
+import functools
 from dataclasses import fields, replace
 from functools import partial
 
@@ -114,6 +116,14 @@ def make_batch(space: tuple[int, ...], count: int = 8, seed: int = 0) -> Batch:
 
 
 def build(name: str, space: tuple[int, ...], seed: int = 0) -> Backend:
+    """A fresh copy of the back-end made from that seed; preparing one may take seconds, and many tests want it."""
+    made = copy.deepcopy(_built(name, space, seed))
+    torch.manual_seed(seed)
+    return made
+
+
+@functools.cache
+def _built(name: str, space: tuple[int, ...], seed: int) -> Backend:
     kind = BACKENDS.get(name)
     torch.manual_seed(seed)
     backend = kind(kind.Config(**SMALL.get(name, {})), layout(kind, space))
@@ -279,7 +289,7 @@ def test_the_order_of_windows_does_not_matter(case):
 
 def test_the_same_seed_gives_the_same_weights(case):
     name, space = case
-    first, again = (build(name, space).state_dict() for _ in range(2))
+    first, again = (_built.__wrapped__(name, space, 0).state_dict() for _ in range(2))
     assert all(torch.equal(first[key], again[key]) for key in first)
 
 
