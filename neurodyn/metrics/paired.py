@@ -9,10 +9,14 @@ import numpy as np
 from scipy.stats import false_discovery_control, wilcoxon
 from scipy.stats import t as student
 
+from neurodyn.metrics.intervals import alike, long_run
+
 BLOCKS = 20  # of neighbouring samples, to count in how many a model is better
-PER_COSINE = 30  # samples
+PER_COSINE = 3  # independent samples
 COSINES = (4, 8)  # fewest and most
-FEWEST = 6  # units in effect below which nothing is told: no signed-rank test reaches .05 either
+FEWEST = 6  # units below which no signed-rank test reaches .05
+FEWEST_IN_EFFECT = 8  # independent samples below which nothing is told: how alike neighbours are cannot be seen of fewer
+MOST_ALIKE = 0.95  # autocorrelation of neighbours
 CORRECTED = "two-sided, corrected for the number of rows (Benjamini & Yekutieli)"
 PAIRED_TEST = f"Wilcoxon's signed-rank test, {CORRECTED}"
 BLOCK_TEST = f"the t-test of correlated neighbours by their slow cosines, {CORRECTED}"
@@ -87,12 +91,14 @@ def mean_test(units: np.ndarray) -> MeanTest:
 def correlated_mean_test(values: np.ndarray) -> MeanTest:
     r"""Return the t-test and the 95 % interval of the mean of neighbours that may be correlated.
 
-    .. math:: t = \frac{\sqrt n \, \bar x}{\sqrt{\frac1B \sum_{j=1}^B \Lambda_j^2}}, \quad
-        \Lambda_j = \sqrt{\frac2n} \sum_i x_i \cos\frac{\pi j (i + \frac12)}{n}
+    .. math:: t = \frac{\sqrt n \, \bar x}{\sqrt{\frac1B \sum_{j=1}^B w_j \Lambda_j^2}}, \quad
+        \Lambda_j = \sqrt{\frac2n} \sum_i x_i \cos\frac{\pi j (i + \frac12)}{n}, \quad
+        w_j = \frac{1 - 2 r \cos(\pi j / n) + r^2}{(1 - r)^2}
 
-    compared to Student's t of B degrees of freedom: slow cosines hold as much of the mean's variance as the mean does, and
-    correlation within their periods changes nothing. One cosine per 30 samples, so that none has a period below 60, but
-    at least 4 and at most 8. Nothing is told of fewer than 6 samples in effect.
+    compared to Student's t of B degrees of freedom: slow cosines hold nearly as much of the mean's variance as the mean
+    does. How much less is that of a process of first order, where r is the autocorrelation of neighbours (Andrews &
+    Monahan 1992, Econometrica 60:953-966: prewhitening). One cosine per 3 samples in effect, but at least 4 and at most 8.
+    Nothing is told of fewer than 8 samples in effect.
 
     Parameters
     ----------
@@ -104,20 +110,22 @@ def correlated_mean_test(values: np.ndarray) -> MeanTest:
     Lazarus E, Lewis DJ, Stock JH, Watson MW (2018). HAR inference: recommendations for practice. J Bus Econ Stat 36:541-559.
     """
     n, effective = values.size, effective_number(values)
-    if effective < FEWEST:
+    if effective < FEWEST_IN_EFFECT:
         return _untold(effective)
-    count = int(np.clip(n // PER_COSINE, *COSINES))
-    waves = np.cos(np.pi * np.arange(1, count + 1)[:, None] * (np.arange(n) + 0.5) / n)
-    error = float(np.sqrt(2 * np.mean((waves @ values) ** 2))) / n
-    return _student(float(values.mean()), error, count, effective)
+    r = alike(values, MOST_ALIKE)
+    frequency = np.pi * np.arange(1, int(np.clip(effective // PER_COSINE, *COSINES)) + 1) / n
+    waves = np.cos(frequency[:, None] * (np.arange(n) + 0.5)) @ values
+    weights = (1 - 2 * r * np.cos(frequency) + r**2) / (1 - r) ** 2
+    error = float(np.sqrt(2 * np.mean(weights * waves**2))) / n
+    return _student(float(values.mean()), error, frequency.size, effective)
 
 
 def effective_number(values: np.ndarray) -> float:
     r"""Return how many independent samples would tell as much of the mean.
 
-    .. math:: n' = \frac{n}{1 + 2 \sum_k r_k}
+    .. math:: n' = n \frac{1 - r}{1 + r}
 
-    summed up to the first autocorrelation below 1.96 / √n, at most n / 4 of them.
+    where r is the autocorrelation of neighbours, between 0 and 0.95.
 
     Parameters
     ----------
@@ -129,14 +137,7 @@ def effective_number(values: np.ndarray) -> float:
     Bayley GV, Hammersley JM (1946). The "effective" number of independent observations in an autocorrelated time series.
     J R Stat Soc Suppl 8:184-197.
     """
-    n, rest = values.size, values - values.mean()
-    square, total = float(rest @ rest), 1.0
-    for lag in range(1, n // 4 + 1) if square > 0 else ():
-        r = float(rest[lag:] @ rest[:-lag]) / square
-        if r < 1.96 / np.sqrt(n):
-            break
-        total += 2 * r
-    return n / total
+    return values.size / long_run(alike(values, MOST_ALIKE), 1)[0]
 
 
 def _student(mean: float, error: float, freedom: int, effective: float) -> MeanTest:

@@ -10,7 +10,14 @@ import numpy as np
 
 from neurodyn.core.errors import ConfigError
 from neurodyn.data.scores import Score
-from neurodyn.metrics.paired import FEWEST, MeanTest, block_means, correlated_mean_test, mean_test
+from neurodyn.metrics.paired import (
+    FEWEST,
+    FEWEST_IN_EFFECT,
+    MeanTest,
+    block_means,
+    correlated_mean_test,
+    mean_test,
+)
 
 OF_CROSS_VALIDATION = re.compile(r"\d+\.\d+")  # repeat and number of a fold
 IN_TIME = re.compile(r"-?\d+|-?[\d.]+ s")  # number of a window, or its start
@@ -81,7 +88,7 @@ class Kind:
             return f"units are {windows} {self.name} of one session: says nothing of other sessions"
         blocks = min(windows, block_means(np.zeros(windows)).size)
         long = f"blocks of {windows / blocks:.3g} neighbouring windows or trials of one session"
-        few = f": fewer than {FEWEST}, so there is no interval and no p" if effective < FEWEST else ""
+        few = f": fewer than {FEWEST_IN_EFFECT}, so there is no interval and no p" if effective < FEWEST_IN_EFFECT else ""
         return f"units are {blocks} {long}, their windows tell as much as {effective:.1f} independent ones{few}; says nothing of other sessions"
 
 

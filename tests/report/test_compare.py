@@ -94,7 +94,7 @@ def test_too_few_independent_blocks_are_not_tested(tmp_path):
     compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
     found = answers(tmp_path / "out")["two"]
     assert (found["p"], found["difference_low"]) == ("nan", "nan")
-    assert "fewer than 6, so there is no interval and no p" in found["note"]
+    assert "fewer than 8, so there is no interval and no p" in found["note"]
 
 
 def test_tables_without_folds_are_paired_by_seed(tmp_path):
