@@ -88,7 +88,9 @@ class Kind:
             return f"units are {windows} {self.name} of one session: says nothing of other sessions"
         blocks = min(windows, block_means(np.zeros(windows)).size)
         long = f"blocks of {windows / blocks:.3g} neighbouring windows or trials of one session"
-        few = f": fewer than {FEWEST_IN_EFFECT}, so there is no interval and no p" if effective < FEWEST_IN_EFFECT else ""
+        few = (
+            f": fewer than {FEWEST_IN_EFFECT}, so there is no interval and no p" if effective < FEWEST_IN_EFFECT else ""
+        )
         return f"units are {blocks} {long}, their windows tell as much as {effective:.1f} independent ones{few}; says nothing of other sessions"
 
 
