@@ -13,7 +13,7 @@ from typing import Any
 
 from neurodyn.core.files import sha256
 
-PACKAGES = ("numpy", "scipy", "xarray", "zarr", "torch", "pytorch-lightning", "scikit-learn", "oasis-deconv", "suite2p")
+PACKAGES = ("numpy", "scipy", "xarray", "zarr", "torch", "scikit-learn", "oasis-deconv", "suite2p")
 
 
 def version(package: str = "neurodyn") -> str:

@@ -113,7 +113,7 @@ def session_chunks(windows: Windows) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @dataclass(frozen=True)
-class Piece:
+class MicroBatch:
     """What is computed at once of a batch.
 
     Parameters
@@ -130,49 +130,29 @@ class Piece:
     rows: torch.Tensor
     whole: int
 
-    def to(self, device: torch.device) -> Piece:
-        """Return the piece on another device; its places stay on the CPU."""
+    def to(self, device: torch.device) -> MicroBatch:
+        """Return it on another device; its places stay on the CPU."""
         return replace(self, batch=self.batch.to(device))
 
 
 @dataclass(frozen=True)
-class Turn:
-    """One of the pieces that a process computes of a batch, one after another, before it moves the weights.
-
-    Parameters
-    ----------
-    piece
-        The piece of this turn.
-    ahead
-        Where there are several: all of them, in the first turn; () in the others.
-    """
-
-    piece: Piece
-    ahead: tuple[Piece, ...] = ()
-
-    def to(self, device: torch.device) -> Turn:
-        """Return the turn on another device."""
-        return Turn(self.piece.to(device), tuple(piece.to(device) for piece in self.ahead))
-
-
-@dataclass(frozen=True)
 class TrainingBatches:
-    """The turns of one epoch.
+    """The steps of one epoch, each of one micro-batch or several.
 
     Parameters
     ----------
     windows
         Training windows.
     batch
-        Windows per step, over all ranks and turns.
+        Windows per step, over all ranks and micro-batches.
     steps
         Steps per epoch; None for one pass over the windows.
     seed, epoch
         Decide the order.
     rank, ranks
         This process and their number; every rank takes its share of each batch.
-    turns
-        Into how many pieces a rank cuts its share.
+    accumulate
+        Into how many micro-batches a rank cuts its share.
     """
 
     windows: Windows
@@ -182,46 +162,40 @@ class TrainingBatches:
     epoch: int
     rank: int = 0
     ranks: int = 1
-    turns: int = 1
+    accumulate: int = 1
 
-    @property
-    def steps_here(self) -> int:
-        """Steps of this epoch; a rest that is too small to give every piece a window is left out."""
+    def __len__(self) -> int:
+        """Return the number of steps; a rest that is too small to give every micro-batch a window is left out."""
         if self.steps:
             return self.steps
         full, rest = divmod(len(self.windows), self.batch)
-        return full + (rest >= self.ranks * self.turns)
+        return full + (rest >= self.ranks * self.accumulate)
 
-    def __len__(self) -> int:
-        return self.steps_here * self.turns
-
-    def __iter__(self) -> Iterator[Turn]:
+    def __iter__(self) -> Iterator[tuple[MicroBatch, ...]]:
         rng = np.random.default_rng(derive_seed(self.seed, "order", self.epoch))
         order = rng.permutation(len(self.windows))
         while self.steps and order.size < self.steps * self.batch:
             order = np.concatenate([order, rng.permutation(len(self.windows))])
         asked = []
-        for step in range(self.steps_here):
+        for step in range(len(self)):
             chosen = order[step * self.batch : (step + 1) * self.batch]
-            for turn in range(self.turns):
-                asked.append(Asked.share(chosen, turn * self.ranks + self.rank, self.ranks * self.turns))
-        pieces = read_pieces(self.windows, asked)
-        for _ in range(self.steps_here):
-            first = tuple(islice(pieces, self.turns))
-            for turn, piece in enumerate(first):
-                yield Turn(piece, first if self.turns > 1 and not turn else ())
+            for number in range(self.accumulate):
+                asked.append(Asked.share(chosen, number * self.ranks + self.rank, self.ranks * self.accumulate))
+        read = read_micro_batches(self.windows, asked)
+        for _ in range(len(self)):
+            yield tuple(islice(read, self.accumulate))
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A piece to be read.
+    """A micro-batch to be read.
 
     Parameters
     ----------
     windows
         Which windows, shape (window,).
     rows, whole
-        As in `Piece`.
+        As in `MicroBatch`.
     """
 
     windows: np.ndarray
@@ -230,16 +204,16 @@ class Asked:
 
     @classmethod
     def share(cls, chosen: np.ndarray, number: int, pieces: int) -> Asked:
-        """Ask for one of several pieces of a batch."""
+        """Ask for one of several micro-batches of a batch."""
         rows = np.arange(number, len(chosen), pieces)
         return cls(chosen[rows], rows, len(chosen))
 
 
-def read_pieces(windows: Windows, asked: Sequence[Asked]) -> Iterator[Piece]:
-    """Read pieces one after another, from memory; from disk many together, as they lie there, and before they are due."""
+def read_micro_batches(windows: Windows, asked: Sequence[Asked]) -> Iterator[MicroBatch]:
+    """Read micro-batches one after another, from memory; from disk many together, as they lie there, and before they are due."""
     if not windows.streamed:
         for each in asked:
-            yield Piece(read_batch(windows, each.windows), torch.from_numpy(each.rows), each.whole)
+            yield MicroBatch(read_batch(windows, each.windows), torch.from_numpy(each.rows), each.whole)
         return
     blocks = list(_blocks(asked, windows.at_once))  # one in use, one read, one being read
     read = ahead(read_batch(windows, np.concatenate([each.windows for each in block])) for block in blocks)
@@ -247,12 +221,12 @@ def read_pieces(windows: Windows, asked: Sequence[Asked]) -> Iterator[Piece]:
         start = 0
         for each in block:
             stop = start + len(each.windows)
-            yield Piece(batch.rows(slice(start, stop)), torch.from_numpy(each.rows), each.whole)
+            yield MicroBatch(batch.rows(slice(start, stop)), torch.from_numpy(each.rows), each.whole)
             start = stop
 
 
 def _blocks(asked: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
-    """Group pieces until a group has `most` windows; the first are small, so that training need not wait for long."""
+    """Group micro-batches until a group has `most` windows; the first are small, so that training need not wait for long."""
     block, size, allowed = [], 0, 1
     for each in asked:
         if block and size + len(each.windows) > min(most, allowed):
@@ -286,12 +260,12 @@ class ValidationBatches:
     def __len__(self) -> int:
         return -(-len(self.windows) // self.batch)
 
-    def __iter__(self) -> Iterator[Piece]:
+    def __iter__(self) -> Iterator[MicroBatch]:
         asked = []
         for start in range(0, len(self.windows), self.batch):
             chosen = np.arange(start, min(start + self.batch, len(self.windows)))
             asked.append(Asked.share(chosen, *((self.rank, self.ranks) if len(chosen) >= self.ranks else (0, 1))))
-        yield from read_pieces(self.windows, asked)
+        yield from read_micro_batches(self.windows, asked)
 
 
 @dataclass(frozen=True)
@@ -305,8 +279,8 @@ class OrderedBatches:
         return len(ValidationBatches(self.windows, self.batch))
 
     def __iter__(self) -> Iterator[Batch]:
-        for piece in ValidationBatches(self.windows, self.batch):
-            yield piece.batch
+        for micro_batch in ValidationBatches(self.windows, self.batch):
+            yield micro_batch.batch
 
 
 def prepare(backend: Backend, windows: Windows) -> None:

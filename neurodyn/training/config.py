@@ -37,13 +37,16 @@ class TrainingConfig(Params):
     accumulate: int = Field(
         1,
         gt=0,
-        description="batches per optimiser step, one after another in the memory of one; their gradient is that of one "
+        description="gradient accumulation: batches per optimiser step, one after another in the memory of one; their gradient is that of one "
         "batch as large as all, at the price of one more forward pass",
     )
     lr: float = Field(2e-3, gt=0, description="peak learning rate of AdamW")
     weight_decay: float = Field(1e-2, ge=0, description="decoupled weight decay")
-    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's memory of gradients and of their squares")
-    eps: float = Field(1e-8, gt=0, description="AdamW's addition to the root mean square of a gradient")
+    betas: tuple[float, float] = Field(
+        (0.9, 0.999),
+        description="how much of their running means AdamW keeps per step: of the gradient and of its square",
+    )
+    eps: float = Field(1e-8, gt=0, description="what AdamW adds to the root mean square of a gradient")
     warmup: int = Field(50, ge=0, description="steps of linear warm-up")
     schedule: Literal["cosine", "constant", "plateau"] = Field(
         "cosine", description="learning rate after the warm-up; plateau: cut when the training loss stops falling"

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import signal
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
@@ -33,14 +26,14 @@ from neurodyn.training.batches import (
     layout,
     prepare,
 )
-from neurodyn.training.checkpoint import Keeper, Progress, checkpoint_path, read_checkpoint, write_metrics
+from neurodyn.training.checkpoint import checkpoint_path, last_checkpoint, read_checkpoint, write_metrics
 from neurodyn.training.config import RunConfig, TrainingConfig
 from neurodyn.training.devices import Devices, choose_devices, reproducible
 from neurodyn.training.folder import Existing, RunFolder, save_model
-from neurodyn.training.module import TrainingModule
-from neurodyn.training.ranks import CHATTY, ended, heard, hush, own_ranks, together
+from neurodyn.training.loop import TrainingLoop
+from neurodyn.training.ranks import Ranks, heard, run_ranks
 from neurodyn.training.run import load_run
-from neurodyn.training.stability import Journal, Row, UnstableError
+from neurodyn.training.stability import Journal, Progress, Row, UnstableError
 
 
 def fit(
@@ -273,14 +266,14 @@ def _stage(
         name = stage or (backend.stages() or ("main",))[-1]
         training = config.training_of(name)
         journal.require(training)
-        kept = _last(folder, journal)
+        kept = last_checkpoint(journal)
         if kept is None:
             _start_from(backend, config, parts["train"], weights)
         if backend.stages() == ():
             kept = _measured(backend, config, parts["valid"])
         elif kept is None or not kept["finished"]:
             backend.begin(name, OrderedBatches(parts["train"], PREPARE_WINDOWS))
-            kept = _optimised(backend, training, parts, devices, progress, journal, resume=kept is not None)
+            kept = _optimised(backend, training, parts, devices, progress, journal)
             journal = Journal.read(folder)
     return kept, backend, journal
 
@@ -292,12 +285,6 @@ def _start_from(backend: Backend, config: RunConfig, windows: Windows, weights: 
         backend.take_over(load_run(Path(config.start)).backend)
     if weights is not None:
         backend.load_state_dict(weights)
-
-
-def _last(path: Path, journal: Journal) -> dict[str, Any] | None:
-    """Return what the last checkpoint of this attempt holds."""
-    kept = read_checkpoint(path)
-    return kept if kept is not None and kept["attempt"] == journal.attempt else None
 
 
 def _built(config: RunConfig, windows: Windows, seed: int) -> Backend:
@@ -325,15 +312,16 @@ def _optimised(
     devices: Devices,
     progress: Progress | None,
     journal: Journal,
-    resume: bool,
 ) -> dict[str, Any] | None:
     """Train to the end and return what the checkpoint holds; None if training must step back or start anew."""
-    path, module = journal.folder, TrainingModule(backend, training, parts["train"], parts["valid"], journal)
+    path = journal.folder
     try:
-        with _quiet(), own_ranks() as environment, heard(progress, devices.ranks) as said:
-            trainer = _trainer(path, training, devices, Keeper(journal, said), environment)
-            with ended():
-                trainer.fit(module, ckpt_path=checkpoint_path(path) if resume else None, weights_only=True)
+        with heard(progress, devices.ranks) as said:
+            work = _Work(backend, training, parts["train"], parts["valid"], journal, said)
+            if devices.ranks > 1:
+                run_ranks(work, devices, training.threads, path / "log.jsonl")
+            else:
+                work(Ranks(), devices.first)
     except (UnstableError, NeurodynError):  # the latter, where a process said that it was the former
         after = Journal.read(path)
         if after == journal:
@@ -348,50 +336,20 @@ def _optimised(
     return kept
 
 
-def _trainer(
-    path: Path, training: TrainingConfig, devices: Devices, keeper: Keeper, environment: LightningEnvironment
-) -> pl.Trainer:
-    return pl.Trainer(
-        accelerator="gpu" if devices.gpus else "cpu",
-        devices=list(devices.gpus) or devices.processes,
-        strategy=together(devices.ranks),
-        precision="bf16-mixed" if training.precision == "bfloat16" else "32-true",
-        max_epochs=training.epochs,
-        accumulate_grad_batches=training.accumulate,
-        gradient_clip_val=training.clip,
-        callbacks=[keeper],
-        plugins=[environment],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        default_root_dir=path / "checkpoints",
-    )
+@dataclass(frozen=True)
+class _Work:
+    """One process's training; picklable, so that it can be sent to another process."""
 
+    backend: Backend
+    training: TrainingConfig
+    train: Windows
+    valid: Windows
+    journal: Journal
+    progress: Progress | None
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence Lightning, and give Ctrl-C and the like back to the caller as the KeyboardInterrupt that it was."""
-    loggers = [logging.getLogger(name) for name in CHATTY]
-    levels = [logger.level for logger in loggers]
-    main = threading.current_thread() is threading.main_thread()
-    handler = signal.getsignal(signal.SIGINT) if main else None
-    try:
-        with warnings.catch_warnings():
-            hush()
-            yield
-    except SystemExit as error:  # Lightning turns an interrupt into exit 1
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise error.__context__ from error
-        raise
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, handler)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    def __call__(self, ranks: Ranks, device: torch.device) -> None:
+        parts = (self.train, self.valid)
+        TrainingLoop(self.backend, self.training, *parts, self.journal, device, ranks, self.progress).run()
 
 
 def _finish(path: Path, config: RunConfig, kept: dict[str, Any], journal: Journal) -> None:

@@ -6,63 +6,148 @@ import logging
 import multiprocessing
 import os
 import re
-import signal
+import tempfile
 import threading
-import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.strategies import DDPStrategy
-from threadpoolctl import threadpool_limits
-from torch.multiprocessing.spawn import ProcessException
+from torch import Tensor, distributed, nn
+from torch.multiprocessing.spawn import ProcessException, spawn
 
 from neurodyn.core import errors
 from neurodyn.core.errors import NeurodynError, WorkError
+from neurodyn.core.log import LOGGER, log_to
+from neurodyn.training.devices import Devices, reproducible
 from neurodyn.training.stability import Progress
 
-CHATTY = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
-LAUNCHERS = ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT", "STANDALONE_PORT")
 PATIENCE = 2.0  # s
 LIBRARY_LOG = "TORCH_CPP_LOG_LEVEL"
 OURS = re.compile(r"neurodyn\.core\.errors\.(\w+): (.*)\n(.*)\n(.*)\s*\Z")
 
 
-@contextmanager
-def own_ranks() -> Iterator[LightningEnvironment]:
-    """Yield an environment whose processes are those that we start ourselves, whatever a launcher has left in the air.
+@dataclass(frozen=True)
+class Ranks:
+    """One process among those that train one model together.
 
-    Schedulers and launchers (SLURM, torchrun) tell processes their ranks in the environment, and Lightning would take a
-    training within a job of 4 tasks for one of 4. Here a training is one process, or starts its own.
+    Parameters
+    ----------
+    rank
+        Its number.
+    count
+        Number of processes.
     """
-    before = {name: os.environ.get(name) for name in (*LAUNCHERS, LIBRARY_LOG)}
-    for name in LAUNCHERS:
-        os.environ.pop(name, None)
-    os.environ.setdefault(LIBRARY_LOG, "ERROR")  # read by the processes to come
-    environment = LightningEnvironment()
-    environment.set_global_rank(0)
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and tells."""
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """Add up over all processes."""
+        if self.count > 1:
+            values = values.detach().clone()
+            distributed.all_reduce(values)
+        return values
+
+    def add_gradients(self, model: nn.Module) -> None:
+        """Give every parameter the sum of its gradients; one that no process reached keeps none, as in one process."""
+        if self.count == 1:
+            return
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        reached = self.total(torch.tensor([float(one.grad is not None) for one in trained], device=trained[0].device))
+        for parameter, times in zip(trained, reached.tolist(), strict=True):
+            if times:
+                gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                distributed.all_reduce(gradient)
+                parameter.grad = gradient
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give all processes the first one's buffers."""
+        if self.count > 1:
+            for buffer in model.buffers():
+                distributed.broadcast(buffer, 0)
+
+    def own(self, model: nn.Module) -> None:
+        """Copy what came from another process: torch sends tensors as shared memory, and all would move the same weights."""
+        if self.count > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data = tensor.data.clone()
+
+    def wait(self) -> None:
+        """Wait until all processes are here."""
+        if self.count > 1:
+            distributed.barrier()
+
+
+def run_ranks(work: Callable[[Ranks, torch.device], None], devices: Devices, threads: int, log: Path) -> None:
+    """Run something in as many new processes as there are devices, as ranks that know of each other.
+
+    What launchers and schedulers (torchrun, SLURM) say of ranks in the environment is not asked: a training within a job
+    of 4 tasks is not one of 4.
+
+    Parameters
+    ----------
+    work
+        Takes the rank and its device; must be picklable.
+    threads
+        Of every process.
+    log
+        Where the first of them logs, too.
+
+    Raises
+    ------
+    NeurodynError
+        What one of them raised, where it is ours.
+    WorkError
+        If one of them failed otherwise, or died.
+    """
+    with tempfile.TemporaryDirectory() as folder, _library_log(), ended():
+        meeting = str(Path(folder) / "ranks")
+        spawn(_rank, (work, devices, threads, log, meeting), nprocs=devices.ranks)
+
+
+def _rank(
+    rank: int, work: Callable[[Ranks, torch.device], None], devices: Devices, threads: int, log: Path, meeting: str
+) -> None:
+    """Be one of several processes: say nothing, and end with the one that started it."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    device = torch.device("cuda", devices.gpus[rank]) if devices.gpus else torch.device("cpu")
+    if devices.gpus:
+        torch.cuda.set_device(device)
+    if rank == 0:
+        LOGGER.setLevel(logging.INFO)
+        log_to(log)
+    library = "nccl" if devices.gpus else "gloo"
+    distributed.init_process_group(library, f"file://{meeting}", rank=rank, world_size=devices.ranks)
+    with reproducible(threads, devices):
+        work(Ranks(rank, devices.ranks), device)
+    distributed.destroy_process_group()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _library_log() -> Iterator[None]:
+    """Have the processes to come say no more of PyTorch's inner life than errors, unless someone wants to hear it."""
+    before = os.environ.get(LIBRARY_LOG)
+    os.environ.setdefault(LIBRARY_LOG, "ERROR")
     try:
-        yield environment
+        yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
-def hush() -> None:
-    """Have the trainer say nothing in this process; its errors are told by the one that started it."""
-    for name in CHATTY:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=UserWarning)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
-
-def together(ranks: int) -> DDPStrategy | str:
-    """Return how so many processes train together; not every step need reach every parameter."""
-    return "auto" if ranks < 2 else DDPStrategy(start_method="spawn", find_unused_parameters=True)
+        if before is None:
+            os.environ.pop(LIBRARY_LOG, None)
 
 
 @contextmanager
@@ -135,23 +220,3 @@ def told(error: ProcessException) -> NeurodynError:
         text.splitlines()[-1],
         "Type it again to go on after the last epoch; with less memory: --set training.accumulate=2 and half the batch",
     )
-
-
-def arrive() -> None:
-    """Begin in a process that was started to train with others: say nothing, and end with the one that started it."""
-    hush()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def join_in(threads: int) -> None:
-    """Prepare a process for training with others: its threads, and its end when it is told to."""
-    torch.set_num_threads(threads)
-    threadpool_limits(threads, user_api="blas")
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Lightning would tell the others, who may be gone
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 
-HEAVY = ("torch", "xarray", "zarr", "numpy", "sklearn", "matplotlib", "suite2p", "pynwb", "pytorch_lightning")
+HEAVY = ("torch", "xarray", "zarr", "numpy", "sklearn", "matplotlib", "suite2p", "pynwb")
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -36,7 +36,7 @@ def test_help_is_fast_and_light() -> None:
 
 
 def test_listing_models_imports_no_torch() -> None:
-    assert not loaded_after("list", "models") & {"torch", "pytorch_lightning", "xarray"}
+    assert not loaded_after("list", "models") & {"torch", "xarray"}
 
 
 def test_unknown_verb_is_a_usage_error() -> None:

@@ -98,10 +98,10 @@ def test_half_precision_follows_the_curve_of_single(movie, tmp_path):
     np.testing.assert_allclose(losses(half), losses(one), rtol=0.03)
 
 
-def test_turns_on_a_gpu_are_one_batch(movie, tmp_path):
+def test_micro_batches_on_a_gpu_are_one_batch(movie, tmp_path):
     one = fit(small(), None, [movie], tmp_path / "one", gpu="0")
-    turns = fit(small("training.batch=2", "training.accumulate=2"), None, [movie], tmp_path / "turns", gpu="0")
-    np.testing.assert_allclose(losses(turns)[:, 0], losses(one)[:, 0], rtol=1e-3)
+    micro = fit(small("training.batch=2", "training.accumulate=2"), None, [movie], tmp_path / "micro", gpu="0")
+    np.testing.assert_allclose(losses(micro)[:, 0], losses(one)[:, 0], rtol=1e-3)
 
 
 def test_a_training_that_is_killed_ends_with_the_same_bytes(movie, tmp_path):

@@ -21,7 +21,7 @@ from neurodyn.training.batches import TrainingBatches
 from neurodyn.training.config import RunConfig, load_run_config
 from neurodyn.training.devices import choose_devices
 from neurodyn.training.fit import fit
-from neurodyn.training.module import TrainingModule
+from neurodyn.training.loop import TrainingLoop
 from neurodyn.training.run import load_run
 from tests.training.toy import FINAL, run
 
@@ -78,15 +78,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(undisturbe
 
 def killed_at(step: int, monkeypatch, config: RunConfig, recording: Path, out: Path) -> None:
     """Start a run that dies before a training step."""
-    train_step = TrainingModule.training_step
+    train_step = TrainingLoop.training_step
 
-    def deadly(self, batch, index):
-        if self.global_step == step:
+    def deadly(self, micro_batches):
+        if self.step == step:
             raise Killed
-        return train_step(self, batch, index)
+        return train_step(self, micro_batches)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(TrainingModule, "training_step", deadly)
+        patch.setattr(TrainingLoop, "training_step", deadly)
         run(config, recording, out)
 
 
@@ -119,7 +119,7 @@ def test_a_run_killed_after_training_ends_with_the_same_bytes(
     with pytest.raises(Killed):
         run(config, movie, tmp_path / "run")
     monkeypatch.undo()
-    monkeypatch.setattr(TrainingModule, "training_step", deadly)  # nothing is trained twice
+    monkeypatch.setattr(TrainingLoop, "training_step", deadly)  # nothing is trained twice
     assert_same(run(config, movie, tmp_path / "run", resume=True), undisturbed)
 
 
@@ -127,7 +127,7 @@ def test_early_stopping_survives_a_kill(config, movie, tmp_path, monkeypatch):
     impatient = changed(config, epochs=12, patience=1, lr=0.3, ema=None)
     whole = run(impatient, movie, tmp_path / "whole")
     assert len(rows(whole)) < 12
-    validate, seen = TrainingModule.validation_step, []
+    validate, seen = TrainingLoop.validation_step, []
 
     def deadly(self, batch, index):
         seen.append(index)
@@ -135,7 +135,7 @@ def test_early_stopping_survives_a_kill(config, movie, tmp_path, monkeypatch):
             raise Killed
         return validate(self, batch, index)
 
-    monkeypatch.setattr(TrainingModule, "validation_step", deadly)
+    monkeypatch.setattr(TrainingLoop, "validation_step", deadly)
     with pytest.raises(Killed):
         run(impatient, movie, tmp_path / "run")
     monkeypatch.undo()
@@ -178,11 +178,11 @@ def test_a_loss_that_is_not_finite_is_an_error(config, movie, tmp_path):
 
 
 def test_ctrl_c_stays_ctrl_c(config, movie, tmp_path, monkeypatch):
-    def interrupted(self, batch, index):
+    def interrupted(self, micro_batches):
         raise KeyboardInterrupt
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(TrainingModule, "training_step", interrupted)
+    monkeypatch.setattr(TrainingLoop, "training_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(config, movie, tmp_path / "run")
     assert signal.getsignal(signal.SIGINT) is before
@@ -223,7 +223,7 @@ def test_batches_of_an_epoch_cover_the_windows_once_and_ranks_share_them(config,
 
     windows = Windows.cut([Recording.open(movie)], config.windows)
     batches = [list(TrainingBatches(windows, 8, None, 0, 0, rank, 2)) for rank in (0, 1)]
-    x = torch.cat([turn.piece.batch.x for part in batches for turn in part])
+    x = torch.cat([one.batch.x for part in batches for step in part for one in step])
     assert len(x) == len(windows)
     np.testing.assert_allclose(
         np.sort(x.sum((1, 2, 3))), np.sort(windows.values()[0].sum((1, 2, 3))), rtol=1e-4, atol=1e-4

@@ -1,4 +1,4 @@
-"""Training at scale: several processes, several turns per step, and what schedulers leave in the environment."""
+"""Training at scale: several processes, several micro-batches per step, and what schedulers leave in the environment."""
 
 import json
 import multiprocessing
@@ -24,7 +24,7 @@ from neurodyn.training.batches import TrainingBatches, ValidationBatches
 from neurodyn.training.checkpoint import read_checkpoint
 from neurodyn.training.config import RunConfig, load_run_config
 from neurodyn.training.devices import choose_devices
-from neurodyn.training.module import TrainingModule
+from neurodyn.training.loop import TrainingLoop
 from neurodyn.training.ranks import heard, told
 from tests.training.toy import FINAL, metrics, run, settings
 
@@ -55,8 +55,7 @@ def curve(folder: Path, part: str = "") -> dict[str, list[float]]:
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     """Return the weights after the last epoch, not those of the best."""
-    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    return {name: value for name, value in state.items() if name.startswith("backend.")}
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["weights"]
 
 
 def assert_alike(one: Path, other: Path, part: str = "", rel: float = 1e-4) -> None:
@@ -83,57 +82,57 @@ def alone(movie, tmp_path_factory) -> Path:
 
 
 def test_three_small_batches_move_the_weights_as_one_three_times_as_large(alone, movie, tmp_path):
-    turns = run(small("training.batch=2", "training.accumulate=3"), movie, tmp_path / "turns")
-    assert curve(turns, "step") == curve(alone, "step")
-    assert_alike(turns, alone, "train")
+    micro = run(small("training.batch=2", "training.accumulate=3"), movie, tmp_path / "micro")
+    assert curve(micro, "step") == curve(alone, "step")
+    assert_alike(micro, alone, "train")
     assert max(map(abs, np.diff(curve(alone, "train_loss")["train_loss"]))) > 0.01  # there is something to compare
 
 
 def test_means_over_unequal_counts_are_what_is_compared(alone, movie, tmp_path, monkeypatch):
-    """With the mean of the turns' means in place of the mean of all, the curves part."""
+    """With the mean of the micro-batches' means in place of the mean of all, the curves part."""
 
     def own(rows, whole, totals):
         return Part(rows, whole, lambda count: count * (whole // len(rows)))
 
-    monkeypatch.setattr("neurodyn.training.module.knowing", own)
+    monkeypatch.setattr("neurodyn.training.loop.knowing", own)
     out = run(small("training.batch=2", "training.accumulate=3"), movie, tmp_path / "wrong")
     assert curve(out)["train_loss"] != pytest.approx(curve(alone)["train_loss"], rel=1e-3)
 
 
-def test_latent_dynamics_and_an_average_of_the_weights_in_turns(traces, tmp_path):
+def test_latent_dynamics_and_an_average_of_the_weights_in_micro_batches(traces, tmp_path):
     sizes = [f"model.{name}=6" for name in ("generator", "initial", "encoder", "controller", "factors")]
     sets = [*sizes, "model.dropout=0.0", "model.likelihood=gaussian", "windows.variable=dff", "training.epochs=2"]
     one = run(small(*sets, model="lfads"), traces, tmp_path / "one")
-    turns = run(small(*sets, "training.batch=3", "training.accumulate=2", model="lfads"), traces, tmp_path / "turns")
-    assert_alike(turns, one, "train")
+    micro = run(small(*sets, "training.batch=3", "training.accumulate=2", model="lfads"), traces, tmp_path / "micro")
+    assert_alike(micro, one, "train")
 
 
-def test_a_run_in_turns_killed_in_the_middle_of_a_step_ends_with_the_same_bytes(traces, tmp_path, monkeypatch):
+def test_a_run_in_micro_batches_killed_in_the_middle_of_a_step_ends_with_the_same_bytes(traces, tmp_path, monkeypatch):
     config = settings(accumulate=2, batch=2)
     whole, calls = run(config, traces, tmp_path / "whole"), [0]
-    step = TrainingModule.training_step
+    compute = TrainingLoop.forward_backward
 
-    def deadly(self, turn, index):
+    def deadly(self, micro_batch, totals):
         calls[0] += 1
         if calls[0] == 10:
             raise KeyboardInterrupt
-        return step(self, turn, index)
+        return compute(self, micro_batch, totals)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(TrainingModule, "training_step", deadly)
+        patch.setattr(TrainingLoop, "forward_backward", deadly)
         run(config, traces, tmp_path / "run")
     assert curve(tmp_path / "run")["step"] == [3.0]
     assert_same(run(config, traces, tmp_path / "run"), whole)
 
 
 def test_half_precision_keeps_its_losses_whole(alone, movie, tmp_path, monkeypatch):
-    kinds, numbers = set(), TrainingModule._numbers
+    kinds, numbers = set(), TrainingLoop._numbers
 
     def noted(self, parts, part):
         kinds.update(value.dtype for value in parts.values())
         return numbers(self, parts, part)
 
-    monkeypatch.setattr(TrainingModule, "_numbers", noted)
+    monkeypatch.setattr(TrainingLoop, "_numbers", noted)
     out = run(small("training.precision=bfloat16"), movie, tmp_path / "run")
     assert kinds == {torch.float32}
     assert {value.dtype for value in weights(out).values() if value.is_floating_point()} == {torch.float32}
@@ -147,12 +146,12 @@ def windows(movie) -> Windows:
     return Windows.cut([Recording.open(movie)], small().windows)
 
 
-def test_pieces_of_all_processes_and_turns_are_the_whole_batch(windows):
-    whole = [turn.piece.batch.x for turn in TrainingBatches(windows, 11, None, 5, 1)]
+def test_pieces_of_all_processes_and_micro_batches_are_the_whole_batch(windows):
+    whole = [micro_batch.batch.x for (micro_batch,) in TrainingBatches(windows, 11, None, 5, 1)]
     parts = [list(TrainingBatches(windows, 11, None, 5, 1, rank, 2, 3)) for rank in range(2)]
-    assert [len(turn.ahead) for turn in parts[0]] == [3, 0, 0] * len(whole)
+    assert [len(micro_batches) for micro_batches in parts[0]] == [3] * len(whole)
     for step, expected in enumerate(whole):
-        pieces = [turn.piece for turns in parts for turn in turns[3 * step : 3 * step + 3]]
+        pieces = [micro_batch for steps in parts for micro_batch in steps[step]]
         assert all(piece.whole == len(expected) for piece in pieces)
         found = torch.full_like(expected, torch.nan)
         for piece in pieces:
@@ -230,7 +229,6 @@ def test_progress_is_heard_from_another_process_and_its_errors_are_raised():
 def test_a_job_of_four_tasks_trains_alone_and_writes_its_run(traces, tmp_path, monkeypatch):
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("lightning_fabric.utilities.rank_zero.rank_zero_only.rank", 3)  # as read from SLURM_PROCID
     before = dict(os.environ)
     out = run(settings(epochs=1), traces, tmp_path / "run")
     assert read_json(out / "status.json")["state"] == "done"
@@ -242,18 +240,18 @@ def test_a_job_that_is_told_to_end_ends(traces, tmp_path, monkeypatch):
     """No handler that would requeue the job swallows SIGTERM, which a scheduler sends before it kills."""
     for name, value in SLURM.items():
         monkeypatch.setenv(name, value)
-    heard_of, step = [], TrainingModule.training_step
+    heard_of, step = [], TrainingLoop.training_step
 
-    def told_to_end(self, turn, index):
-        if self.global_step == 4:
+    def told_to_end(self, micro_batches):
+        if self.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return step(self, turn, index)
+        return step(self, micro_batches)
 
     def handler(number, frame):
         heard_of.append(number)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TrainingModule, "training_step", told_to_end)
+    monkeypatch.setattr(TrainingLoop, "training_step", told_to_end)
     before = signal.signal(signal.SIGTERM, handler)
     try:
         with pytest.raises(KeyboardInterrupt):
@@ -267,7 +265,7 @@ def test_a_job_that_is_told_to_end_ends(traces, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)  # every process imports the trainer anew
+@pytest.mark.timeout(1500)  # every process imports torch anew
 def test_two_processes_have_the_loss_curve_of_one(alone, movie, tmp_path):
     """Every value of every epoch within 1e-4: the batches' rests, masks, noise, clipping, average and validation too."""
     told_rows = []
@@ -283,11 +281,11 @@ def test_two_processes_have_the_loss_curve_of_one(alone, movie, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)  # every process imports the trainer anew
+@pytest.mark.timeout(1500)  # every process imports torch anew
 def test_processes_step_back_and_start_anew_together(traces, tmp_path):
     """A NaN that one process alone meets, and a collapse, are what they would be in one process."""
     trouble = {"planted": 4, "ceiling": 0.036, "healthy": 9}
-    luck = float(weights(run(settings(epochs=1), traces, tmp_path / "luck"))["backend.luck"])
+    luck = float(weights(run(settings(epochs=1), traces, tmp_path / "luck"))["luck"])
     model = {**trouble, "unlucky": luck + 1e-6}
     one = run(settings(model, epochs=4), traces, tmp_path / "one")
     two = run(settings(model, epochs=4, processes=2), traces, tmp_path / "two")
@@ -301,7 +299,7 @@ def test_processes_step_back_and_start_anew_together(traces, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)  # every process imports the trainer anew
+@pytest.mark.timeout(1500)  # every process imports torch anew
 def test_a_process_that_dies_ends_all_and_the_run_goes_on_to_the_same_bytes(traces, tmp_path):
     flag = tmp_path / "flag"
     config = settings({"ends": 7, "end": "kill", "once": str(flag)}, processes=2)
@@ -316,7 +314,7 @@ def test_a_process_that_dies_ends_all_and_the_run_goes_on_to_the_same_bytes(trac
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)  # every process imports the trainer anew
+@pytest.mark.timeout(1500)  # every process imports torch anew
 def test_an_error_of_one_process_is_ours(traces, tmp_path):
     with pytest.raises(DataError, match="The data are damaged") as error:
         run(settings({"ends": 4}, processes=2), traces, tmp_path / "run")
@@ -346,7 +344,7 @@ def gone(pid: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)  # every process imports the trainer anew
+@pytest.mark.timeout(1500)  # every process imports torch anew
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_process_survives_the_one_that_was_told_to_end(movie, tmp_path, number):
     sets = ["model.patch=[4,4]", "training={epochs: 3000, steps_per_epoch: 3, batch: 4, warmup: 2, processes: 2}"]

@@ -9,9 +9,8 @@ import torch
 from neurodyn.backends import BACKENDS
 from neurodyn.core.errors import ConfigError, WorkError
 from neurodyn.core.files import read_json
-from neurodyn.training import checkpoint as checkpoint_module
 from neurodyn.training.checkpoint import checkpoint_path
-from neurodyn.training.module import TrainingModule
+from neurodyn.training.loop import TrainingLoop
 from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal
 from tests.training.toy import FINAL, Toy, metrics, run, settings
@@ -86,7 +85,7 @@ def test_too_many_steps_back_end_in_an_error_now_and_when_asked_again(traces, tm
     assert "2 times" in error.value.found
     assert "training.lr=0.001" in error.value.fix
     assert not (tmp_path / "run" / "status.json").exists()
-    killed_after(monkeypatch, 0, TrainingModule, "training_step")
+    killed_after(monkeypatch, 0, TrainingLoop, "training_step")
     with pytest.raises(WorkError, match="the loss is not finite at step 7"):
         run(config, traces, tmp_path / "run")
 
@@ -153,11 +152,11 @@ def undisturbed(troubled, traces, tmp_path_factory) -> Path:
 
 
 MOMENTS = [
-    *((calls, TrainingModule, "training_step") for calls in (1, 7, 8, 10, 14, 15, 21, 23, 28)),
-    *((calls, TrainingModule, "validation_step") for calls in (2, 4)),
+    *((calls, TrainingLoop, "training_step") for calls in (1, 7, 8, 10, 14, 15, 21, 23, 28)),
+    *((calls, TrainingLoop, "validation_step") for calls in (2, 4)),
     *((calls, Journal, "_record") for calls in (0, 1, 2)),
     *((calls, Journal, "tell") for calls in (0, 1, 2)),
-    *((calls, checkpoint_module.Keeper, "_save") for calls in (2, 3, 5)),
+    *((calls, TrainingLoop, "_save") for calls in (2, 3, 5)),
 ]
 
 
@@ -175,7 +174,7 @@ def test_a_run_killed_at_any_moment_ends_with_the_same_bytes(
 def test_weights_grow_with_the_steps_and_are_full_in_validation(traces, tmp_path, monkeypatch):
     config = settings({"ramp": 12}, ema=None, batch=2)
     with monkeypatch.context() as patch:
-        killed_after(patch, 7, TrainingModule, "training_step")
+        killed_after(patch, 7, TrainingLoop, "training_step")
         with pytest.raises(Killed):
             run(config, traces, tmp_path / "run")
     run(config, traces, tmp_path / "run")
@@ -194,7 +193,7 @@ def test_the_best_weights_are_chosen_and_patience_counts_after_the_warm_up(trace
     out = run(settings({"rising": True}, **worse), traces, tmp_path / "cold")
     assert read_json(out / "status.json")["best"]["epoch"] == 1
     assert column(out, "epoch")[-1] == 3
-    last = torch.load(checkpoint_path(out), weights_only=True)["state_dict"]["backend.number"]
+    last = torch.load(checkpoint_path(out), weights_only=True)["weights"]["number"]
     kept = load_run(out).backend.number.detach()
     assert 0 < kept < 0.5 * last  # the number rises at every step: what was kept is a copy of epoch 1, not the last
     out = run(settings({"ramp": 100, "rising": True}, **worse | {"epochs": 4}), traces, tmp_path / "never")
@@ -208,14 +207,14 @@ def test_impossible_betas_are_refused():
 
 def test_the_optimiser_gets_its_settings(traces, tmp_path, monkeypatch):
     found = {}
-    configure = TrainingModule.configure_optimizers
+    make = TrainingLoop.make_optimiser
 
     def spy(self):
-        optimizer = configure(self)
-        found.update(optimizer.defaults)
-        return optimizer
+        optimiser = make(self)
+        found.update(optimiser.defaults)
+        return optimiser
 
-    monkeypatch.setattr(TrainingModule, "configure_optimizers", spy)
+    monkeypatch.setattr(TrainingLoop, "make_optimiser", spy)
     run(settings(betas=(0.8, 0.95), eps=0.1, epochs=1), traces, tmp_path / "run")
     assert (found["betas"], found["eps"], found["weight_decay"]) == ((0.8, 0.95), 0.1, 0.0)
 
@@ -229,7 +228,7 @@ def test_the_plateau_schedule_survives_a_kill(traces, tmp_path, monkeypatch):
     assert rates[0] == 1e-9
     assert rates[-1] < 0.3e-9
     with monkeypatch.context() as patch:
-        killed_after(patch, 13, TrainingModule, "training_step")
+        killed_after(patch, 13, TrainingLoop, "training_step")
         with pytest.raises(Killed):
             run(config, traces, tmp_path / "run")
     assert_same(run(config, traces, tmp_path / "run"), whole)

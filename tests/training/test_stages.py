@@ -9,7 +9,7 @@ import torch
 from neurodyn.core.errors import ConfigError
 from neurodyn.training.config import RunConfig, load_run_config
 from neurodyn.training.fit import fit
-from neurodyn.training.module import TrainingModule
+from neurodyn.training.loop import TrainingLoop
 
 SETTINGS = (
     "model={patch: 4, width: 16, heads: 2, layers: 1, codes: 8}",
@@ -50,14 +50,14 @@ def test_every_stage_has_its_own_length_and_metrics(undisturbed):
 def test_a_run_killed_in_either_stage_ends_with_the_same_bytes(
     undisturbed, config, traces, tmp_path, monkeypatch, step
 ):
-    done, count = TrainingModule.training_step, iter(range(1, 10**6))
+    done, count = TrainingLoop.training_step, iter(range(1, 10**6))
 
-    def killed(self, batch, index):
+    def killed(self, micro_batches):
         if next(count) == step:
             raise Killed
-        return done(self, batch, index)
+        return done(self, micro_batches)
 
-    monkeypatch.setattr(TrainingModule, "training_step", killed)
+    monkeypatch.setattr(TrainingLoop, "training_step", killed)
     with pytest.raises(Killed):
         fit(config, None, [traces], tmp_path / "run", gpu="none")
     monkeypatch.undo()

@@ -57,12 +57,12 @@ def windows_of(path: Path, **changed) -> Windows:
 
 def every_batch(windows: Windows, **place) -> list[dict]:
     epochs = [list(TrainingBatches(windows, 12, steps, 5, epoch, **place)) for epoch, steps in ((0, None), (1, 40))]
-    pieces = [turn.piece for epoch in epochs for turn in epoch] + list(ValidationBatches(windows, 7))
-    assert all(len(turn.ahead) in (0, place.get("turns", 1)) for epoch in epochs for turn in epoch)
+    pieces = [one for epoch in epochs for step in epoch for one in step] + list(ValidationBatches(windows, 7))
+    assert all(len(step) == place.get("accumulate", 1) for epoch in epochs for step in epoch)
     return [vars(piece.batch) | {"rows": piece.rows, "whole": piece.whole} for piece in pieces]
 
 
-@pytest.mark.parametrize("place", [{}, {"rank": 1, "ranks": 2, "turns": 3}])
+@pytest.mark.parametrize("place", [{}, {"rank": 1, "ranks": 2, "accumulate": 3}])
 @pytest.mark.parametrize("limit", [0, 500_000])
 def test_streamed_batches_are_those_from_memory_bit_for_bit(recording, monkeypatch, limit, place):
     expected = every_batch(windows_of(recording), **place)

@@ -16,9 +16,9 @@ from neurodyn.core.errors import ConfigError, DataError, UnknownNameError, WorkE
 from neurodyn.core.search import Choice, Range
 from neurodyn.data.recording import Recording
 from neurodyn.training import tune as tune_module
-from neurodyn.training.checkpoint import Keeper
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
+from neurodyn.training.loop import TrainingLoop
 from neurodyn.training.space import Search, load_search
 from neurodyn.training.study import JournalLock, Study, read_trials
 from neurodyn.training.tune import Tuned, tune
@@ -121,7 +121,7 @@ def test_a_study_killed_anywhere_ends_as_if_it_had_not_been(undisturbed, preset,
     owner, name, calls, early = {
         "first epoch": (Study, "report", 7, True),
         "second epoch": (Study, "report", 8, True),
-        "checkpointed": (Keeper, "_save", 8, False),
+        "checkpointed": (TrainingLoop, "_save", 8, False),
         "before the end": (Study, "end", 3, True),
         "ended": (Study, "end", 3, False),
     }[moment]
