@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodyn.data.holes import HoleConfig
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.chain import load_chain
 from neurodyn.simulate.widefield import Widefield
 from neurodyn.training.config import load_run_config
+from neurodyn.training.holes import HoleConfig
 from neurodyn.training.impute import Filler, impute
 
 folder = Path(tempfile.mkdtemp())

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from neurodyn.data.nwb import write_nwb
-from neurodyn.data.readers import ReadOptions, read
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.chain import load_chain
+from neurodyn.readers.nwb.reader import write_nwb
+from neurodyn.readers.read import ReadOptions, read
 from neurodyn.simulate.two_photon import TwoPhoton
 
 folder = Path(tempfile.mkdtemp())

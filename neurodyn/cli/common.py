@@ -15,8 +15,8 @@ from neurodyn.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from neurodyn.core.config import Params, Resolved
-    from neurodyn.data.readers import ReadOptions
     from neurodyn.data.recording import Recording
+    from neurodyn.readers.read import ReadOptions
 
 P = TypeVar("P", bound="Params")
 
@@ -55,7 +55,7 @@ def read_options(
     files: dict[str, str] | None = None,
 ) -> ReadOptions:
     """Resolve reading options: the `source` section of ``--config``, ``NEURODYN_SOURCE__*``, flags, ``--set source.*``."""
-    from neurodyn.data.readers import ReadOptions
+    from neurodyn.readers.read import ReadOptions
 
     flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator, "brain": brain}
     flags["channels"] = channels.split(",") if channels else None
@@ -111,7 +111,7 @@ def require_sources(paths: Iterable[Path]) -> None:
 def ingest(path: Path, options: ReadOptions, reader: str | None = None) -> Recording:
     """Read a source and note where it came from, with its SHA-256."""
     from neurodyn.core.files import sha256
-    from neurodyn.data.readers import read
+    from neurodyn.readers.read import read
 
     recording = read(path, options, reader)
     recording.tree.attrs.setdefault("source", str(path))

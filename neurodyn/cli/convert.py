@@ -24,8 +24,8 @@ from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from neurodyn.data.nwb import NwbFacts
     from neurodyn.data.recording import Recording
+    from neurodyn.readers.nwb.reader import NwbFacts
 
 FORMATS = (".zarr", ".nwb", ".tif", ".tiff", ".btf", ".csv")
 Stimulus = Annotated[
@@ -90,8 +90,8 @@ def convert(
     What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
     from neurodyn.core.files import check_output
-    from neurodyn.data.nwb import NwbFacts
-    from neurodyn.data.readers import read
+    from neurodyn.readers.nwb.reader import NwbFacts
+    from neurodyn.readers.read import read
 
     if target.suffix not in FORMATS:
         raise ConfigError(
@@ -135,10 +135,10 @@ def _write(recording: Recording, target: Path, variable: str | None, facts: NwbF
     if target.suffix == ".zarr":
         recording.save(target)
     elif target.suffix == ".nwb":
-        from neurodyn.data.nwb import write_nwb
+        from neurodyn.readers.nwb.reader import write_nwb
 
         write_nwb(recording, target, facts)
     else:
-        from neurodyn.data.export import write_csv, write_tiff
+        from neurodyn.readers.export import write_csv, write_tiff
 
         (write_csv if target.suffix == ".csv" else write_tiff)(recording, target, variable)

@@ -56,9 +56,9 @@ def extract(
     """
     from neurodyn.core.files import check_output
     from neurodyn.core.provenance import version
-    from neurodyn.data.readers import read
     from neurodyn.preprocess.suite2p import check
     from neurodyn.preprocess.suite2p import extract as run_suite2p
+    from neurodyn.readers.read import read
     from neurodyn.training.devices import choose_devices
 
     check_output(output, [movie])

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def fetch_sample(common: Common, output: Out = None) -> None:
     """Fetch a real mouse two-photon movie of 2000 frames."""
     from neurodyn.core.files import atomic, check_output
-    from neurodyn.data.sample import tutorial_movie
+    from neurodyn.fetch.sample import tutorial_movie
 
     if output is not None:
         check_output(output)

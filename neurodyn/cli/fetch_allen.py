@@ -26,9 +26,9 @@ from neurodyn.cli.run import Jobs
 from neurodyn.core.errors import ConfigError, NeurodynError
 
 if TYPE_CHECKING:
-    from neurodyn.data.allen_catalogue import Experiment
-    from neurodyn.data.download import Link
-    from neurodyn.data.readers import ReadOptions
+    from neurodyn.fetch.catalogue import Experiment
+    from neurodyn.fetch.download import Link
+    from neurodyn.readers.read import ReadOptions
 
 
 def _several(flag: str, text: str) -> Any:
@@ -145,11 +145,11 @@ class _Access:
     jobs: int
 
     def catalogue(self, refresh: bool) -> list[Experiment]:
-        from neurodyn.data.allen_catalogue import read_catalogue
+        from neurodyn.fetch.catalogue import read_catalogue
 
         cache = cache_folder() / "allen"
         if self.sdk and not self.link.offline:
-            from neurodyn.data.allensdk import catalogue_by_sdk
+            from neurodyn.fetch.allensdk import catalogue_by_sdk
 
             catalogue_by_sdk(cache, self.api, refresh)
             refresh = False
@@ -160,12 +160,12 @@ class _Access:
         self, chosen: list[Experiment], folder: Path, tell: Callable[[str, float], None]
     ) -> Iterator[Iterator[tuple[Experiment, Path | NeurodynError]]]:
         if self.sdk:
-            from neurodyn.data.allensdk import fetch_by_sdk
+            from neurodyn.fetch.allensdk import fetch_by_sdk
 
             tell("the SDK's environment and sessions", 0.0)
             yield fetch_by_sdk(chosen, folder, self.api, self.link.offline)
             return
-        from neurodyn.data.allen_fetch import fetching
+        from neurodyn.fetch.allen import fetching
 
         with fetching(
             chosen, folder, self.link, api=self.api, mirror=self.mirror, jobs=self.jobs, tell=tell
@@ -175,7 +175,7 @@ class _Access:
     def save(self, source: Path, target: Path, options: ReadOptions, request: str) -> None:
         if self.sdk:
             from neurodyn.core.files import sha256
-            from neurodyn.data.allensdk import save_by_sdk
+            from neurodyn.fetch.allensdk import save_by_sdk
 
             save_by_sdk(source, target, options, self.link.offline, request=request, source_sha256=sha256(source))
             return
@@ -185,15 +185,15 @@ class _Access:
 
 
 def _access(sdk: bool, jobs: int, api: str | None, mirror: str | None, **link: Any) -> _Access:
-    from neurodyn.data.allen_catalogue import API, MIRROR
-    from neurodyn.data.download import Link
+    from neurodyn.fetch.catalogue import API, MIRROR
+    from neurodyn.fetch.download import Link
 
     return _Access(Link(**link), (api or API).rstrip("/"), (mirror or MIRROR).rstrip("/"), sdk, jobs)
 
 
 def _chosen(conditions: dict[str, tuple[str, ...]], failed: bool, catalogue: list[Experiment]) -> list[Experiment]:
     from neurodyn.core.config import build
-    from neurodyn.data.allen_catalogue import Selection
+    from neurodyn.fetch.catalogue import Selection
 
     return build(Selection, conditions | {"failed": failed}, "flags").of(catalogue)
 
@@ -233,7 +233,7 @@ class _Sessions:
 
     def fetch(self, chosen: list[Experiment]) -> None:
         """Fetch, convert where asked, and print every product; what failed is told at the end."""
-        from neurodyn.data.allen_fetch import session_path
+        from neurodyn.fetch.allen import session_path
 
         options = read_options(self.common)
         if self.single is not None and len(chosen) != 1:

@@ -25,9 +25,9 @@ from neurodyn.cli.run import Jobs
 from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from neurodyn.data.dandi import Archive, Asset
-    from neurodyn.data.readers import ReadOptions
     from neurodyn.data.recording import Recording
+    from neurodyn.fetch.dandi import Archive, Asset
+    from neurodyn.readers.read import ReadOptions
 
 Dandiset = Annotated[str, typer.Argument(metavar="DANDISET", help="Number of the dandiset: 000728.")]
 Version = Annotated[
@@ -86,8 +86,8 @@ def fetch_dandi(
     go on where they were interrupted. What the reader takes is set with --set source.KEY=VALUE.
     """
     from neurodyn.core.files import check_output
-    from neurodyn.data.dandi import API, Archive, Selection, parse_dandiset
-    from neurodyn.data.download import Link
+    from neurodyn.fetch.dandi import API, Archive, Selection, parse_dandiset
+    from neurodyn.fetch.download import Link
 
     if output is not None:
         check_output(output, whole=False)
@@ -152,7 +152,7 @@ class _Assets:
         if self.stream:
             deliver(self.common, ((one, Path(one.path)) for one in chosen), lambda one, _: self._streamed(one, options))
             return
-        from neurodyn.data.transfers import fetching
+        from neurodyn.fetch.transfers import fetching
 
         with (
             progress_bar(self.common) as tell,
@@ -179,7 +179,7 @@ class _Assets:
         return self._made(asset, options, lambda: nullcontext(ingest(path, options)))
 
     def _streamed(self, asset: Asset, options: ReadOptions) -> Path:
-        from neurodyn.data.nwb import streaming
+        from neurodyn.readers.nwb.reader import streaming
 
         @contextmanager
         def opened() -> Iterator[Recording]:

@@ -13,7 +13,7 @@ from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from neurodyn.data.holes import HoleConfig
+    from neurodyn.training.holes import HoleConfig
     from neurodyn.training.impute import Filler
 
 
@@ -93,7 +93,7 @@ def _identity(filler: Filler) -> dict[str, Any]:
 def _holes(common: Common, reject: str | None, pixels: str | None) -> tuple[HoleConfig, list[str]]:
     """Return what is missing, and the --set items that are about the model."""
     from neurodyn.core.config import validate
-    from neurodyn.data.holes import HoleConfig
+    from neurodyn.training.holes import HoleConfig
 
     items = common.sets or []
     mine = [item for item in items if item.partition("=")[0] in HoleConfig.model_fields]

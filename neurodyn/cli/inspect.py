@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from neurodyn.data.recording import Recording
-    from neurodyn.data.survey import Survey
+    from neurodyn.readers.survey import Survey
 
 FEW = 12
 LONG_ENOUGH = 300.0  # s of recording from which on a model may be trained
@@ -43,7 +43,7 @@ def inspect(
     What the file does not say is listed as `needs`, with the option that says it; the rest is shown as if it had been
     told so.
     """
-    from neurodyn.data.survey import survey
+    from neurodyn.readers.survey import survey
 
     options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator)
     seen = survey(source, options, reader)
@@ -127,7 +127,7 @@ def _interleaved(recording: Recording, arrays: list[str]) -> list[str]:
         Names in the source, of which each may be a camera.
     """
     from neurodyn.data.clock import alternates
-    from neurodyn.data.survey import ACTIVITY
+    from neurodyn.readers.survey import ACTIVITY
 
     pair = alternates(recording.time)
     if pair is None:

@@ -14,7 +14,7 @@ Kind = Literal["models", "steps", "chains", "decoders", "readers", "simulators",
 REGISTRIES = {
     "step": "neurodyn.preprocess:STEPS",
     "decoder": "neurodyn.decode:DECODERS",
-    "reader": "neurodyn.data.readers:READERS",
+    "reader": "neurodyn.readers.read:READERS",
     "simulator": "neurodyn.simulate:SIMULATORS",
     "backend": "neurodyn.backends:BACKENDS",
 }

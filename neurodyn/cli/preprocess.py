@@ -31,9 +31,9 @@ from neurodyn.cli.console import Common, command, progress_bar, show_error
 from neurodyn.core.errors import ConfigError, NeurodynError, WorkError
 
 if TYPE_CHECKING:
-    from neurodyn.data.readers import ReadOptions
     from neurodyn.data.recording import Recording
     from neurodyn.preprocess.chain import Chain
+    from neurodyn.readers.read import ReadOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -69,7 +69,7 @@ def preprocess(
 ) -> None:
     """Run a preprocessing chain: ΔF/F, hemodynamics, deconvolution and more."""
     from neurodyn.core.files import check_output
-    from neurodyn.data.readers import read
+    from neurodyn.readers.read import read
 
     steps = chosen_chain(common, chain) if chain else None
     options = read_options(common, fs=fs, channels=channels, axes=axes, key=key, indicator=indicator, brain=brain)
@@ -118,7 +118,7 @@ def chosen_chain(common: Common, name: str) -> Chain:
 
 def _check(inputs: list[Path], steps: Chain, options: ReadOptions, reader: str | None) -> None:
     """Refuse what the chain would refuse; channels that are told apart by looking at every frame are taken for granted."""
-    from neurodyn.data.readers import read
+    from neurodyn.readers.read import read
 
     if options.demux == "order":
         for source in inputs:

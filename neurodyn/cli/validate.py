@@ -13,8 +13,8 @@ from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import DataError
 
 if TYPE_CHECKING:
-    from neurodyn.data.readers import ReadOptions
     from neurodyn.preprocess.faults import Fault
+    from neurodyn.readers.read import ReadOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -54,9 +54,9 @@ def validate(
 
 
 def _faults(source: Path, options: ReadOptions, reader: str | None) -> list[Fault]:
-    from neurodyn.data.readers import find_reader
-    from neurodyn.data.survey import survey
     from neurodyn.preprocess.faults import Fault, faults, faults_of_folder
+    from neurodyn.readers.read import find_reader
+    from neurodyn.readers.survey import survey
 
     name, _ = find_reader(source, reader)
     if name == "recording":
@@ -67,7 +67,7 @@ def _faults(source: Path, options: ReadOptions, reader: str | None) -> list[Faul
         return [*told, Fault("error", "source", "It is no recording.", " ".join(seen.notes))]
     more = []
     if name == "nwb":
-        from neurodyn.data.nwb import schema_errors
+        from neurodyn.readers.nwb.reader import schema_errors
 
         more = [
             Fault("error", "NWB schema", error, "Write the file again with pynwb.") for error in schema_errors(source)

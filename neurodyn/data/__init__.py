@@ -1,1 +1,1 @@
-"""Recordings, windows, scores, and one reader or writer per format."""
+"""Recordings, windows and scores."""

@@ -17,13 +17,13 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.behavior import BEHAVIOR
-from neurodyn.data.holes import HoleConfig, with_holes
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import aligned_chunks, create_variable, write_tree
 from neurodyn.data.windows import WindowConfig, Windows
 from neurodyn.training.batches import layout, prepare, read_batch
 from neurodyn.training.config import RunConfig
 from neurodyn.training.devices import choose_devices, reproducible
+from neurodyn.training.holes import HoleConfig, with_holes
 from neurodyn.training.run import check_fit, load_run
 
 BATCH = 16

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from neurodyn.data.readers import READERS
 from neurodyn.data.recording import Recording
+from neurodyn.readers.read import READERS
 from tests.contract.test_readers import MAKERS, truncate
 
 MOVIE = np.random.default_rng(0).integers(0, 900, (40, 12, 10)).astype(np.uint16)

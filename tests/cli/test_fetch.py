@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from neurodyn.cli.fetching import cache_folder
-from neurodyn.data import download
-from neurodyn.data.readers import read
 from neurodyn.data.recording import Recording
-from tests.data import allen_api
-from tests.data.allen_api import Fault, download_path, mirror_path
+from neurodyn.fetch import download
+from neurodyn.readers.read import read
+from tests.fetch import allen_api
+from tests.fetch.allen_api import Fault, download_path, mirror_path
 
 A, B = 501940850, 501800164
 QUICK = ("--retries", 0, "--timeout", 5)
@@ -141,7 +141,7 @@ def test_the_sdk_is_asked_where_it_is_named(server, neurodyn, tmp_path, monkeypa
     script = tmp_path / "uv"
     script.write_text("#!/bin/sh\necho 'no route to host' >&2\nexit 2\n")
     script.chmod(0o755)
-    monkeypatch.setattr("neurodyn.data.allensdk.find_uv", lambda _: str(script))
+    monkeypatch.setattr("neurodyn.fetch.allensdk.find_uv", lambda _: str(script))
     outcome = neurodyn("fetch", "allen", "--experiment", A, "--backend", "allensdk")
     assert outcome.code == 1 and "Allen SDK did not answer" in outcome.err and server.log == []
     assert neurodyn("fetch", "allen", "--experiment", A, "--convert").code == 0

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from neurodyn.cli.fetching import cache_folder
-from neurodyn.data import download
-from neurodyn.data.readers import read
 from neurodyn.data.recording import Recording
-from tests.data import allen_files, dandi_files
-from tests.data.allen_api import Fault
-from tests.data.dandi_api import DANDISET, VERSION, Dandi
+from neurodyn.fetch import download
+from neurodyn.readers.read import read
+from tests.fetch.allen_api import Fault
+from tests.fetch.dandi_api import DANDISET, VERSION, Dandi
+from tests.readers import allen_files, dandi_files
 
 A, B = 501940850, 501800164
 PATHS = {kind: dandi_files.coding_path(one, kind) for one, kind in ((A, "A"), (B, "B"))}

@@ -13,7 +13,7 @@ import scipy.io
 import tifffile
 
 from neurodyn.data.recording import Recording
-from tests.data import makers
+from tests.readers import makers
 
 RNG = np.random.default_rng(0)
 TRACES = RNG.random((4, 60)).astype("f4")  # ROI by time

@@ -12,10 +12,10 @@ import tifffile
 import zarr
 
 from neurodyn.core.errors import DataError, NeurodynError
-from neurodyn.data.nwb import write_nwb
-from neurodyn.data.readers import READERS, ReadOptions, read
 from neurodyn.data.recording import Recording
-from tests.data import allen_files, makers
+from neurodyn.readers.nwb.reader import write_nwb
+from neurodyn.readers.read import READERS, ReadOptions, read
+from tests.readers import allen_files, makers
 
 FS = 20.0
 FRAMES = 512

@@ -55,7 +55,7 @@ def test_summary_is_read_without_importing(steps):
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        ("neurodyn.data.readers", "READERS"),
+        ("neurodyn.readers.read", "READERS"),
         ("neurodyn.simulate", "SIMULATORS"),
     ],
 )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.readers import read
 from neurodyn.data.recording import SCHEMA_VERSION, Recording
+from neurodyn.readers.read import read
 from tests.data.recording_v1 import BRAIN, FRAMES, KEPT
 
 

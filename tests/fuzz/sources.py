@@ -9,9 +9,9 @@ import scipy.io
 import tifffile
 import zarr
 
-from neurodyn.data.nwb import write_nwb
 from neurodyn.data.recording import Recording
-from tests.data import allen_files, makers
+from neurodyn.readers.nwb.reader import write_nwb
+from tests.readers import allen_files, makers
 
 FS = 20.0
 MOVIE = np.random.default_rng(0).integers(0, 4000, (12, 16, 20)).astype(np.uint16)

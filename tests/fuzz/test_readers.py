@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from neurodyn.data.readers import READERS
+from neurodyn.readers.read import READERS
 from tests.fuzz.harness import FINE, OPTIONS, Worker, options_of, trial
 from tests.fuzz.sources import SOURCES
 

@@ -20,10 +20,10 @@ def look(reader: str, path: Path, options: dict) -> None:
     """Do with a source what the commands do that read it."""
     from neurodyn.cli.common import ingest
     from neurodyn.cli.inspect import describe
-    from neurodyn.data.hdf5_heaps import check_heaps
-    from neurodyn.data.readers import READERS, ReadOptions
-    from neurodyn.data.survey import survey
     from neurodyn.preprocess.faults import faults, faults_of_folder
+    from neurodyn.readers.containers.hdf5_heaps import check_heaps
+    from neurodyn.readers.read import READERS, ReadOptions
+    from neurodyn.readers.survey import survey
 
     if path.is_file():
         check_heaps(path)  # as `find_reader` does, before it asks one after the other

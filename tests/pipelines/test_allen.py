@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from neurodyn.data.scores import read_scores
-from tests.data import allen_api
-from tests.data.allen_files import session
+from tests.fetch import allen_api
+from tests.readers.allen_files import session
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 

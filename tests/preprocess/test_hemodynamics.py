@@ -7,10 +7,10 @@ import pytest
 from scipy.signal import butter, filtfilt, sosfilt, sosfilt_zi, sosfiltfilt
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.readers import Channel, ReadOptions, read
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.chain import chain_from_steps, load_chain
 from neurodyn.preprocess.hemodynamics import Hemodynamics, HemodynamicsParams
+from neurodyn.readers.read import Channel, ReadOptions, read
 
 
 def run(workspace, **params):

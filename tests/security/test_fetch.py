@@ -11,8 +11,8 @@ import pytest
 
 import neurodyn
 from neurodyn.core.errors import DataError, NeurodynError
-from neurodyn.data.dandi import Archive
-from neurodyn.data.download import Link
+from neurodyn.fetch.dandi import Archive
+from neurodyn.fetch.download import Link
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 import tifffile
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.holes import HoleConfig, with_holes
 from neurodyn.data.recording import Recording
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
+from neurodyn.training.holes import HoleConfig, with_holes
 from neurodyn.training.impute import Filler, impute
 
 DROPPED = [50, 51, 120]

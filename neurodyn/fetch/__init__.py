@@ -1,0 +1,1 @@
+"""Public data brought to this machine."""

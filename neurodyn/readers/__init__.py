@@ -1,0 +1,1 @@
+"""From any source file to a Recording, and back to files of other programs."""

@@ -1,0 +1,1 @@
+"""TIFF movies, one file or many."""
