@@ -8,8 +8,9 @@ import numpy as np
 
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.chain import load_chain
-from neurodyn.readers.nwb.reader import write_nwb
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.nwb.writing import write_nwb
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 from neurodyn.simulate.two_photon import TwoPhoton
 
 folder = Path(tempfile.mkdtemp())

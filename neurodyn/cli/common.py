@@ -16,7 +16,7 @@ from neurodyn.core.errors import ConfigError, DataError
 if TYPE_CHECKING:
     from neurodyn.core.config import Params, Resolved
     from neurodyn.data.recording import Recording
-    from neurodyn.readers.read import ReadOptions
+    from neurodyn.readers.options import ReadOptions
 
 P = TypeVar("P", bound="Params")
 
@@ -55,7 +55,7 @@ def read_options(
     files: dict[str, str] | None = None,
 ) -> ReadOptions:
     """Resolve reading options: the `source` section of ``--config``, ``NEURODYN_SOURCE__*``, flags, ``--set source.*``."""
-    from neurodyn.readers.read import ReadOptions
+    from neurodyn.readers.options import ReadOptions
 
     flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator, "brain": brain}
     flags["channels"] = channels.split(",") if channels else None

@@ -25,7 +25,7 @@ from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from neurodyn.data.recording import Recording
-    from neurodyn.readers.nwb.reader import NwbFacts
+    from neurodyn.readers.nwb.facts import NwbFacts
 
 FORMATS = (".zarr", ".nwb", ".tif", ".tiff", ".btf", ".csv")
 Stimulus = Annotated[
@@ -90,7 +90,7 @@ def convert(
     What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
     from neurodyn.core.files import check_output
-    from neurodyn.readers.nwb.reader import NwbFacts
+    from neurodyn.readers.nwb.facts import NwbFacts
     from neurodyn.readers.read import read
 
     if target.suffix not in FORMATS:
@@ -135,7 +135,7 @@ def _write(recording: Recording, target: Path, variable: str | None, facts: NwbF
     if target.suffix == ".zarr":
         recording.save(target)
     elif target.suffix == ".nwb":
-        from neurodyn.readers.nwb.reader import write_nwb
+        from neurodyn.readers.nwb.writing import write_nwb
 
         write_nwb(recording, target, facts)
     else:

@@ -28,7 +28,7 @@ from neurodyn.core.errors import ConfigError, NeurodynError
 if TYPE_CHECKING:
     from neurodyn.fetch.catalogue import Experiment
     from neurodyn.fetch.download import Link
-    from neurodyn.readers.read import ReadOptions
+    from neurodyn.readers.options import ReadOptions
 
 
 def _several(flag: str, text: str) -> Any:

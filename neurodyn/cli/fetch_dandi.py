@@ -27,7 +27,7 @@ from neurodyn.core.errors import ConfigError
 if TYPE_CHECKING:
     from neurodyn.data.recording import Recording
     from neurodyn.fetch.dandi import Archive, Asset
-    from neurodyn.readers.read import ReadOptions
+    from neurodyn.readers.options import ReadOptions
 
 Dandiset = Annotated[str, typer.Argument(metavar="DANDISET", help="Number of the dandiset: 000728.")]
 Version = Annotated[
@@ -179,7 +179,7 @@ class _Assets:
         return self._made(asset, options, lambda: nullcontext(ingest(path, options)))
 
     def _streamed(self, asset: Asset, options: ReadOptions) -> Path:
-        from neurodyn.readers.nwb.reader import streaming
+        from neurodyn.readers.streamed import streaming
 
         @contextmanager
         def opened() -> Iterator[Recording]:

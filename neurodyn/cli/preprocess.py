@@ -33,7 +33,7 @@ from neurodyn.core.errors import ConfigError, NeurodynError, WorkError
 if TYPE_CHECKING:
     from neurodyn.data.recording import Recording
     from neurodyn.preprocess.chain import Chain
-    from neurodyn.readers.read import ReadOptions
+    from neurodyn.readers.options import ReadOptions
 
 
 def register(app: typer.Typer) -> None:

@@ -14,7 +14,7 @@ from neurodyn.core.errors import DataError
 
 if TYPE_CHECKING:
     from neurodyn.preprocess.faults import Fault
-    from neurodyn.readers.read import ReadOptions
+    from neurodyn.readers.options import ReadOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -67,7 +67,7 @@ def _faults(source: Path, options: ReadOptions, reader: str | None) -> list[Faul
         return [*told, Fault("error", "source", "It is no recording.", " ".join(seen.notes))]
     more = []
     if name == "nwb":
-        from neurodyn.readers.nwb.reader import schema_errors
+        from neurodyn.readers.nwb.reading import schema_errors
 
         more = [
             Fault("error", "NWB schema", error, "Write the file again with pynwb.") for error in schema_errors(source)

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Self
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
-
-if TYPE_CHECKING:
-    from neurodyn.data.windows import Windows
+from neurodyn.data.window_config import ResponseConfig
+from neurodyn.data.window_view import WindowView
 
 CHUNK = 64
 OF_EVENTS = ("deconvolution", "events")
-
-
-class ResponseConfig(Params):
-    """When a cell counts as responding."""
-
-    rule: Literal["tsai_wen", "outliers", "outliers_95", "outliers_baseline", "deconvolution", "events"] = Field(
-        "tsai_wen",
-        description="tsai_wen: the mean of |ΔF/F| is above `threshold`; outliers: the largest |ΔF/F| is two standard "
-        "deviations above the mean of training windows; outliers_95: the standard deviation is above the cell's 95th "
-        "percentile of training windows; outliers_baseline: the mean is two standard deviations above the mean of the "
-        "absolute baseline; deconvolution: some spike of `variable` is above `threshold`; events: some is above 0",
-    )
-    threshold: float = Field(0.1, ge=0, description="of the mean |ΔF/F| (tsai_wen), or of a spike (deconvolution)")
-    lasting: float = Field(2.0, gt=0, description="seconds from the beginning of the horizon that are judged")
-    baseline: float = Field(2.0, gt=0, description="seconds before it that are the baseline (outliers_baseline)")
-    variable: str = Field("spikes", description="neural variable of deconvolution and events")
 
 
 class ResponseRule(Params):
@@ -47,7 +30,7 @@ class ResponseRule(Params):
     )
 
     @classmethod
-    def fit(cls, config: ResponseConfig, windows: Windows) -> Self:
+    def fit(cls, config: ResponseConfig, windows: WindowView) -> Self:
         """Take from training windows what the rule needs.
 
         Raises
@@ -71,7 +54,7 @@ class ResponseRule(Params):
                     )
         return cls(config=config)
 
-    def labels(self, windows: Windows, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def labels(self, windows: WindowView, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Label windows.
 
         Returns
@@ -87,7 +70,7 @@ class ResponseRule(Params):
         return np.where(np.isfinite(value), value > level, np.nan).astype(np.float32)
 
     def _compared(
-        self, judged: np.ndarray, windows: Windows, indices: np.ndarray | slice
+        self, judged: np.ndarray, windows: WindowView, indices: np.ndarray | slice
     ) -> tuple[np.ndarray, np.ndarray | float]:
         rule = self.config.rule
         if rule == "tsai_wen":
@@ -103,17 +86,17 @@ class ResponseRule(Params):
         spread = np.nanstd(judged, axis=1) if rule == "outliers_95" else np.nanmax(np.abs(judged), axis=1)
         return spread, level
 
-    def _own(self, windows: Windows) -> list[tuple[float, ...]]:
+    def _own(self, windows: WindowView) -> list[tuple[float, ...]]:
         places = range(len(windows.recordings)) if windows.places is None else windows.places
         return [self.levels[place] for place in places]
 
 
-def _seen(windows: Windows, indices: np.ndarray | slice) -> np.ndarray:
+def _seen(windows: WindowView, indices: np.ndarray | slice) -> np.ndarray:
     values, mask = windows.values(indices)
     return np.where(mask, values, np.nan)
 
 
-def _judged(config: ResponseConfig, windows: Windows, indices: np.ndarray | slice, events: bool) -> np.ndarray:
+def _judged(config: ResponseConfig, windows: WindowView, indices: np.ndarray | slice, events: bool) -> np.ndarray:
     """Return the frames that decide, NaN where there is no datum."""
     of = windows.of_variable(config.variable) if events else windows
     begin = windows.frames - windows.horizon
@@ -121,7 +104,7 @@ def _judged(config: ResponseConfig, windows: Windows, indices: np.ndarray | slic
     return _seen(of, indices)[:, begin : begin + frames]
 
 
-def _overall(windows: Windows) -> float:
+def _overall(windows: WindowView) -> float:
     """Return mean plus two standard deviations of all valid entries."""
     count = total = square = 0.0
     for start in range(0, len(windows), CHUNK):
@@ -132,7 +115,7 @@ def _overall(windows: Windows) -> float:
     return float(mean + 2 * np.sqrt(max(square / max(count, 1) - mean**2, 0.0)))
 
 
-def _percentiles(config: ResponseConfig, windows: Windows, session: int) -> np.ndarray:
+def _percentiles(config: ResponseConfig, windows: WindowView, session: int) -> np.ndarray:
     mine = np.flatnonzero(windows.session == session)
     chunks = [mine[start : start + CHUNK] for start in range(0, mine.size, CHUNK)]
     with warnings.catch_warnings():

@@ -15,7 +15,8 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import sha256
 from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 
 TRAINED = "was trained on it"
 PREDICTED = "predicted it"

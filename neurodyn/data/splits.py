@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
-
-if TYPE_CHECKING:
-    from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.window_view import WindowView
 
 PARTS = ("train", "valid", "test")
 BLOCK_FACTOR = 3.0
@@ -30,12 +27,12 @@ def _assign(groups: np.ndarray, config: WindowConfig) -> np.ndarray:
     return part
 
 
-def _by_trial(windows: Windows) -> np.ndarray:
+def _by_trial(windows: WindowView) -> np.ndarray:
     stride = int(windows.trial.max()) + 1
     return _assign(np.where(windows.trial < 0, -1, windows.session * stride + windows.trial), windows.config)
 
 
-def _in_trials(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+def _in_trials(windows: WindowView) -> tuple[np.ndarray, np.ndarray]:
     """Return the windows that lie in a trial, and the condition column of each."""
     if windows.config.condition is None:
         raise ConfigError(
@@ -45,14 +42,14 @@ def _in_trials(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
     return inside, windows.column(windows.config.condition, inside)
 
 
-def _by_condition(windows: Windows) -> np.ndarray:
+def _by_condition(windows: WindowView) -> np.ndarray:
     inside, values = _in_trials(windows)
     groups = np.full(len(windows), -1)
     groups[inside] = np.unique(values, return_inverse=True)[1]
     return _assign(groups, windows.config)
 
 
-def _by_column(windows: Windows) -> np.ndarray:
+def _by_column(windows: WindowView) -> np.ndarray:
     inside, values = _in_trials(windows)
     named = np.array([str(value) for value in values])  # a store gives strings back in several types
     strange = sorted(set(named) - set(PARTS))
@@ -68,11 +65,11 @@ def _by_column(windows: Windows) -> np.ndarray:
     return part
 
 
-def _random(windows: Windows) -> np.ndarray:
+def _random(windows: WindowView) -> np.ndarray:
     return _assign(np.arange(len(windows)), windows.config)
 
 
-def _blocked(windows: Windows) -> np.ndarray:
+def _blocked(windows: WindowView) -> np.ndarray:
     """Cut each session's time into contiguous blocks, train, valid, test in turn, a guard gap between them."""
     config, rate = windows.config, windows.rate_hz
     gap = config.duration if config.gap is None else config.gap
@@ -93,12 +90,12 @@ def _blocked(windows: Windows) -> np.ndarray:
     return part
 
 
-def _by_stimulus_block(windows: Windows) -> np.ndarray:
+def _by_stimulus_block(windows: WindowView) -> np.ndarray:
     """Test on the last block of each session's events, validate on the end of the one before it.
 
     A new block begins where the distance between onsets exceeds three times its median. The last 30 % of the events of
     the last but one block validate; with two blocks, its second half; a single block is cut 60, 10, 30 % along time.
-    Windows that reach beyond the last frame before the next part are left out.
+    WindowView that reach beyond the last frame before the next part are left out.
     """
     part = np.full(len(windows), -1)
     for index, recording in enumerate(windows.recordings):

@@ -7,7 +7,7 @@ import numpy as np
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.stimulus_code import with_stimulus_alone
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.events import Events, event_windows
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.tasks import Column, choose_task, zero_is_nothing

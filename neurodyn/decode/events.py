@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.data.recording import Recording
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 
 LONGEST_BASELINE = 1.0
 

@@ -16,7 +16,8 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.runs import match, model_name, open_prediction, run_windows
 from neurodyn.data.scores import Score
 from neurodyn.data.splits import PARTS
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.decode.column import as_text
 from neurodyn.metrics.intervals import bootstrap_interval
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.scores import Score, write_evaluation
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.inferred import Inferred, open_inferred
 from neurodyn.metrics.alignment import (
     Alignment,

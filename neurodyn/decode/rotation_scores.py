@@ -15,7 +15,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
 from neurodyn.data.stimulus_code import stimulus_column
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.inferred import Inferred, open_inferred
 from neurodyn.decode.latent_scores import write_run_evaluation
 from neurodyn.metrics.intervals import jackknife_interval

@@ -15,7 +15,8 @@ from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, write_scores
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.decode import DECODERS
 from neurodyn.decode.column import with_target
 from neurodyn.decode.features import build_features, feature_names, is_model

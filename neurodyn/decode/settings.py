@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
 

@@ -26,8 +26,8 @@ from neurodyn.fetch.catalogue import API, Experiment, kept_catalogue
 from neurodyn.readers.allen.nwb1 import metadata_of
 from neurodyn.readers.allen.reader import check_session
 from neurodyn.readers.allen.session import Course, Session, recording_of
-from neurodyn.readers.arrays import Hdf5Array
-from neurodyn.readers.read import ReadOptions
+from neurodyn.readers.containers.hdf5 import Hdf5Array
+from neurodyn.readers.options import ReadOptions
 
 WORKER = Path(__file__).parent / "isolated" / "allensdk_worker.py"
 LOG = "allensdk.log"

@@ -10,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import re
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -23,16 +21,16 @@ import h5py
 from pydantic import Field
 
 from neurodyn.core.config import Params
-from neurodyn.core.errors import ConfigError, DataError, NeurodynError, WorkError
+from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import read_json, sha256, write_json
 from neurodyn.fetch.download import Link, Report
+from neurodyn.fetch.remote import Place, Remote
 
 LOGGER = logging.getLogger(__name__)
 API = "https://api.dandiarchive.org/api"
 PAGE = 1000  # the API's most
 DRAFT = "draft"
 CHUNKS = 64 * 2**20  # bytes of unpacked chunks kept of each array; the archive's chunks are of 10 MB
-LINK_LASTS_S = 600.0  # links to the archive's storage expire after an hour
 
 
 @dataclass(frozen=True)
@@ -250,10 +248,10 @@ class Archive:
             If the asset is a Zarr folder or no HDF5 file, or the link is offline.
         """
         _refuse_zarr(asset)
-        url = _Place(self.link, self._download(asset))
+        url = Place(self.link, self._download(asset))
         url.get_url()  # a refusal is told by our own link
         try:
-            file = h5py.File(_Remote(url, asset, self.link.timeout), "r", rdcc_nbytes=CHUNKS)
+            file = h5py.File(Remote(url, asset.path, asset.size, self.link.timeout), "r", rdcc_nbytes=CHUNKS)
         except OSError as error:
             raise DataError(
                 f"{asset.path} is no HDF5 file.", f"{error}.", "Fetch it without --stream --convert."
@@ -313,51 +311,6 @@ def parse_dandiset(text: str) -> str:
     if found is None:
         raise ConfigError(f"{text} is no dandiset.", "Expected a number of six digits.", "Example: 000728")
     return found[1].zfill(6)
-
-
-class _Place:
-    """An address that leads to another one for a while; remfile asks for it before every request."""
-
-    def __init__(self, link: Link, url: str) -> None:
-        self.link, self.url, self.found, self.since = link, url, "", 0.0
-
-    def get_url(self) -> str:
-        """Return where the file lies now."""
-        if not self.found or time.monotonic() - self.since >= LINK_LASTS_S:
-            self.found, self.since = self.link.location(self.url), time.monotonic()
-        return self.found
-
-
-class _Remote:
-    """A file on a server, as h5py reads one."""
-
-    def __init__(self, url: _Place, asset: Asset, timeout: float) -> None:
-        try:
-            import remfile
-        except ImportError as error:
-            raise ConfigError(
-                "Streaming needs remfile.", f"{error}.", "Install the extra: pip install 'neurodyn[dandi]'"
-            ) from error
-        self.path, self.file = asset.path, remfile.File(url, _size=asset.size)
-        session: Any = self.file.session
-        session.request = partial(session.request, timeout=timeout)  # remfile would wait forever
-
-    def read(self, size: int) -> bytes:
-        try:
-            return self.file.read(size)
-        except NeurodynError:
-            raise
-        except Exception as error:  # remfile has no exceptions of its own
-            raise WorkError(
-                f"{self.path} cannot be streamed any further.", f"{error}.", "Type the same command again."
-            ) from error
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.file.seek(offset, whence)
-        return self.tell()
-
-    def tell(self) -> int:
-        return self.file.tell()
 
 
 def _read(read: Callable[[Any], Any], answer: Any, where: str) -> Any:

@@ -14,7 +14,8 @@ from neurodyn.calcium.indicators import known
 from neurodyn.core.errors import DataError
 from neurodyn.data.clock import SECONDS, alternates, is_usual, likelier_unit
 from neurodyn.data.integrity import MEND, losses
-from neurodyn.data.recording import Recording, open_tree, violations
+from neurodyn.data.recording import Recording, open_tree
+from neurodyn.data.schema import violations
 from neurodyn.data.store import chunk_shape
 from neurodyn.preprocess.scan import Scanner
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
-from neurodyn.readers.read import ReadOptions
 from neurodyn.readers.sources import parse_axes
 
 LOGGER = logging.getLogger(__name__)

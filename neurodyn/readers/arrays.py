@@ -1,23 +1,21 @@
-"""Plain arrays: HDF5 datasets, .npy and .npz files, whose axes and rate the user names."""
+"""Named arrays on disk, of any container, whose axes and rate the user names."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import h5py
 import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.clock import UNIT_OF, seconds
-from neurodyn.data.damage import check_packed, library
 from neurodyn.data.recording import Recording
 from neurodyn.readers.array_axes import ask_for_times, lay_of
+from neurodyn.readers.containers.hdf5 import Hdf5Array
 from neurodyn.readers.cut import Unfolded
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.signals import question_rate
 from neurodyn.readers.sources import (
     View,
@@ -25,7 +23,6 @@ from neurodyn.readers.sources import (
     build,
     check_interleaved,
     picture,
-    refuse_others,
     regular_times,
     same_length,
     trial_table,
@@ -38,144 +35,6 @@ OPTIONS = frozenset(
     {"fs", "channels", "variables", "axes", "key", "times", "times_unit", "brain", "split", "frame"}
     | {"trial_onset", "trial_stop", "trial_gap", "trial_columns"}
 )
-
-
-class Hdf5Array:
-    """One HDF5 dataset; the file is open only while a slice is read.
-
-    A file that is no file of this machine cannot be opened again by its path: it is read while its owner has it open.
-    """
-
-    def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
-        self.path, self.name = path, str(dataset.name)
-        self.shape, self.dtype = dataset.shape, dataset.dtype
-        self.dims, self.units = _names_of(dataset), dataset.attrs.get("units", dataset.attrs.get("unit"))
-        if not (dataset.is_virtual or dataset.external):
-            check_packed(path, dataset.shape, dataset.dtype, dataset.id.get_storage_size())
-        self._streamed = dataset if dataset.file.driver == "fileobj" else None
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        if self._streamed is not None:
-            return np.asarray(self._streamed[key])
-        with library(self.path), h5py.File(self.path, "r") as file:
-            return np.asarray(_dataset(file, self.name)[key])
-
-    def text(self) -> np.ndarray:
-        """Return a dataset of strings."""
-        with library(self.path), h5py.File(self.path, "r") as file:
-            return np.asarray(_dataset(file, self.name).asstr()[()], dtype=str)
-
-
-def _names_of(dataset: h5py.Dataset) -> tuple[str, ...]:
-    """Return the names of the axes: of their dimension scales, as netCDF writes them, or their labels."""
-    axes = [dataset.dims[k] for k in range(dataset.ndim or 0)]
-    return tuple(str(axis[0].name) if len(axis) else str(axis.label) for axis in axes)
-
-
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """Return a dataset; `name` is known to be one."""
-    return cast(h5py.Dataset, file[name])
-
-
-class NpzArray:
-    """One member of an .npz file; shape and dtype come from its header, the values when first asked for."""
-
-    def __init__(self, path: Path, name: str) -> None:
-        self.path, self.name = path, name
-        with zipfile.ZipFile(path) as archive, archive.open(f"{name}.npy") as member:
-            version = np.lib.format.read_magic(member)
-            header = {(1, 0): np.lib.format.read_array_header_1_0}.get(version, np.lib.format.read_array_header_2_0)
-            self.shape, _, self.dtype = header(member)
-            check_packed(path, self.shape, self.dtype, archive.getinfo(f"{name}.npy").compress_size)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._values[key]
-
-    @cached_property
-    def _values(self) -> np.ndarray:
-        with library(self.path), np.load(self.path, allow_pickle=False) as archive:
-            return archive[self.name]
-
-
-class Hdf5Reader(Reader):
-    """Reads datasets of an HDF5 file; axes, rate and trials are named in the options."""
-
-    suffixes = (".h5", ".hdf5", ".hdf", ".nc", ".nc4")
-
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of an HDF5 or netCDF-4 file; CaImAn's results have a reader of their own."""
-        from neurodyn.readers.caiman import is_caiman
-
-        return path.is_file() and path.suffix.lower() in cls.suffixes and not is_caiman(path)
-
-    @classmethod
-    def arrays(cls, path: Path) -> Mapping[str, Any]:
-        """Return every array by its name."""
-        return hdf5_arrays(path)
-
-    @classmethod
-    def read(cls, path: Path, options: ReadOptions) -> Recording:
-        """Read lazily."""
-        refuse_others(options, "hdf5", OPTIONS)
-        return read_arrays("hdf5", path, cls.arrays(path), options)
-
-
-class NumpyReader(Reader):
-    """Reads a .npy array (memory-mapped) or the arrays of a .npz file; object arrays are refused."""
-
-    suffixes = (".npy", ".npz")
-
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of a numpy file."""
-        return path.is_file() and path.suffix.lower() in cls.suffixes
-
-    @classmethod
-    def arrays(cls, path: Path) -> Mapping[str, Any]:
-        """Return every array by its name."""
-        return numpy_arrays(path)
-
-    @classmethod
-    def read(cls, path: Path, options: ReadOptions) -> Recording:
-        """Read lazily."""
-        refuse_others(options, "numpy", OPTIONS)
-        return read_arrays("numpy", path, cls.arrays(path), options)
-
-
-def hdf5_arrays(path: Path) -> dict[str, Any]:
-    """Return every dataset of an HDF5 file by its path.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged.
-    """
-    found: dict[str, Any] = {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Dataset) and item.shape is not None:
-            found[name] = Hdf5Array(path, item)
-
-    with library(path), h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return found
-
-
-def numpy_arrays(path: Path) -> dict[str, Any]:
-    """Return the array of a .npy file, or those of a .npz file by their names.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged or holds objects.
-    """
-    with library(path):
-        if path.suffix.lower() == ".npy":
-            return {path.stem: np.load(path, mmap_mode="r", allow_pickle=False)}
-        with zipfile.ZipFile(path) as archive:
-            names = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-        return {name: NpzArray(path, name) for name in names}
 
 
 def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> Recording:

@@ -15,9 +15,10 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.damage import broken, library
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording
-from neurodyn.readers.arrays import Hdf5Array
+from neurodyn.readers.base import Reader
+from neurodyn.readers.containers.hdf5 import Hdf5Array
 from neurodyn.readers.masks import PIXEL, Mask, mask_columns
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import View, build, refuse_others, regular_times
 from neurodyn.readers.stacks import Stack, rate
 

@@ -14,9 +14,11 @@ from scipy.io import loadmat, whosmat
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import library, reason
-from neurodyn.data.recording import RATE_TOLERANCE, Recording
+from neurodyn.data.recording import Recording
+from neurodyn.data.schema import RATE_TOLERANCE
+from neurodyn.readers.base import Reader
 from neurodyn.readers.containers.matlab_check import check_structure
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import build, refuse_others
 
 LOGGER = logging.getLogger(__name__)

@@ -94,8 +94,9 @@ def read_trace(path: Path, key: str | None, times: bool = False) -> tuple[str, n
 
 
 def _arrays(path: Path, suffix: str) -> dict[str, Any]:
-    from neurodyn.readers.arrays import hdf5_arrays, numpy_arrays
-    from neurodyn.readers.matlab import mat_arrays
+    from neurodyn.readers.containers.hdf5 import hdf5_arrays
+    from neurodyn.readers.containers.matlab import mat_arrays
+    from neurodyn.readers.containers.npy import numpy_arrays
 
     if suffix == ".mat":
         return mat_arrays(path, expand=True)
@@ -111,7 +112,7 @@ def _arrays(path: Path, suffix: str) -> dict[str, Any]:
 
 
 def _plain(array: Any) -> np.ndarray:
-    from neurodyn.readers.arrays import Hdf5Array
+    from neurodyn.readers.containers.hdf5 import Hdf5Array
 
     text = isinstance(array, Hdf5Array) and np.dtype(array.dtype).kind == "O"
     values = array.text() if text else np.asarray(array[(slice(None),) * len(array.shape)])

@@ -12,7 +12,7 @@ import xarray as xr
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording
-from neurodyn.readers.read import Channel, ReadOptions
+from neurodyn.readers.options import Channel, ReadOptions
 
 LOGGER = logging.getLogger(__name__)
 BLOCK = 256

@@ -1,26 +1,17 @@
-"""MATLAB files: version 5 to 7.2 through scipy, version 7.3 through HDF5, where MATLAB's axes lie in reverse."""
+"""MATLAB files of plain arrays, whose axes and rate the user names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
-import scipy.io
-
-from neurodyn.data.damage import library
 from neurodyn.data.recording import Recording
-from neurodyn.readers.arrays import OPTIONS, Hdf5Array, read_arrays
-from neurodyn.readers.containers.matlab_check import check_structure
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.arrays import OPTIONS, read_arrays
+from neurodyn.readers.base import Reader
+from neurodyn.readers.containers.matlab import mat_arrays
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
-
-DTYPES = {"double": "f8", "single": "f4", "logical": "?"} | {
-    f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
-}
 
 
 class MatlabReader(Reader):
@@ -30,12 +21,8 @@ class MatlabReader(Reader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether it is a MATLAB file that no other reader knows, and not the description of a Scanbox movie."""
-        from neurodyn.readers.cascade import CascadeReader
-        from neurodyn.readers.suite2p_mat import is_fall
-
-        mine = path.is_file() and path.suffix.lower() == ".mat" and not path.with_suffix(".sbx").is_file()
-        return mine and not (CascadeReader.recognises(path) or is_fall(path))
+        """Say whether the name is that of a MATLAB file, and not of the description of a Scanbox movie."""
+        return path.is_file() and path.suffix.lower() in cls.suffixes and not path.with_suffix(".sbx").is_file()
 
     @classmethod
     def arrays(cls, path: Path) -> Mapping[str, Any]:
@@ -52,122 +39,3 @@ class MatlabReader(Reader):
 def _names_a_field(options: ReadOptions) -> bool:
     keys = [options.key, options.times, *options.trial_columns.values()]
     return any("/" in (key or "") for key in (*keys, *(place.key for place in options.variables.values())))
-
-
-def mat_arrays(path: Path, expand: bool = False) -> dict[str, Any]:
-    """Return the arrays of a MATLAB file by name; vectors have one axis.
-
-    Parameters
-    ----------
-    expand
-        Also return the fields of structs, as STRUCT/FIELD; an array of structs gives one column per field. Cells are
-        CELL/0, CELL/1, … They are so anyway where there is no plain array.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged, or no MATLAB file.
-    """
-    with library(path):
-        if h5py.is_hdf5(path):
-            return _version_73(path)
-        check_structure(path)
-        found = scipy.io.whosmat(path)
-    arrays: dict[str, Any] = {
-        name: MatArray(path, name, shape, DTYPES[kind]) for name, shape, kind in found if kind in DTYPES
-    }
-    for name, _, kind in found:
-        if kind in ("struct", "cell") and (expand or not arrays):
-            arrays |= (_fields if kind == "struct" else _cells)(name, load_variable(path, name))
-    return arrays
-
-
-class MatArray:
-    """One variable of a version 5 file, loaded when first asked for.
-
-    Parameters
-    ----------
-    shape
-        As MATLAB has it; a row or column becomes one axis.
-    """
-
-    def __init__(self, path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
-        self.path, self.name, self.dtype = path, name, np.dtype(dtype)
-        self.shape = _squeezed(shape)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._values[key]
-
-    @cached_property
-    def _values(self) -> np.ndarray:
-        return np.asarray(load_variable(self.path, self.name)).reshape(self.shape, order="F")
-
-
-def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (max(shape),) if len(shape) == 2 and 1 in shape else tuple(shape)
-
-
-def load_variable(path: Path, name: str) -> Any:
-    """Return a variable of a version 5 file as scipy builds it.
-
-    Raises
-    ------
-    DataError
-        If the file is damaged.
-    """
-    with library(path):
-        return scipy.io.loadmat(path, variable_names=[name])[name]
-
-
-def _fields(name: str, struct: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the numeric and text fields of a struct, or of an array of structs as columns."""
-    fields = {}
-    for field in struct.dtype.names or ():
-        values = [np.asarray(value) for value in struct[field].ravel()]
-        if struct.size == 1 and values[0].dtype.names:
-            fields |= {f"{name}/{key}": value for key, value in _fields(field, values[0]).items()}
-        elif struct.size == 1 and values[0].dtype.kind in "buif":
-            fields[f"{name}/{field}"] = values[0].reshape(_squeezed(values[0].shape), order="F")
-        elif values and all(value.size == 1 and value.dtype.kind in "buifU" for value in values):
-            fields[f"{name}/{field}"] = np.array([value.ravel()[0] for value in values])
-    return fields
-
-
-def _cells(name: str, cells: np.ndarray) -> dict[str, np.ndarray]:
-    values = {f"{name}/{k}": np.asarray(value) for k, value in enumerate(cells.ravel(order="F"))}
-    return {
-        key: value.reshape(_squeezed(value.shape), order="F")
-        for key, value in values.items()
-        if value.dtype.kind in "buif"
-    }
-
-
-class Reversed:
-    """A dataset of a version 7.3 file in MATLAB's order of axes; a row or column becomes one axis."""
-
-    def __init__(self, source: Hdf5Array) -> None:
-        self.source, self.dtype = source, np.dtype(source.dtype)
-        self.full = tuple(source.shape[::-1])
-        self.shape = _squeezed(self.full)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        keys = list(key) if isinstance(key, tuple) else [key]
-        keys += [slice(None)] * (len(self.shape) - len(keys))
-        if len(self.full) > len(self.shape):
-            keys.insert(0 if self.full[0] == 1 else 1, 0)
-        return np.asarray(self.source[tuple(keys[::-1])]).T
-
-
-def _version_73(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    def visit(name: str, item: Any) -> None:
-        kind = item.attrs.get("MATLAB_class", b"double")
-        kind = kind.decode() if isinstance(kind, bytes) else str(kind)
-        empty = "MATLAB_empty" in item.attrs
-        if isinstance(item, h5py.Dataset) and kind in DTYPES and item.ndim and not empty and not name.startswith("#"):
-            found[name] = Reversed(Hdf5Array(path, item))
-
-    with h5py.File(path, "r") as file:
-        file.visititems(visit)
-    return found

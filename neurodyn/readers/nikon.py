@@ -14,8 +14,9 @@ import numpy as np
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.damage import library
 from neurodyn.data.recording import Recording
+from neurodyn.readers.base import Reader
 from neurodyn.readers.cut import Part
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.stacks import OPTIONS, Stack, of_array, read_stack
 
@@ -27,11 +28,6 @@ class NikonReader(Reader):
     """Reads an ND2 movie over time, of one position; channels and planes as the file says."""
 
     suffixes = (".nd2",)
-
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of an ND2 file."""
-        return path.is_file() and path.suffix.lower() == ".nd2"
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

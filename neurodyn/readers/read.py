@@ -1,182 +1,59 @@
-"""One contract for every source format, and the registry of readers."""
+"""The registry of readers, which of them a source is for, and reading it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+import numpy as np
 
-from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.registry import Registry
-from neurodyn.data.clock import Unit
 from neurodyn.data.recording import Recording
-from neurodyn.readers.behavior import BehaviorLog
+from neurodyn.readers.base import Reader
+from neurodyn.readers.behavior import with_behavior
 from neurodyn.readers.containers.hdf5_heaps import check_heaps
-from neurodyn.readers.signals import FrameTimes
-from neurodyn.readers.stimulus import StimulusLog
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.reshape import reshaped
+from neurodyn.readers.signals import question_rate, read_frame_times
+from neurodyn.readers.sources import wanted
+from neurodyn.readers.stimulus import with_stimulus, with_times
 
-READERS = Registry(
-    "reader",
-    {
-        "recording": "neurodyn.readers.zarr:ZarrReader",
-        "tiff": "neurodyn.readers.tiff.reader:TiffReader",
-        "hdf5": "neurodyn.readers.arrays:Hdf5Reader",
-        "numpy": "neurodyn.readers.arrays:NumpyReader",
-        "suite2p": "neurodyn.readers.suite2p:Suite2pReader",
-        "nwb": "neurodyn.readers.nwb.reader:NwbReader",
-        "allen": "neurodyn.readers.allen.reader:AllenReader",
-        "cascade": "neurodyn.readers.cascade:CascadeReader",
-        "matlab": "neurodyn.readers.matlab:MatlabReader",
-        "zarr": "neurodyn.readers.zarr_arrays:ZarrArraysReader",
-        "wfield": "neurodyn.readers.wfield:WfieldReader",
-        "wfield-results": "neurodyn.readers.wfield:WfieldResultsReader",
-        "caiman": "neurodyn.readers.caiman:CaimanReader",
-        "sbx": "neurodyn.readers.sbx:SbxReader",
-        "nd2": "neurodyn.readers.nikon:NikonReader",
-        "video": "neurodyn.readers.video:VideoReader",
-    },
-    "neurodyn.readers",
-)
+OWN = {
+    "recording": "neurodyn.readers.zarr:ZarrReader",
+    "tiff": "neurodyn.readers.tiff.reader:TiffReader",
+    "hdf5": "neurodyn.readers.hdf5:Hdf5Reader",
+    "numpy": "neurodyn.readers.npy:NumpyReader",
+    "suite2p": "neurodyn.readers.suite2p.reader:Suite2pReader",
+    "nwb": "neurodyn.readers.nwb.reader:NwbReader",
+    "allen": "neurodyn.readers.allen.reader:AllenReader",
+    "cascade": "neurodyn.readers.cascade:CascadeReader",
+    "matlab": "neurodyn.readers.matlab:MatlabReader",
+    "zarr": "neurodyn.readers.zarr_arrays:ZarrArraysReader",
+    "wfield": "neurodyn.readers.wfield:WfieldReader",
+    "wfield-results": "neurodyn.readers.wfield:WfieldResultsReader",
+    "caiman": "neurodyn.readers.caiman:CaimanReader",
+    "sbx": "neurodyn.readers.sbx:SbxReader",
+    "nd2": "neurodyn.readers.nikon:NikonReader",
+    "video": "neurodyn.readers.video:VideoReader",
+}
+READERS = Registry("reader", OWN, "neurodyn.readers")
 
-
-SPAN = r"^[0-9]+:[0-9]+$"
-
-
-class Channel(Params):
-    """Where one neural variable lies in the source."""
-
-    key: str | None = Field(default=None, description="dataset name inside an HDF5 or npz file (default: the only one)")
-    axes: str = Field(default="", description="axes in order, of trial, time, roi, y, x (default: by number of axes)")
-    first: int = Field(default=0, ge=0, description="first frame of this channel")
-    every: int = Field(default=1, ge=1, description="distance between frames of this channel")
-
-
-class ReadOptions(Params):
-    """What a file cannot say about itself."""
-
-    fs: float | None = Field(default=None, gt=0, description="frames per second and channel, Hz")
-    channels: tuple[str, ...] = Field(
-        default=(), description="names of interleaved channels, in their order in the file"
-    )
-    variables: dict[str, Channel] = Field(
-        default_factory=dict, description="variable name -> where it lies; excludes channels"
-    )
-    axes: str = Field(default="", description="axes in order, of trial, time, roi, y, x")
-    key: str | None = Field(default=None, description="dataset name inside an HDF5 or npz file")
-    times: str | None = Field(default=None, description="dataset with frame times of all frames in the file")
-    times_unit: Unit | None = Field(
-        default=None, description="unit of these frame times (default: as the dataset or its name says it, else s)"
-    )
-    indicator: str = Field(default="unknown", description="calcium indicator")
-    session: str | None = Field(default=None, description="name of the session (default: the file's stem)")
-    units: dict[str, str] = Field(default_factory=dict, description="variable name -> unit")
-    trial_onset: float = Field(
-        default=0.0, ge=0, description="stimulus onset within each trial, s from the trial's first frame"
-    )
-    trial_stop: float | None = Field(
-        default=None, ge=0, description="stimulus end within each trial, s (default: the trial's end)"
-    )
-    trial_gap: float = Field(
-        default=1.0, gt=0, description="gap put between trials whose spacing the file does not give, s"
-    )
-    trial_columns: dict[str, str] = Field(
-        default_factory=dict, description="stimulus column -> dataset with one value per trial"
-    )
-    brain: str | None = Field(
-        default=None,
-        description="dataset or image file with the brain mask, non-zero inside; 'auto' thresholds the mean image (Otsu)",
-    )
-    demux: Literal["order", "correlation", "table"] = Field(
-        default="order",
-        description="how interleaved frames get their channel: by their order, by likeness to each channel's last "
-        "frame in pattern and brightness (correlation), or from frame_channel; the last two find dropped frames and put every frame in its place",
-    )
-    frame_channel: str | None = Field(
-        default=None,
-        description="demux table: .npy, .csv or dataset with the channel of every frame, from 0 (LED, TTL)",
-    )
-    split: Literal["x", "y"] | None = Field(
-        default=None,
-        description="axis along which the channels lie side by side in every frame (two cameras, one file)",
-    )
-    plane: int | None = Field(default=None, ge=0, description="plane of a volumetric recording, from 0")
-    frame: tuple[int, int] | None = Field(
-        default=None, description="rows and columns of frames kept as one column of pixels each, down the columns first"
-    )
-    stimulus: StimulusLog | None = Field(
-        default=None, description="stimulus log beside the recording, and the photodiode that timed it"
-    )
-    behavior: BehaviorLog | None = Field(default=None, description="courses of behaviour beside the recording")
-    frame_times: FrameTimes | None = Field(
-        default=None, description="camera pulses, or list of times, one per frame of the file"
-    )
-    rows: str | None = Field(
-        default=None, pattern=SPAN, description="rows of a movie that are kept, from 0, the end left out: 0:256"
-    )
-    columns: str | None = Field(
-        default=None, pattern=SPAN, description="columns of a movie that are kept, from 0, the end left out: 0:256"
-    )
-    field: int | None = Field(
-        default=None,
-        ge=0,
-        description="ScanImage only: field of a multi-ROI page, from 0; rows and columns count in it",
-    )
-    incomplete: bool = Field(
-        default=False,
-        description="of an acquisition that was stopped or cut off, read the whole frames that are there",
-    )
-    bin: int = Field(default=1, ge=1, description="pixels binned by their mean, along y and x, while reading")
-    templates: bool = Field(default=False, description="Allen only: also keep the pictures and movies that were shown")
-    skip: tuple[str, ...] = Field(default=(), description="Allen only: stimuli that are left out of the stimulus table")
-    pickle: bool = Field(
-        default=False,
-        description="suite2p only: also read rate, masks and pictures from stat.npy, ops.npy and their like, through an "
-        "unpickler that builds plain data and refuses all else",
-    )
-    cells_only: bool = Field(
-        default=True, description="suite2p only: leave out the ROIs that its iscell does not count as cells"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if self.channels and self.variables:
-            raise ValueError("give channels or variables, not both")
-        if self.split and not self.channels:
-            raise ValueError("split needs channels: the names of the pictures that lie side by side")
-        if (self.demux == "table") != (self.frame_channel is not None):
-            raise ValueError("demux 'table' needs frame_channel, and frame_channel needs demux 'table'")
-        return self
-
-
-class Reader(ABC):
-    """Reads one source format lazily into a Recording."""
-
-    suffixes: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    @abstractmethod
-    def recognises(cls, path: Path) -> bool:
-        """Say whether this reader can read the file or folder, without reading it whole."""
-
-    @classmethod
-    def arrays(cls, path: Path) -> Mapping[str, Any]:
-        """Return named arrays on disk, where the format is a container that leaves to its users what they mean."""
-        return {}
-
-    @classmethod
-    @abstractmethod
-    def read(cls, path: Path, options: ReadOptions) -> Recording:
-        """Read lazily.
-
-        Raises
-        ------
-        DataError
-            If the source is missing, truncated, or does not say enough about itself.
-        """
+# Who is asked of a file by its suffix, and of a folder: first those that know most of what is in it. No reader knows
+# another, and none is imported in vain.
+OF_FILES = {
+    **dict.fromkeys((".tif", ".tiff", ".btf"), ("tiff",)),
+    **dict.fromkeys((".h5", ".hdf5"), ("caiman", "hdf5")),
+    **dict.fromkeys((".hdf", ".nc", ".nc4"), ("hdf5",)),
+    **dict.fromkeys((".npy", ".npz"), ("numpy",)),
+    **dict.fromkeys((".dat", ".bin"), ("wfield",)),
+    **dict.fromkeys((".avi", ".mp4", ".m4v", ".mov"), ("video",)),
+    ".mat": ("cascade", "suite2p", "matlab"),
+    ".nd2": ("nd2",),
+    ".nwb": ("allen", "nwb"),
+    ".sbx": ("sbx",),
+}
+OF_FOLDERS = ("zarr", "recording", "suite2p", "tiff", "wfield-results")
 
 
 def find_reader(path: Path, name: str | None = None) -> tuple[str, type[Reader]]:
@@ -193,15 +70,21 @@ def find_reader(path: Path, name: str | None = None) -> tuple[str, type[Reader]]
         check_heaps(path)
     if name is not None:
         return name, READERS.get(name)
-    for known in READERS.names():
-        candidate = READERS.get(known)
-        if candidate.recognises(path):
-            return known, candidate
+    for known in candidates(path):
+        reader = READERS.get(known)
+        if reader.recognises(path):
+            return known, reader
     raise DataError(
         f"{path} is in no format neurodyn reads.",
         f"Readers: {', '.join(READERS.names())}.",
         "Name the reader if you know it: --reader NAME",
     )
+
+
+def candidates(path: Path) -> Iterator[str]:
+    """Name the readers that a source may be for, those of other packages first: they were installed for it."""
+    yield from (name for name in READERS.names() if name not in OWN)
+    yield from OF_FOLDERS if path.is_dir() else OF_FILES.get(path.suffix.lower(), ())
 
 
 def read(path: Path, options: ReadOptions | None = None, reader: str | None = None) -> Recording:
@@ -217,8 +100,6 @@ def read(path: Path, options: ReadOptions | None = None, reader: str | None = No
     DataError
         If the source is missing or no reader recognises it.
     """
-    from neurodyn.readers.reshape import reshaped
-
     options = options or ReadOptions()
     _, found = find_reader(path, reader)
     if options.frame_times is None and options.stimulus is None and options.behavior is None:
@@ -228,14 +109,6 @@ def read(path: Path, options: ReadOptions | None = None, reader: str | None = No
 
 def _timed(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
     """Read, then put the recording on the camera's clock and bring in the stimulus log and the behaviour."""
-    import numpy as np
-
-    from neurodyn.readers.behavior import with_behavior
-    from neurodyn.readers.reshape import reshaped
-    from neurodyn.readers.signals import question_rate, read_frame_times
-    from neurodyn.readers.sources import wanted
-    from neurodyn.readers.stimulus import with_stimulus, with_times
-
     if options.frame_times is None:
         recording = reshaped(path, options, reader)
     else:

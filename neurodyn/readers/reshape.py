@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy import ndimage
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import library, load_array, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording, entry
+from neurodyn.readers.base import Reader
 from neurodyn.readers.demux import demultiplex, whole_stream
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.options import ReadOptions
 
 LOGGER = logging.getLogger(__name__)
 LOOKED_AT = 64
@@ -182,6 +182,8 @@ def otsu_brain(image: np.ndarray) -> np.ndarray:
     DataError
         If the image is flat.
     """
+    from scipy import ndimage
+
     level = np.log(np.maximum(image, np.finfo(np.float64).tiny)) if image.min() > 0 else image.astype(np.float64)
     counts, edges = np.histogram(level[np.isfinite(level)], bins=256)
     centre = (edges[:-1] + edges[1:]) / 2

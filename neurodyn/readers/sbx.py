@@ -12,10 +12,11 @@ import scipy.io
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import library, reason
 from neurodyn.data.recording import Recording
+from neurodyn.readers.base import Reader
 from neurodyn.readers.containers.matlab_check import check_structure
 from neurodyn.readers.cut import Part
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
-from neurodyn.readers.read import Reader, ReadOptions
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.stacks import OPTIONS, Stack, of_array, read_stack
 
@@ -27,11 +28,6 @@ class SbxReader(Reader):
     """Reads a Scanbox movie (.sbx with .mat beside it); Scanbox stores light inverted, which is undone."""
 
     suffixes = (".sbx",)
-
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of a Scanbox movie."""
-        return path.is_file() and path.suffix.lower() == ".sbx"
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -15,8 +15,9 @@ from neurodyn.data.damage import check_packed
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording, entry
 from neurodyn.readers.cut import side_by_side
+from neurodyn.readers.images import mask_file
+from neurodyn.readers.options import Channel, ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
-from neurodyn.readers.read import Channel, ReadOptions
 
 LOGGER = logging.getLogger(__name__)
 AXES = ("trial", "time", "roi", "y", "x")
@@ -266,32 +267,6 @@ def brain_mask(
         LOGGER.info("The brain mask %s is binned %d x %d by majority.", options.brain, factor, factor)
         mask = mask.reshape(frame[0], factor, frame[1], factor).mean(axis=(1, 3)) >= 0.5
     return mask
-
-
-def mask_file(path: Path, name: str, what: str = "brain") -> np.ndarray:
-    """Read a mask from an image file, looked for as given and beside the source.
-
-    Parameters
-    ----------
-    what
-        What it is a mask of, for the message.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    from neurodyn.readers.tiff.reader import read_image
-
-    places = (Path(name), path.parent / name)
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise DataError(
-            f"{what}: there is no mask {name}.",
-            "Expected a TIFF or .npy image" + (", or a dataset of the source." if what == "brain" else "."),
-            "Check the name.",
-        )
-    return read_image(found)
 
 
 def build(

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.recording import RATE_TOLERANCE, Recording
+from neurodyn.data.recording import Recording
+from neurodyn.data.schema import RATE_TOLERANCE
 from neurodyn.readers.cut import Part
+from neurodyn.readers.options import Channel, ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
-from neurodyn.readers.read import Channel, ReadOptions
 from neurodyn.readers.sources import (
     View,
     brain_mask,

@@ -14,8 +14,9 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.readers.array_axes import SMALLEST_PICTURE, named_axes
 from neurodyn.readers.arrays import name_of, pick
+from neurodyn.readers.options import Channel, ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
-from neurodyn.readers.read import Channel, ReadOptions, find_reader, read
+from neurodyn.readers.read import find_reader, read
 from neurodyn.readers.sources import NoRateError
 from neurodyn.readers.stimulus import StimulusLog, read_events
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.base import Reader
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.stacks import OPTIONS, of_array, read_stack
 
@@ -25,11 +26,6 @@ class VideoReader(Reader):
     """Reads a video as a grey movie of 8 bits; colour is weighted into luminance."""
 
     suffixes = (*AVI, *BOXES)
-
-    @classmethod
-    def recognises(cls, path: Path) -> bool:
-        """Say whether the name is that of a video."""
-        return path.is_file() and path.suffix.lower() in cls.suffixes
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -12,8 +12,9 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording
+from neurodyn.readers.base import Reader
 from neurodyn.readers.cut import Part
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import View, build, refuse_others, regular_times
 from neurodyn.readers.stacks import OPTIONS, of_array, read_stack
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.recording import RATE_TOLERANCE, Recording
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.data.recording import Recording
+from neurodyn.data.schema import RATE_TOLERANCE
+from neurodyn.readers.base import Reader
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
-from neurodyn.readers.zarr_arrays import is_foreign
 
 
 class ZarrReader(Reader):
@@ -18,8 +19,8 @@ class ZarrReader(Reader):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Say whether the path is a Zarr folder, and not another program's."""
-        return path.is_dir() and (path.suffix == ".zarr" or (path / "zarr.json").is_file()) and not is_foreign(path)
+        """Say whether the path is a folder with the name or the mark of a Zarr store."""
+        return path.is_dir() and (path.suffix == ".zarr" or (path / "zarr.json").is_file())
 
     @classmethod
     def read(cls, path: Path, options: ReadOptions) -> Recording:

@@ -14,7 +14,8 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.damage import check_packed, library
 from neurodyn.data.recording import Recording
 from neurodyn.readers.arrays import OPTIONS, read_arrays
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.base import Reader
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.stacks import OPTIONS as STACK_OPTIONS
 from neurodyn.readers.stacks import of_array, read_stack

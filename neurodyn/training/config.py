@@ -20,7 +20,7 @@ from neurodyn.core.config import (
     validate,
     without_section,
 )
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 
 TUNE = "tune"
 SECTIONS = ("model", "windows", "training", "stages", TUNE)

@@ -14,7 +14,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.clock import missing_frames
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording, entry
-from neurodyn.readers.sources import mask_file
+from neurodyn.readers.images import mask_file
 
 
 class HoleConfig(Params):

@@ -19,7 +19,8 @@ from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.behavior import BEHAVIOR
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import aligned_chunks, create_variable, write_tree
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.training.batches import layout, prepare, read_batch
 from neurodyn.training.config import RunConfig
 from neurodyn.training.devices import choose_devices, reproducible

@@ -15,7 +15,7 @@ import zarr
 
 from neurodyn.backends.base import Batch
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.windows import over_baseline
+from neurodyn.data.window_view import over_baseline
 from neurodyn.training.devices import Devices, choose_devices, reproducible
 from neurodyn.training.run import Run, load_run
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from neurodyn.readers.nwb.reader import write_nwb
+from neurodyn.readers.nwb.writing import write_nwb
 from tests.preprocess.faulty import RNG, broken, sound
 
 

@@ -12,8 +12,9 @@ import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import CAPABILITIES, Backend, Batch, Layout
-from neurodyn.data.responses import ResponseConfig, ResponseRule
+from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
+from neurodyn.data.window_config import ResponseConfig
 from neurodyn.nn.parts import computing, counts, knowing
 
 FRAMES = 10

@@ -1,6 +1,8 @@
 """Every reader: lazy, with the right values, units and times, and clear about bad files."""
 
 import shutil
+import subprocess
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import zarr
 
 from neurodyn.core.errors import DataError, NeurodynError
 from neurodyn.data.recording import Recording
-from neurodyn.readers.nwb.reader import write_nwb
-from neurodyn.readers.read import READERS, ReadOptions, read
+from neurodyn.readers.nwb.writing import write_nwb
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import OF_FILES, OF_FOLDERS, READERS, candidates, find_reader, read
 from tests.readers import allen_files, makers
 
 FS = 20.0
@@ -145,7 +148,25 @@ def source(request, tmp_path_factory):
 
 def test_is_found_by_looking_at_the_source(source):
     name, path, _, _ = source
-    assert [other for other in READERS.names() if READERS.get(other).recognises(path)] == [name]
+    asked = list(candidates(path))
+    assert [other for other in asked[: asked.index(name) + 1] if READERS.get(other).recognises(path)] == [name]
+    assert find_reader(path) == (name, READERS.get(name))
+    assert {other for other in READERS.names() if READERS.get(other).recognises(path)} <= set(asked)
+
+
+@pytest.mark.parametrize("name", READERS.names())
+def test_every_suffix_leads_to_its_reader(name):
+    for suffix in READERS.get(name).suffixes:
+        assert name in OF_FILES.get(suffix, ()) or (suffix == ".zarr" and name in OF_FOLDERS)
+
+
+@pytest.mark.parametrize("source", ["tiff"], indirect=True)
+def test_no_reader_is_imported_in_vain(source):
+    _, path, _, _ = source
+    code = "import sys; from pathlib import Path; from neurodyn.readers.read import find_reader; find_reader(Path(sys.argv[1])); print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout.split()
+    own = {target.partition(":")[0] for target in READERS.targets().values()}
+    assert own & set(said) == {"neurodyn.readers.tiff.reader"}
 
 
 def test_values_shape_units_time_and_session(source):

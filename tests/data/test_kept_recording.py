@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.recording import SCHEMA_VERSION, Recording
+from neurodyn.data.recording import Recording
+from neurodyn.data.schema import SCHEMA_VERSION
 from neurodyn.readers.read import read
 from tests.data.recording_v1 import BRAIN, FRAMES, KEPT
 

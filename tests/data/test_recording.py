@@ -11,7 +11,8 @@ import zarr
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import sha256
 from neurodyn.data import store
-from neurodyn.data.recording import SCHEMA_VERSION, Recording, entry
+from neurodyn.data.recording import Recording, entry
+from neurodyn.data.schema import SCHEMA_VERSION
 
 RNG = np.random.default_rng(0)
 TRACES = np.ones((20, 3), np.float32)

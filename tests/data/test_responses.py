@@ -7,7 +7,8 @@ import pytest
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 
 RATE = 10.0
 

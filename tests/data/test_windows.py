@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.stimulus_code import StimulusCode
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 
 RNG = np.random.default_rng(0)
 RATE = 10.0
@@ -245,7 +246,7 @@ def test_recordings_must_be_alike():
 
 
 def test_windows_on_disk_are_read_when_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("neurodyn.data.windows.IN_MEMORY_BYTES", 0)
+    monkeypatch.setattr("neurodyn.data.window_view.IN_MEMORY_BYTES", 0)
     opened = Recording.open(recording().save(tmp_path / "a.zarr"))
     windows = cut(opened, duration=1.0)
     values, _ = windows.values(np.array([0, 69]))
@@ -276,7 +277,7 @@ class Guarded:
     [{"blocks": 2}, {"split": "trial"}, {"split": "condition", "condition": "level", "fractions": (0.34, 0.33, 0.33)}],
 )
 def test_frames_that_only_the_part_left_out_needs_are_never_read(monkeypatch, split, in_memory):
-    monkeypatch.setattr("neurodyn.data.windows.IN_MEMORY_BYTES", in_memory)
+    monkeypatch.setattr("neurodyn.data.window_view.IN_MEMORY_BYTES", in_memory)
     one, config = recording(), {"duration": 1.0, "align": "events" if "split" in split else "stream"}
     whole = cut(one, **config, **split).split()
     needed = {frame for name in ("train", "valid") for _, frame in frames_of(whole[name])}

@@ -9,7 +9,8 @@ import yaml
 from neurodyn.core.files import sha256
 from neurodyn.data.recording import Recording
 from neurodyn.data.splits import PARTS
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.simulate import SIMULATORS
 
 TRIALS = {"conditions": 6, "repeats": 5, "train_repeats": 3, "held_out": 4, "held_out_repeats": 2}

@@ -5,7 +5,8 @@ import pytest
 
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.data.recording import Recording
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.decode import features as module
 from neurodyn.decode.features import build_features, feature_names, fit_projection, patch_index
 from neurodyn.decode.settings import DecodeConfig

@@ -11,7 +11,8 @@ import xarray as xr
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.decode.forecast_scores import CEILING, LAST_VALUE, PSTH, ForecastScoreConfig, score_forecasts
 from neurodyn.decode.source import as_text
 from neurodyn.metrics.intervals import bootstrap_interval

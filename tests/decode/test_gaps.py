@@ -8,7 +8,7 @@ import pytest
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.run import DecodeConfig, decode
 
 EVENTS = WindowConfig(duration=3.0, align="events", offset=-1.0)

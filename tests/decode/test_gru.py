@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import ConfigError
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.decode.features import build_features, feature_names
 from neurodyn.decode.gru import GRU, stopping_samples
 from neurodyn.decode.labels import Labels

@@ -7,7 +7,7 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.run import DecodeConfig, decode
 from tests.decode.runs import join_runs, simulated
 from tests.decode.runs import make_run as make_latents_run

@@ -6,7 +6,8 @@ import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.decode.circle import Circle
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source

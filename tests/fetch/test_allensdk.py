@@ -12,7 +12,7 @@ from neurodyn.fetch.catalogue import Selection, read_catalogue
 from neurodyn.fetch.download import Link
 from neurodyn.readers.allen.nwb1 import read_session
 from neurodyn.readers.allen.session import epochs
-from neurodyn.readers.read import ReadOptions
+from neurodyn.readers.options import ReadOptions
 from tests.fetch import allen_api
 from tests.fetch.allen_api import Fault, download_path
 from tests.readers import allen_files

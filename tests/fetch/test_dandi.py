@@ -14,8 +14,9 @@ from neurodyn.data.recording import Recording
 from neurodyn.fetch import download
 from neurodyn.fetch.dandi import Archive, Selection, parse_dandiset
 from neurodyn.fetch.download import Link
-from neurodyn.readers.nwb.reader import streaming
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
+from neurodyn.readers.streamed import streaming
 from tests.fetch.allen_api import Fault
 from tests.fetch.dandi_api import DANDISET, VERSION, Dandi
 from tests.readers import allen_files, dandi_files
@@ -264,7 +265,7 @@ def test_a_streamed_session_is_the_downloaded_one(server, archive, sessions, tmp
 
 
 def test_any_other_nwb_file_is_streamed_by_the_general_reader(server, archive, tmp_path):
-    from neurodyn.readers.nwb.reader import write_nwb
+    from neurodyn.readers.nwb.writing import write_nwb
 
     values = np.random.default_rng(1).normal(size=(500, 6))
     path = write_nwb(Recording.from_arrays({"dff": values}, rate_hz=20.0), tmp_path / "a.nwb")

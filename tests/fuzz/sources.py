@@ -10,7 +10,7 @@ import tifffile
 import zarr
 
 from neurodyn.data.recording import Recording
-from neurodyn.readers.nwb.reader import write_nwb
+from neurodyn.readers.nwb.writing import write_nwb
 from tests.readers import allen_files, makers
 
 FS = 20.0

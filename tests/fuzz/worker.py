@@ -22,7 +22,8 @@ def look(reader: str, path: Path, options: dict) -> None:
     from neurodyn.cli.inspect import describe
     from neurodyn.preprocess.faults import faults, faults_of_folder
     from neurodyn.readers.containers.hdf5_heaps import check_heaps
-    from neurodyn.readers.read import READERS, ReadOptions
+    from neurodyn.readers.options import ReadOptions
+    from neurodyn.readers.read import READERS
     from neurodyn.readers.survey import survey
 
     if path.is_file():

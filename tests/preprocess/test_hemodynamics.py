@@ -10,7 +10,8 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.chain import chain_from_steps, load_chain
 from neurodyn.preprocess.hemodynamics import Hemodynamics, HemodynamicsParams
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
 
 
 def run(workspace, **params):

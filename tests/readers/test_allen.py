@@ -10,12 +10,14 @@ import pytest
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.regions import regions_of
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.readers.allen.reader import check_session, nwb1_version
 from neurodyn.readers.allen.session import epochs
 from neurodyn.readers.export import write_csv
-from neurodyn.readers.nwb.reader import write_nwb
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.nwb.writing import write_nwb
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 from tests.readers import allen_files
 from tests.readers.allen_files import FPS, PIPELINE, PLANE
 from tests.readers.identical import assert_identical

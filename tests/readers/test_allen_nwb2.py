@@ -11,7 +11,8 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.regions import regions_of
 from neurodyn.readers.allen.nwb2 import nearest
 from neurodyn.readers.allen.reader import is_nwb2_session
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
 from tests.readers import allen_files, dandi_files
 
 TRIALS = {"A": 15, "B": 40, "C2": 15}

@@ -7,8 +7,9 @@ import scipy.io
 import zarr
 
 from neurodyn.data.recording import Recording
+from neurodyn.readers.options import Channel, ReadOptions
 from neurodyn.readers.questions import QuestionError
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.read import read
 
 RNG = np.random.default_rng(0)
 FEW = RNG.random((20, 60)).astype("f4")  # 20 frames of 60 ROIs, or the other way round

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
 from neurodyn.readers.sources import View, parse_axes
 
 RNG = np.random.default_rng(0)

@@ -7,8 +7,9 @@ import scipy.io
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.readers.behavior import BehaviorLog
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import QuestionError
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.read import read
 
 FRAMES, RATE = 50, 10.0
 POSITION = np.linspace(3, 22, FRAMES)

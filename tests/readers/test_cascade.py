@@ -6,7 +6,8 @@ from scipy.io import savemat
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 
 
 def write(folder, stretches, name="cell.mat", dataset="DS09-GCaMP6f-m-V1"):

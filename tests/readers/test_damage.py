@@ -14,7 +14,8 @@ import zarr
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import library, of_library
-from neurodyn.readers.read import READERS, ReadOptions, read
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import READERS, read
 from tests.cli.conftest import neurodyn  # noqa: F401 - a fixture
 from tests.fuzz.harness import options_of
 from tests.fuzz.sources import SOURCES
@@ -22,12 +23,14 @@ from tests.fuzz.sources import SOURCES
 FAULT = "'NoneType' object has no attribute 'planted'"
 FIRST = [(reader, next(iter(variants))) for reader, variants in SOURCES.items()]
 DEEPER = {
-    "recording": ["data.recording", "data.integrity"],
-    "hdf5": ["readers.sources"],
+    "recording": ["data.recording", "data.schema", "data.integrity"],
+    "hdf5": ["readers.sources", "readers.arrays", "readers.containers.hdf5"],
+    "numpy": ["readers.arrays", "readers.containers.npy"],
+    "suite2p": ["readers.suite2p.output"],
     "nwb": ["readers.nwb.reading", "readers.nwb.series", "readers.nwb.tables", "readers.nwb.clock"],
     "allen": ["readers.allen.nwb1", "readers.allen.session"],
     "tiff": ["readers.tiff.layout", "readers.stacks"],
-    "matlab": ["readers.containers.matlab_check"],
+    "matlab": ["readers.arrays", "readers.containers.matlab", "readers.containers.matlab_check"],
 }
 
 

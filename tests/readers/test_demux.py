@@ -9,7 +9,8 @@ import pytest
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.readers.demux import by_likeness, cycles, places
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
 
 FRAMES = 60
 

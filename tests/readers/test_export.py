@@ -10,7 +10,8 @@ import xarray as xr
 from neurodyn.core.errors import ConfigError
 from neurodyn.data.recording import Recording
 from neurodyn.readers import export
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 
 RNG = np.random.default_rng(0)
 

@@ -8,8 +8,9 @@ import scipy.sparse
 import zarr
 
 from neurodyn.core.errors import DataError
-from neurodyn.readers.nwb.reader import write_nwb
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.nwb.writing import write_nwb
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
 from tests.readers import makers
 
 RNG = np.random.default_rng(0)

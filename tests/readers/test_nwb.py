@@ -21,8 +21,10 @@ from pynwb.ophys import (
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording, entry
-from neurodyn.readers.nwb.reader import NwbFacts, write_nwb
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.nwb.facts import NwbFacts
+from neurodyn.readers.nwb.writing import write_nwb
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
 from tests.readers.identical import assert_identical
 from tests.readers.nwb_files import put, rois_of, session
 

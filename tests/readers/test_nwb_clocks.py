@@ -13,8 +13,9 @@ from pynwb.image import ImageSeries
 from pynwb.ophys import DfOverF, Fluorescence, RoiResponseSeries, TwoPhotonSeries
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.readers.options import Channel, ReadOptions
 from neurodyn.readers.questions import QuestionError
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.read import read
 from neurodyn.readers.survey import survey
 from tests.readers.nwb_files import put, rois_of, session
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import DataError
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 from neurodyn.readers.reshape import otsu_brain
 
 

@@ -6,8 +6,9 @@ import pytest
 import yaml
 from nwbinspector import Importance, inspect_nwbfile
 
-from neurodyn.readers.nwb.reader import write_nwb
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.nwb.writing import write_nwb
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 from tests.readers.identical import assert_identical
 
 SOURCES = Path(__file__).resolve().parents[2] / "examples" / "sources"

@@ -10,8 +10,9 @@ import scipy.io
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.readers.columns import read_columns
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import QuestionError
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.read import read
 from neurodyn.readers.signals import FrameTimes, Signal, pulses
 from neurodyn.readers.stimulus import StimulusLog
 

@@ -11,9 +11,10 @@ import pytest
 import scipy.io
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.readers.containers.unpickling import load_objects
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import QuestionError
-from neurodyn.readers.read import ReadOptions, read
-from neurodyn.readers.suite2p import load_objects
+from neurodyn.readers.read import read
 
 RNG = np.random.default_rng(0)
 F = RNG.normal(100, 5, (6, 40)).astype(np.float32)

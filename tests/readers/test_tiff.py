@@ -8,7 +8,8 @@ import pytest
 import tifffile
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.readers.read import Channel, ReadOptions, read
+from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.read import read
 
 MOVIE = np.random.default_rng(0).integers(0, 60000, (20, 16, 12)).astype(np.uint16)
 

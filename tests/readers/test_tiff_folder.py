@@ -8,8 +8,9 @@ import pytest
 import tifffile
 
 from neurodyn.core.errors import DataError
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import QuestionError
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.read import read
 from tests.readers import makers
 from tests.readers.test_tiff_layout import scanimage
 

@@ -5,7 +5,8 @@ import pytest
 import tifffile
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 
 STACK = np.random.default_rng(0).integers(-300, 4000, (6, 4, 2, 10, 8)).astype(np.int16)  # (t, z, c, y, x)
 TWO = ("fluorescence", "red")

@@ -6,7 +6,8 @@ import zarr
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
-from neurodyn.readers.read import ReadOptions, read
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
 
 
 @pytest.fixture

@@ -55,5 +55,5 @@ def test_every_library_s_word_for_it_is_told_alike(kind, said, neurodyn, monkeyp
         raise kind(said)
 
     np.save(tmp_path / "a.npy", np.ones((30, 4)))
-    monkeypatch.setattr("neurodyn.readers.arrays.numpy_arrays", fail)
+    monkeypatch.setattr("neurodyn.readers.npy.numpy_arrays", fail)
     refused(neurodyn("convert", tmp_path / "a.npy", tmp_path / "a.zarr", "--fs", 10), "not enough memory", said[:40])

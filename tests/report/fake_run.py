@@ -11,7 +11,8 @@ import yaml
 from neurodyn.core.files import sha256
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, write_scores
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 
 NAN = float("nan")
 PERIOD, ON = 4.0, 2.0

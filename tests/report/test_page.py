@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.windows import WindowConfig
+from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.run import DecodeConfig, decode
 from neurodyn.report.page import report
 from tests.report.fake_run import make_run, movie, traces

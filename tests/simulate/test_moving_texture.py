@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 from scipy.ndimage import map_coordinates
 
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.simulate.moving_texture import MovingTexture, MovingTextureParams
 
 SMALL = {"trials": 12, "height": 32, "width": 48}

@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from neurodyn.core.errors import WorkError
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.simulate.navier_stokes import (
     NavierStokes,
     NavierStokesParams,

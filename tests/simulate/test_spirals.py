@@ -7,7 +7,8 @@ from scipy.integrate import trapezoid
 from scipy.interpolate import CubicSpline
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.simulate.spirals import Spirals, SpiralsParams, fit_offsets, solve
 
 TIMES = np.linspace(0, 1, 100)

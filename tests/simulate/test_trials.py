@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 from scipy.integrate import solve_ivp
 
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.metrics.regression import squared_pearson
 from neurodyn.simulate.chaotic_rnn import ChaoticRNN, ChaoticRNNParams
 from neurodyn.simulate.integration import rk4

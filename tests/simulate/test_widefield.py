@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import curve_fit
 
-from neurodyn.data.windows import WindowConfig, Windows
+from neurodyn.data.window_config import WindowConfig
+from neurodyn.data.windows import Windows
 from neurodyn.decode.run import DecodeConfig
 from neurodyn.decode.source import Source
 from neurodyn.decode.targets import make_labels

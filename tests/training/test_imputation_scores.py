@@ -121,7 +121,8 @@ def test_traces_lose_blocks_of_neighbouring_cells(traces, tmp_path):
 def test_behaviour_is_a_signal_on_the_frames_clock(tmp_path):
     import xarray as xr
 
-    from neurodyn.data.windows import WindowConfig, Windows
+    from neurodyn.data.window_config import WindowConfig
+    from neurodyn.data.windows import Windows
 
     behavior = xr.Dataset({"speed": ("sample", np.arange(50.0))}).assign_coords(sample=np.arange(50) / 5)
     recording = Recording.from_arrays(

@@ -18,7 +18,7 @@ from neurodyn.training.batches import TrainingBatches, ValidationBatches, prepar
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import _built, fit
 
-LIMIT = "neurodyn.data.windows.IN_MEMORY_BYTES"
+LIMIT = "neurodyn.data.window_view.IN_MEMORY_BYTES"
 MEGABYTE = 2**20
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from neurodyn.readers.allen.nwb1 import Place, courses, leading, part, text
 from neurodyn.readers.allen.nwb2 import SEXES, Turned, intervals, what_is_said
 from neurodyn.readers.allen.session import Session, Table
-from neurodyn.readers.arrays import Hdf5Array
+from neurodyn.readers.containers.hdf5 import Hdf5Array
 
 MARKS = ("processing/ophys/dff/traces", "processing/ophys/image_segmentation/cell_specimen_table")
 TRACES = {

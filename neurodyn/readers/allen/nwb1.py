@@ -13,7 +13,7 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.readers.allen.session import Corrected, Course, Session, Table
-from neurodyn.readers.arrays import Hdf5Array
+from neurodyn.readers.containers.hdf5 import Hdf5Array
 
 LOGGER = logging.getLogger(__name__)
 PIPELINE = "processing/brain_observatory_pipeline"

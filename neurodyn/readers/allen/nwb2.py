@@ -19,7 +19,7 @@ import numpy as np
 from neurodyn.core.errors import DataError
 from neurodyn.readers.allen.nwb1 import PUPIL, courses, leading, line, part, repeats, running_at_frames, text
 from neurodyn.readers.allen.session import Corrected, Session, Table
-from neurodyn.readers.arrays import Hdf5Array
+from neurodyn.readers.containers.hdf5 import Hdf5Array
 
 LOGGER = logging.getLogger(__name__)
 MARKS = ("processing/ophys/DfOverF/DfOverF", "processing/ophys/ImageSegmentation/PlaneSegmentation/global_roi_id")

@@ -9,7 +9,8 @@ import h5py
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import library
 from neurodyn.data.recording import Recording
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.base import Reader
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
 
 ALLEN_OPTIONS = frozenset({"templates", "skip"})

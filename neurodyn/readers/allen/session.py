@@ -14,7 +14,7 @@ import xarray as xr
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording
-from neurodyn.readers.read import ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import View, build
 
 LOGGER = logging.getLogger(__name__)

@@ -23,13 +23,13 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording, entry
-from neurodyn.readers.arrays import Hdf5Array
+from neurodyn.readers.containers.hdf5 import Hdf5Array
 from neurodyn.readers.nwb.clock import stated
+from neurodyn.readers.nwb.facts import NwbFacts
 from neurodyn.readers.nwb.places import CONTAINERS, FIRST_PLANE, scratch_name
-from neurodyn.readers.nwb.reader import NwbFacts
 from neurodyn.readers.nwb.series import Imaging, imaging_series, select
 from neurodyn.readers.nwb.tables import behavior, brain, end_of, rois, stimulus
-from neurodyn.readers.read import Channel, ReadOptions
+from neurodyn.readers.options import Channel, ReadOptions
 from neurodyn.readers.sources import View, build, refuse_others
 
 LOGGER = logging.getLogger(__name__)
@@ -229,7 +229,7 @@ def _identity(nwbfile: NWBFile, rate_hz: float | None, options: ReadOptions) -> 
 
 
 def _facts(nwbfile: NWBFile) -> dict[str, Any]:
-    """Return what the file says of session, animal and microscope, as `neurodyn.readers.nwb.reader.NwbFacts` names it."""
+    """Return what the file says of session, animal and microscope, as `neurodyn.readers.nwb.facts.NwbFacts` names it."""
     facts: dict[str, Any] = {
         "session_start": nwbfile.session_start_time.isoformat(),
         "description": nwbfile.session_description,
@@ -282,3 +282,10 @@ def _times_of(path: Path, series: TimeSeries) -> np.ndarray:
             f"{path}: the times of {series.name} are damaged.", f"Here {wrong}", "Convert the recording again."
         )
     return times
+
+
+def schema_errors(path: Path) -> list[str]:
+    """Return what in an NWB 2 file breaks the schema of NWB."""
+    from pynwb import validate
+
+    return [str(error) for error in validate(path=path)]

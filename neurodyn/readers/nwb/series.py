@@ -19,8 +19,8 @@ from pynwb.ophys import OnePhotonSeries, RoiResponseSeries, TwoPhotonSeries
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import UNITS
 from neurodyn.readers.nwb.clock import Clock
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
-from neurodyn.readers.read import ReadOptions
 from neurodyn.readers.sources import parse_axes
 
 LOGGER = logging.getLogger(__name__)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dateutil.parser import parse as parse_date
 from hdmf.common import DynamicTableRegion, VectorData
 from hdmf.data_utils import GenericDataChunkIterator
 from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
@@ -38,16 +37,15 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import chunk_shape
+from neurodyn.readers.nwb.facts import NwbFacts, known_facts
+from neurodyn.readers.nwb.facts import Subject as SubjectFacts
 from neurodyn.readers.nwb.hdf5_disk import new_file
 from neurodyn.readers.nwb.places import CONTAINERS, FIRST_PLANE, Part, contents, parts, scratch_name, timing
-from neurodyn.readers.nwb.reader import NwbFacts
-from neurodyn.readers.nwb.reader import Subject as SubjectFacts
 
 LOGGER = logging.getLogger(__name__)
 UNKNOWN_START = datetime(1970, 1, 1, tzinfo=UTC)
 ANY_AGE = "P0D/"  # ISO 8601: from birth on
 PICTURES = {"mean_image": "meanImg", "max_projection": "max_proj"}  # as suite2p names them
-SEXES = {"male": "M", "female": "F"}
 
 
 class Chunks(GenericDataChunkIterator):
@@ -68,11 +66,26 @@ class Chunks(GenericDataChunkIterator):
         return self.variable.dtype
 
 
-def write(recording: Recording, path: Path, facts: NwbFacts) -> Path:
-    """Write a recording; see `neurodyn.readers.nwb.reader.write_nwb`."""
+def write_nwb(recording: Recording, path: Path, facts: NwbFacts | None = None) -> Path:
+    """Write a recording as an NWB file, streaming and atomically.
+
+    Other programs find movies, traces, ROIs, events and behaviour in NWB's own places. What NWB has no place for
+    (ground truth, what preprocessing saw, components of a decomposition) lies in its scratch space, so that reading the
+    file gives the very same recording.
+
+    Parameters
+    ----------
+    facts
+        What the recording does not know; what it does is filled in.
+
+    Returns
+    -------
+    Path
+        The file.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        nwbfile = to_nwb(recording, facts)
+        nwbfile = to_nwb(recording, facts or NwbFacts())
         with locked(path):
             clear_partials(path)
             with atomic(path) as temporary, new_file(temporary) as file, NWBHDF5IO(file=file, mode="w") as io:
@@ -84,7 +97,7 @@ def write(recording: Recording, path: Path, facts: NwbFacts) -> Path:
 
 def to_nwb(recording: Recording, facts: NwbFacts) -> NWBFile:
     """Return the recording as an NWB file in memory, its neural variables still on disk."""
-    facts = _known(recording.tree.attrs, facts)
+    facts = known_facts(recording.tree.attrs, facts)
     nwbfile = _session(recording, facts)
     plane = _imaging_plane(nwbfile, recording, facts)
     found = list(parts(recording))
@@ -114,35 +127,6 @@ def to_nwb(recording: Recording, facts: NwbFacts) -> NWBFile:
                 )
             )
     return nwbfile
-
-
-def _known(attrs: Mapping[Any, Any], facts: NwbFacts) -> NwbFacts:
-    """Fill in what the recording knows of itself: from its NWB source, or of the Allen Brain Observatory."""
-    known: dict[str, Any] = dict(attrs.get("nwb", {}))
-    if "area" in attrs:
-        known |= {"location": attrs["area"], "institution": "Allen Institute for Brain Science", "photons": 2}
-    if "session_start" in attrs:
-        known["session_start"] = _date(str(attrs["session_start"]))
-    if "specimen" in attrs:
-        known["subject"] = {
-            "id": str(attrs["specimen"]),
-            "species": "Mus musculus",
-            "sex": SEXES.get(str(attrs.get("sex")), "U"),
-            "age": f"P{attrs['age_days']:g}D" if "age_days" in attrs else None,
-            "genotype": attrs.get("genotype"),
-        }
-    told = facts.model_dump(exclude_unset=True)
-    if "subject" in known and told.get("subject"):
-        told["subject"] = known["subject"] | told["subject"]
-    return NwbFacts.model_validate(known | told)
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        return parse_date(text)
-    except ValueError:
-        LOGGER.warning("The start of the session, '%s', is no date; it is written as unknown.", text)
-        return None
 
 
 def _session(recording: Recording, facts: NwbFacts) -> NWBFile:

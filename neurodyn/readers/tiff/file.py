@@ -12,9 +12,10 @@ import numpy as np
 import tifffile
 
 from neurodyn.data.damage import check_packed, library
+from neurodyn.readers.images import unreadable
 from neurodyn.readers.tiff.layout import Order, not_a_stack, of_axes, of_imagej, of_sizes
 from neurodyn.readers.tiff.ome import Source, of_image, read_header
-from neurodyn.readers.tiff.pages import Chain, chain, descriptions, unreadable
+from neurodyn.readers.tiff.pages import Chain, chain, descriptions
 from neurodyn.readers.tiff.scanimage import Scan, first_number, has_times
 from neurodyn.readers.tiff.scanimage import read_header as read_scan
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodyn.core.errors import DataError
-from neurodyn.readers.read import ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.stacks import Stack
 from neurodyn.readers.tiff import bruker, micromanager, thor
 from neurodyn.readers.tiff.file import Piece

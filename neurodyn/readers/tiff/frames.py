@@ -11,8 +11,8 @@ import numpy as np
 import tifffile
 
 from neurodyn.data.damage import library
+from neurodyn.readers.images import unreadable
 from neurodyn.readers.tiff.file import Piece
-from neurodyn.readers.tiff.pages import unreadable
 
 
 def frames_of(pieces: Sequence[Piece]) -> Any:

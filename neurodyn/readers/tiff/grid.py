@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodyn.core.errors import DataError
-from neurodyn.readers.read import ReadOptions
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.stacks import Stack
 from neurodyn.readers.tiff.file import Piece
 from neurodyn.readers.tiff.frames import frames_of

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import reason
+from neurodyn.readers.images import unreadable
 
 TYPE_BYTES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # others take 1
 DESCRIPTION = 270
@@ -155,13 +155,6 @@ def _description(file: BinaryIO, dialect: Dialect, entries: bytes) -> bytes:
             file.seek(dialect.number(value))
             return file.read(min(length, 2**24))
     return b""
-
-
-def unreadable(path: Path, error: Exception) -> DataError:
-    """Return what to tell the user of a file that is no TIFF, or a damaged one."""
-    return DataError(
-        f"{path} cannot be read as TIFF.", f"{reason(error)}.", "Check that the file is whole; copy it again."
-    )
 
 
 def truncated(path: Path, found: str) -> DataError:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-import tifffile
-
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import library, load_array
 from neurodyn.data.recording import Recording
-from neurodyn.readers.read import Reader, ReadOptions
+from neurodyn.readers.base import Reader
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.stacks import OPTIONS, read_stack
 from neurodyn.readers.tiff.folder import open_folder
 from neurodyn.readers.tiff.layout import natural
-from neurodyn.readers.tiff.pages import unreadable
 from neurodyn.readers.tiff.set import flat, in_time, look_all
 
 SUFFIXES = (".tif", ".tiff", ".btf")
@@ -65,16 +61,3 @@ def tiff_files(path: Path) -> list[Path]:
     if not files:
         raise DataError(f"{path} has no TIFF files.", "Expected .tif or .tiff files.", "Check the folder.")
     return sorted(files, key=lambda file: natural(file.stem))
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read one image, TIFF or .npy, shape (y, x).
-
-    Raises
-    ------
-    DataError
-        If it is no image.
-    """
-    with library(path, unreadable):
-        image = load_array(path) if path.suffix == ".npy" else tifffile.imread(path)
-    return np.asarray(image)

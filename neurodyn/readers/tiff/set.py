@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.recording import RATE_TOLERANCE
+from neurodyn.data.schema import RATE_TOLERANCE
 from neurodyn.readers.cut import Part
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
-from neurodyn.readers.read import ReadOptions
 from neurodyn.readers.stacks import Stack
 from neurodyn.readers.tiff.file import Piece, look
 from neurodyn.readers.tiff.frames import frames_of

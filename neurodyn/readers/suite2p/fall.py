@@ -1,4 +1,4 @@
-"""suite2p's MATLAB file, Fall.mat: the arrays of its folder, ROI by time, with settings and ROIs as structs."""
+"""Fall.mat: the arrays of its folder, ROI by time, with settings and ROIs as structs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import scipy.io
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import broken, library
 from neurodyn.data.recording import Recording
+from neurodyn.readers.containers.matlab import load_variable, mat_arrays
 from neurodyn.readers.containers.matlab_check import check_structure
-from neurodyn.readers.matlab import MatlabReader, load_variable, mat_arrays
-from neurodyn.readers.read import ReadOptions
+from neurodyn.readers.matlab import MatlabReader
+from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
-from neurodyn.readers.suite2p import PICTURES, TRACES, Output, of_output
+from neurodyn.readers.suite2p.output import PICTURES, TRACES, Output, of_output
 
 SETTINGS = ("fs", "Ly", "Lx", "yrange", "xrange", *PICTURES.values())
 

@@ -1,0 +1,1 @@
+"""suite2p's output: folders, and the MATLAB file Fall.mat."""
