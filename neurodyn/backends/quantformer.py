@@ -88,11 +88,15 @@ class QuantFormer(VocabularyModel):
 
     def streamed(self, threads: int) -> Callable[[Batch], Tensor]:
         """Return the forecast of single windows, prepared as far as can be where a processor computes it."""
-        from neurodyn.backends.quantformer_stream import StreamedQuantFormer  # whose compiler training has no use for
+        from neurodyn.backends.quantformer_stream import (  # whose compiler training has no use for
+            Codes,
+            StreamedQuantFormer,
+        )
 
         if self.across is not None or self.head.weight.device.type != "cpu":
             return super().streamed(threads)
-        return StreamedQuantFormer(self, threads)
+        likeliest = None if self.config.decoding == "soft" else self.likeliest
+        return StreamedQuantFormer(self, Codes(self.head, self.book(), likeliest), threads)
 
     def _second_loss(self, batch: Batch) -> dict[str, Tensor]:
         traces = self._traces(batch, batch.visible & batch.valid)

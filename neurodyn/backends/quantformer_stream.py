@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ
 
 from neurodyn.backends.base import Batch
+from neurodyn.backends.vocabulary import VocabularyModel
 from neurodyn.nn.frozen import FrozenLinear, FrozenTransformer, LinearEntrance, TableEntrance
 from neurodyn.nn.interpolation import hold
 
-if TYPE_CHECKING:
-    from neurodyn.backends.quantformer import QuantFormer
+
+class Codes(NamedTuple):
+    """How the codes of the horizon are found.
+
+    Parameters
+    ----------
+    head
+        From tokens to logits.
+    book
+        Vectors of the vocabulary, shape (code, width).
+    likeliest
+        From logits to codes; None where vectors are weighted by their probabilities instead.
+    """
+
+    head: nn.Linear
+    book: Tensor
+    likeliest: Callable[[Tensor], Tensor] | None
 
 
 class StreamedQuantFormer:
@@ -29,16 +45,18 @@ class StreamedQuantFormer:
     ----------
     model
         Trained; on a processor, without attention across neurons. Its weights are those of now.
+    codes
+        How those of the horizon are found.
     threads
         How many.
     """
 
-    def __init__(self, model: QuantFormer, threads: int) -> None:
+    def __init__(self, model: VocabularyModel, codes: Codes, threads: int) -> None:
         self.model = model
         shares = [share for share in torch.arange(len(model.cells)).chunk(threads) if len(share)]
         self.spans = [slice(int(share[0]), int(share[-1]) + 1) for share in shares]
         with torch.no_grad():
-            self.shares = [_Share(model, span) for span in self.spans]
+            self.shares = [_Share(model, codes, span) for span in self.spans]
         self.pool = None
         if len(shares) > 1:
             self.pool = ThreadPoolExecutor(len(shares), initializer=torch.set_num_threads, initargs=(1,))
@@ -103,13 +121,14 @@ class _Share:
     the neurons, and the decoder's of every code at every place.
     """
 
-    def __init__(self, model: QuantFormer, span: slice) -> None:
+    def __init__(self, model: VocabularyModel, codes: Codes, span: slice) -> None:
         self.model, self.cells = model, span.stop - span.start
+        self.likeliest = codes.likeliest
         self.known = slice(0, model.patches - model.ahead)
         self.coming = slice(model.patches - model.ahead, model.patches)
         self._prepare_source(model.neurons(model.neuron[0, span])[None])
-        self._prepare_words()
-        self.head = FrozenLinear(model.head.weight, model.head.bias)
+        self._prepare_words(codes.book)
+        self.head = FrozenLinear(codes.head.weight, codes.head.bias)
 
     def _prepare_source(self, neurons: Float[Tensor, "1 cell width"]) -> None:
         """Prepare both encoders: of the source's own codes, and of those to come."""
@@ -123,9 +142,9 @@ class _Share:
             transformer.enter(slice(transformer.before + self.coming.start, None), hidden)
             self.sources.append(LinearEntrance(transformer, self.known, embed))
 
-    def _prepare_words(self) -> None:
+    def _prepare_words(self, book: Float[Tensor, "code width"]) -> None:
         """Prepare the decoder."""
-        quantizer, book = self.model.quantizer, self.model.book()
+        quantizer = self.model.quantizer
         self.nearest = FrozenLinear(book, -book.square().sum(-1) / 2)
         self.decoder = FrozenTransformer(quantizer.decoder, self.cells)
         self.said, self.chosen = (TableEntrance(self.decoder, which, book) for which in (self.known, self.coming))
@@ -152,7 +171,7 @@ class _Share:
         return self.nearest(tokens).argmax(-1)
 
     def _choose(self, logits: Float[Tensor, "ahead cell code"]) -> None:
-        if self.model.config.decoding == "soft":
+        if self.likeliest is None:
             self.chosen.enter_means(logits.softmax(-1))
         else:
-            self.chosen.enter(self.model.likeliest(logits))
+            self.chosen.enter(self.likeliest(logits))

@@ -16,7 +16,8 @@ from neurodyn.cli.console import refuse_strangers
 from neurodyn.core.config import Layer, find_preset, layers_of, list_presets, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError, DataError, NeurodynError
 from neurodyn.core.registry import unknown
-from neurodyn.workflow.pipeline import Job, Plan
+from neurodyn.workflow.made import Job
+from neurodyn.workflow.pipeline import Plan
 
 NUMBER = re.compile(r"(?<![\w.-])[0-9.]+(?![\w.])")
 SHOWN = 5
@@ -198,7 +199,7 @@ def _too_few(plan: Plan, decoding: Job, training: Job) -> DataError | None:
     """Return what will keep a decoding from dividing the trials that its training holds out."""
     from neurodyn.cli.decode import flags_of
     from neurodyn.data.recording import Recording
-    from neurodyn.data.windows import WindowConfig
+    from neurodyn.data.window_config import WindowConfig
     from neurodyn.decode.run import DecodeConfig, check_folds
 
     fit, asked = typed_job(training).values, typed_job(decoding).values

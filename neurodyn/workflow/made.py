@@ -1,18 +1,40 @@
-"""Which earlier jobs a reference such as `@train` or `@train*` stands for."""
+"""Jobs made so far, and which of them a reference such as `@train` or `@train*` stands for."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
 from neurodyn.workflow.matrix import Cell, Value
 
-if TYPE_CHECKING:
-    from neurodyn.workflow.pipeline import Job
-
 Key = tuple[tuple[str, Value], ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One command, ready to run.
+
+    Parameters
+    ----------
+    rule
+        Its name in the pipeline.
+    name
+        The same with the values of its cell.
+    argv
+        Arguments after `neurodyn`.
+    needs
+        Jobs whose products it reads.
+    product
+        What it makes, relative to the output folder.
+    """
+
+    rule: str
+    name: str
+    argv: tuple[str, ...]
+    needs: tuple[str, ...]
+    product: str
 
 
 class Made:
@@ -57,7 +79,7 @@ class Made:
         return [job for _, job in sorted(hits, key=lambda hit: hit[0])]
 
 
-_Index = dict[frozenset[str], dict[Key, list[tuple[int, "Job"]]]]
+_Index = dict[frozenset[str], dict[Key, list[tuple[int, Job]]]]
 
 
 def _index(jobs: Sequence[tuple[Cell, Job]], axes: frozenset[str]) -> _Index:

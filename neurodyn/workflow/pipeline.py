@@ -14,7 +14,7 @@ from pydantic import Field
 from neurodyn.core.config import Layer, Params, Resolved, find_preset, layers_of, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
-from neurodyn.workflow.made import Made
+from neurodyn.workflow.made import Job, Made
 from neurodyn.workflow.matrix import Cell, Value, cell_name, cells, filled
 
 INPUTS = "@inputs"
@@ -73,31 +73,6 @@ class PipelineSpec(Params):
         default_factory=dict, description="name -> what differs from the rest of this file at that scale"
     )
     jobs: dict[str, JobSpec] = Field(description="job name -> job, in order")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One command, ready to run.
-
-    Parameters
-    ----------
-    rule
-        Its name in the pipeline.
-    name
-        The same with the values of its cell.
-    argv
-        Arguments after `neurodyn`.
-    needs
-        Jobs whose products it reads.
-    product
-        What it makes, relative to the output folder.
-    """
-
-    rule: str
-    name: str
-    argv: tuple[str, ...]
-    needs: tuple[str, ...]
-    product: str
 
 
 @dataclass(frozen=True)

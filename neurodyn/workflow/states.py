@@ -12,8 +12,9 @@ from typing import Literal
 
 from neurodyn.core.files import is_locked, read_json
 from neurodyn.workflow.job import PLAN, Files
+from neurodyn.workflow.made import Job
 from neurodyn.workflow.matrix import Cell
-from neurodyn.workflow.pipeline import Job, Plan
+from neurodyn.workflow.pipeline import Plan
 
 State = Literal["done", "running", "failed", "interrupted", "waiting", "held back"]
 ORDER: tuple[State, ...] = ("done", "running", "waiting", "held back", "interrupted", "failed")

@@ -8,8 +8,9 @@ import yaml
 
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, UnknownNameError
+from neurodyn.workflow.made import Job
 from neurodyn.workflow.matrix import cell_name, cells, filled
-from neurodyn.workflow.pipeline import Job, PipelineSpec, load_pipeline, plan
+from neurodyn.workflow.pipeline import PipelineSpec, load_pipeline, plan
 
 MATRICES = {
     "all": [{"calcium": ["linear"], "seed": [0, 1]}, {"calcium": ["hill"], "seed": [0]}],

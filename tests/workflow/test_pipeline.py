@@ -10,7 +10,8 @@ import yaml
 from neurodyn.core.config import build, list_presets, load_yaml
 from neurodyn.core.errors import ConfigError, TerminatedError, UnknownNameError, WorkError
 from neurodyn.workflow import run as workflow_run
-from neurodyn.workflow.pipeline import Job, PipelineSpec, Plan, load_pipeline, plan
+from neurodyn.workflow.made import Job
+from neurodyn.workflow.pipeline import PipelineSpec, Plan, load_pipeline, plan
 from neurodyn.workflow.run import How, run
 from neurodyn.workflow.states import files_of, job_states
 
