@@ -282,7 +282,7 @@ def test_frames_that_only_the_part_left_out_needs_are_never_read(monkeypatch, sp
     whole = cut(one, **config, **split).split()
     needed = {frame for name in ("train", "valid") for _, frame in frames_of(whole[name])}
     guarded = Guarded(one["dff"].variable, np.array([frame not in needed for frame in range(700)]))
-    monkeypatch.setattr("neurodyn.data.windows.signal", lambda recording, name: guarded)
+    monkeypatch.setattr("neurodyn.data.window_view.signal", lambda recording, name: guarded)
     with pytest.raises(AssertionError, match="a test frame was read"):
         cut(one, **config, **split).split()["test"].values()
     parts = cut(one, **config, **split).split(without="test")
