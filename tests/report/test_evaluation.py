@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from neurodyn.core.files import write_json
 from neurodyn.data.scores import Score, write_scores
+from neurodyn.evaluate.latents import Latents
+from neurodyn.evaluate.rotations import Rotations
 from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.page import report
 
@@ -69,7 +71,7 @@ def test_runs_have_a_row_each_and_what_all_share_is_said_once():
         for part in ("valid", "test")
         for metric, value in (("latents_r2", 0.9), ("latents_r2_dim1", 0.8), ("rates_r2", 0.7))
     ]
-    figure, whole, single = runs_section(rows).blocks
+    figure, whole, single = runs_section(rows, Latents).blocks
     assert figure.kind == "figure"
     assert list(whole.header) == ["Seed", "Part", "n", "Latents", "Rates"]
     assert whole.rows[3] == ["1", "test", "4 cells", "0.900 [0.80, 1.00]", "0.700 [0.60, 0.80]"]
@@ -79,6 +81,6 @@ def test_runs_have_a_row_each_and_what_all_share_is_said_once():
 
 def test_analyses_of_several_signals_have_a_row_for_each():
     rows = [replace(score("r", name, 0.5, "jpca_r2_skew"), split="column:valid") for name in ("rates", "latents")]
-    table = runs_section(rows).blocks[1]
+    table = runs_section(rows, Rotations).blocks[1]
     assert [row[0] for row in table.rows] == ["rates", "latents"]
     assert table.rows[0][-1] == "0.50 [0.40, 0.60]"
