@@ -8,7 +8,8 @@ import pytest
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
-from neurodyn.evaluate.responses import METRICS, Responses, ResponsesConfig
+from neurodyn.decode.detection import METRICS
+from neurodyn.evaluate.responses import Responses, ResponsesConfig
 from neurodyn.evaluate.run import evaluate
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit

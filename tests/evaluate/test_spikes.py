@@ -7,8 +7,9 @@ import xarray as xr
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
+from neurodyn.evaluate.base import EVERY
 from neurodyn.evaluate.run import evaluate
-from neurodyn.evaluate.spikes import EVERY, Spikes, SpikesConfig
+from neurodyn.evaluate.spikes import Spikes, SpikesConfig
 from neurodyn.metrics.spike_inference import paired_bins, pearson
 from tests.evaluate.recordings import with_spikes
 

@@ -9,7 +9,7 @@ from neurodyn.core.files import write_json
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.evaluate.latents import Latents
 from neurodyn.evaluate.rotations import Rotations
-from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
+from neurodyn.report.evaluation import evaluation_part, evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.page import report
 
 
@@ -62,6 +62,12 @@ def test_the_page_names_ground_truth_and_no_decoding(tmp_path):
     assert "<summary>Configuration</summary>" in text
     assert "<td>slow_hz</td><td>7.5</td>" in text
     assert not re.search(r"Decoding|test folds|split", re.sub(r"<style.*?</style>", "", text, flags=re.S))
+
+
+def test_scores_of_an_evaluation_that_is_not_installed_are_shown_plainly():
+    record = {"metric": "of another package", "recordings": ["a.zarr"], "sources": []}
+    part = evaluation_part("scores", [replace(row, split="blocked:test") for row in SCORES], record)
+    assert [block.kind for block in part.sections[0].blocks] == ["figure", "table"]
 
 
 def test_runs_have_a_row_each_and_what_all_share_is_said_once():
