@@ -5,7 +5,8 @@ import tempfile
 from pathlib import Path
 
 from neurodyn.data.scores import read_scores
-from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
+from neurodyn.evaluate.latents import Latents, LatentsConfig
+from neurodyn.evaluate.run import evaluate
 from neurodyn.simulate.lorenz import Lorenz
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
@@ -30,7 +31,7 @@ for model, own in (
     infer(runs[-1], parts=("train", "test"))
 
 # %% How much of the true variables a linear map finds in each model's latents
-table = score_latents(runs, folder / "scores", LatentScoreConfig.model_validate({}))
+table = evaluate(Latents(LatentsConfig.model_validate({})), runs, folder / "scores")
 for score in read_scores(table):
     if score.metric == "latents_r2" and score.fold == "all":
         print(f"{score.model}: R² {score.value:.2f} [{score.ci_low:.2f}, {score.ci_high:.2f}] ({score.split})")

@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurodyn.cli.common import Out, own_settings, require_sources
 from neurodyn.cli.console import Common, command
+from neurodyn.evaluate import DEFAULT, EVALUATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from neurodyn.core.config import Params, Resolved
     from neurodyn.data.scores import Score
-
-OF_RUNS = (
-    "attention",
-    "cost",
-    "forecast",
-    "frames",
-    "imputation",
-    "interpolation",
-    "latents",
-    "responses",
-    "rotations",
-)
-METRICS = sorted(["rois", "spikes", *OF_RUNS])
+    from neurodyn.evaluate.base import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -44,11 +30,8 @@ def evaluate(
     ],
     metric: Annotated[
         str,
-        typer.Option(
-            "--metric",
-            help="What to score: spikes, rois, latents, rotations, frames, imputation, forecast, responses, interpolation, attention or cost.",
-        ),
-    ] = "spikes",
+        typer.Option("--metric", help=f"What to score: {', '.join(EVALUATIONS.own[:-1])} or {EVALUATIONS.own[-1]}."),
+    ] = DEFAULT,
     features: Annotated[
         str | None,
         typer.Option("--features", help="Comma-separated: spikes, spikes_suite2p, dff, …", show_default=False),
@@ -56,103 +39,42 @@ def evaluate(
     regions: Annotated[
         Path | None,
         typer.Option(
-            "--regions", help="rois: marked regions (neurofinder's JSON, or a recording).", show_default=False
+            "--regions",
+            help="Marked regions to score ROIs against: neurofinder's JSON, or a recording.",
+            show_default=False,
         ),
     ] = None,
     output: Out = None,
 ) -> None:
     """Score spikes, latents, forecasts or ROIs against what is known, or a model's cost, and print where the table is."""
-    from neurodyn.core.config import validate
     from neurodyn.core.files import check_output
-    from neurodyn.core.registry import unknown
-    from neurodyn.preprocess.spike_scores import SpikeScoreConfig, score_spikes
+    from neurodyn.evaluate.run import evaluate as score
+    from neurodyn.evaluate.sources import recordings_in, runs_in
 
     require_sources(sources)
     if output is not None:
         check_output(output, whole=False)
-    if metric == "rois":
-        _rois(common, sources, regions, output or Path("roi-scores"))
-        return
-    if metric in OF_RUNS:
-        _inferred(common, metric, sources, features, output or Path(f"{metric.rstrip('s')}-scores"))
-        return
-    if metric != "spikes":
-        raise unknown("metric", metric, METRICS)
-    config = validate(SpikeScoreConfig, _resolved(common, features))
-    recordings = [path for source in sources for path in recordings_in(source)]
-    folder = output or Path("spike-scores")
+    evaluation = _asked(common, metric, {"features": features.split(",") if features else None, "regions": regions})
+    found_in, shown = {"recordings": (recordings_in, table), "runs": (runs_in, run_table)}[evaluation.takes]
+    paths = [path for source in sources for path in found_in(source)]
+    folder = output or Path(f"{metric.rstrip('s')}-scores")
     if common.dry_run:
-        common.plan([f"{path} -> {folder / 'scores.csv'}" for path in recordings], **config.model_dump())
+        common.plan([f"{path} -> {folder / 'scores.csv'}" for path in paths], **evaluation.config.model_dump())
         return
-    path = score_spikes(recordings, folder, config)
-    common.say(table(path))
+    path = score(evaluation, paths, folder)
+    common.say(shown(path))
     common.product(path)
 
 
-def _rois(common: Common, sources: list[Path], regions: Path | None, folder: Path) -> None:
+def _asked(common: Common, metric: str, flags: dict[str, Any]) -> Evaluation[Any]:
+    """Return the evaluation of that name, as it is configured."""
     from neurodyn.core.config import validate
-    from neurodyn.core.errors import ConfigError
-    from neurodyn.preprocess.roi_scores import RoiScoreConfig, score_rois
+    from neurodyn.core.registry import unknown
 
-    if regions is None:
-        raise ConfigError("There is nothing to score ROIs against.", "Found no --regions.", "Give --regions FILE")
-    config = validate(RoiScoreConfig, _resolved(common, None))
-    recordings = [path for source in sources for path in recordings_in(source)]
-    if common.dry_run:
-        common.plan([f"{path} -> {folder / 'scores.csv'}" for path in recordings], **config.model_dump())
-        return
-    path = score_rois(recordings, regions, folder, config)
-    common.say(table(path))
-    common.product(path)
-
-
-def _resolved(common: Common, features: str | None) -> Resolved:
-    return own_settings(common, "evaluate", {"features": features.split(",") if features else None})
-
-
-def _inferred(common: Common, metric: str, sources: list[Path], features: str | None, folder: Path) -> None:
-    from neurodyn.core.config import validate
-
-    kind, score = _scorer(metric)
-    paths = [path for source in sources for path in runs_in(source)]
-    config = validate(kind, _resolved(common, features))
-    if common.dry_run:
-        common.plan([f"{path} -> {folder / 'scores.csv'}" for path in paths], **config.model_dump())
-        return
-    path = score(paths, folder, config)
-    common.say(run_table(path))
-    common.product(path)
-
-
-def _scorer(metric: str) -> tuple[type[Params], Callable[..., Path]]:
-    """Return what a metric of runs is configured by, and what computes it."""
-    from neurodyn.decode.forecast_scores import ForecastScoreConfig, score_forecasts
-    from neurodyn.decode.frame_scores import FrameScoreConfig, score_frames
-    from neurodyn.decode.interpolation_scores import InterpolationScoreConfig, score_interpolation
-    from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
-    from neurodyn.decode.response_scores import ResponseScoreConfig, score_responses
-    from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
-
-    if metric == "attention":
-        from neurodyn.training.attention_scores import AttentionScoreConfig, score_attention
-
-        return AttentionScoreConfig, score_attention
-    if metric == "cost":
-        from neurodyn.training.cost_scores import CostScoreConfig, score_cost
-
-        return CostScoreConfig, score_cost
-    if metric == "imputation":
-        from neurodyn.training.imputation_scores import ImputationScoreConfig, score_imputation
-
-        return ImputationScoreConfig, score_imputation
-    return {
-        "forecast": (ForecastScoreConfig, score_forecasts),
-        "frames": (FrameScoreConfig, score_frames),
-        "interpolation": (InterpolationScoreConfig, score_interpolation),
-        "latents": (LatentScoreConfig, score_latents),
-        "responses": (ResponseScoreConfig, score_responses),
-        "rotations": (RotationScoreConfig, score_rotations),
-    }[metric]
+    if metric not in EVALUATIONS.names():
+        raise unknown("metric", metric, EVALUATIONS.names())
+    kind = EVALUATIONS.get(metric)
+    return kind(validate(kind.Config, own_settings(common, "evaluate", flags)))
 
 
 def run_table(path: Path) -> str:
@@ -197,39 +119,3 @@ def table(path: Path) -> str:
         first = here[features[0]]
         rows.append([session, metric, f"{first.n} {first.unit}", *cells])
     return _columns(rows)
-
-
-def runs_in(source: Path) -> list[Path]:
-    """Return a run folder or a recording itself, or every run and recording in a folder, by name.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    if (source / "config.yaml").is_file() or not source.is_dir():
-        return [source]
-    runs = sorted(path.parent for path in source.glob("*/config.yaml"))
-    return runs or recordings_in(source)
-
-
-def recordings_in(source: Path) -> list[Path]:
-    """Return a recording itself, or every recording in a folder, by name.
-
-    Raises
-    ------
-    DataError
-        If there is none.
-    """
-    from neurodyn.core.errors import DataError
-
-    if (source / "zarr.json").is_file():
-        return [source]
-    found = sorted(source.glob("*.zarr")) if source.is_dir() else []
-    if not found:
-        raise DataError(
-            f"{source} holds no recording.",
-            "Expected a recording (.zarr folder), or a folder of them.",
-            "Make them first: neurodyn preprocess FILE… -o DIR --chain spikes",
-        )
-    return found

@@ -136,9 +136,9 @@ def _decoder(values: Mapping[str, Any], products: set[str]) -> None:
 
 
 def _metric(values: Mapping[str, Any], products: set[str]) -> None:
-    from neurodyn.cli.evaluate import METRICS
+    from neurodyn.evaluate import EVALUATIONS
 
-    _known("metric", values["metric"], METRICS)
+    _known("metric", values["metric"], EVALUATIONS.names())
 
 
 def _known(kind: str, name: str, names: Sequence[str] | Mapping[str, Any]) -> None:

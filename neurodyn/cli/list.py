@@ -10,11 +10,23 @@ import typer
 from neurodyn.cli.console import Common, command
 from neurodyn.core.registry import Registry
 
-Kind = Literal["models", "steps", "chains", "decoders", "readers", "simulators", "backends", "pipelines", "indicators"]
+Kind = Literal[
+    "models",
+    "steps",
+    "chains",
+    "decoders",
+    "evaluations",
+    "readers",
+    "simulators",
+    "backends",
+    "pipelines",
+    "indicators",
+]
 REGISTRIES = {
     "step": "neurodyn.preprocess:STEPS",
     "decoder": "neurodyn.decode:DECODERS",
     "reader": "neurodyn.readers.read:READERS",
+    "evaluation": "neurodyn.evaluate:EVALUATIONS",
     "simulator": "neurodyn.simulate:SIMULATORS",
     "backend": "neurodyn.backends:BACKENDS",
 }
@@ -51,7 +63,7 @@ def summaries(kind: str) -> dict[str, str]:
 
 
 def list_names(common: Common, kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List models, steps, chains, decoders, readers, simulators, back-ends, pipelines or indicators."""
+    """List models, steps, chains, decoders, evaluations, readers, simulators, back-ends, pipelines or indicators."""
     found = summaries(kind.removesuffix("s"))
     width = max(map(len, found), default=0)
     common.plan([f"{name.ljust(width)}  {text}".rstrip() for name, text in found.items()], **{kind: found})

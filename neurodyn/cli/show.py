@@ -1,4 +1,4 @@
-"""`neurodyn show`: every parameter of a model, step, decoder, simulator, chain or pipeline."""
+"""`neurodyn show`: every parameter of a model, step, decoder, evaluation, simulator, chain or pipeline."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 from neurodyn.cli.console import Common, command
 from neurodyn.cli.list import registry
 
-Kind = Literal["model", "step", "chain", "decoder", "simulator", "pipeline"]
+Kind = Literal["model", "step", "chain", "decoder", "evaluation", "simulator", "pipeline"]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +41,8 @@ def show(
 
 
 def _params(kind: str, name: str) -> Any:
-    return registry(kind).get(name).Params
+    plugin = registry(kind).get(name)
+    return plugin.Config if kind == "evaluation" else plugin.Params
 
 
 def _model_rows(name: str) -> list[tuple[str, str, str, str]]:

@@ -13,7 +13,7 @@ NEEDED = {
     "infer": ("neurodyn.training.infer",),
     "impute": ("neurodyn.training.impute",),
     "decode": ("neurodyn.decode.run", "sklearn.linear_model"),
-    "evaluate": ("neurodyn.decode.scoring",),
+    "evaluate": ("neurodyn.evaluate.run",),
     "compare": ("neurodyn.report.compare",),
     "report": ("neurodyn.report.page",),
     "preprocess": ("neurodyn.preprocess.chain",),

@@ -13,7 +13,7 @@ from typing import Any
 
 from neurodyn.core.errors import UnknownNameError
 
-LISTED = ("backend", "chain", "decoder", "indicator", "model", "pipeline", "reader", "simulator", "step")
+LISTED = ("backend", "chain", "decoder", "evaluation", "indicator", "model", "pipeline", "reader", "simulator", "step")
 
 
 def unknown(kind: str, name: str, names: Iterable[str]) -> UnknownNameError:
@@ -46,6 +46,11 @@ class Registry:
 
     def __init__(self, kind: str, table: dict[str, str], group: str) -> None:
         self.kind, self._table, self._group = kind, table, group
+
+    @property
+    def own(self) -> list[str]:
+        """Names in the table, in its order; other packages are not asked."""
+        return list(self._table)
 
     def targets(self) -> dict[str, str]:
         """Return every name with its "module:Class", other packages' entry points included."""

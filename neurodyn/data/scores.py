@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from neurodyn.core.config import Params
+import numpy as np
+
 from neurodyn.core.errors import DataError
-from neurodyn.core.files import atomic, clear_partials, locked, write_json
-from neurodyn.core.provenance import version
+from neurodyn.core.files import atomic
+
+if TYPE_CHECKING:
+    from neurodyn.data.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,29 @@ class Score:
     note: str = ""
 
 
+def blank_score(windows: Windows, model: str, seed: int, split: str, target: str) -> Score:
+    """Return a row of the table about all of some windows, without its metric and numbers."""
+    sessions = sorted({windows.recordings[s].session for s in np.unique(windows.session)})
+    nothing = float("nan")
+    return Score(
+        session=sessions[0] if len(sessions) == 1 else "all",
+        model=model,
+        seed=seed,
+        split=split,
+        target=target,
+        metric="",
+        fold="all",
+        value=nothing,
+        ci_low=nothing,
+        ci_high=nothing,
+        null_mean=nothing,
+        p=nothing,
+        n=1,
+        unit="windows",
+        note="overlapping windows shared between parts" if split.startswith("random") else "",
+    )
+
+
 def write_scores(path: Path, scores: Iterable[Score]) -> Path:
     """Write scores as CSV, atomically."""
     names = [field.name for field in fields(Score)]
@@ -64,29 +91,6 @@ def write_scores(path: Path, scores: Iterable[Score]) -> Path:
         writer.writeheader()
         writer.writerows(asdict(score) for score in scores)
     return path
-
-
-def write_evaluation(
-    out: Path,
-    metric: str,
-    scores: Iterable[Score],
-    recordings: Iterable[Path | None],
-    config: Params,
-    sources: Sequence[Mapping[str, str | int]] = (),
-) -> Path:
-    """Write scores.csv and, beside it, evaluate.json: what was scored, and what each source is one draw of."""
-    made = {
-        "metric": metric,
-        "recordings": sorted(set(map(str, recordings))),
-        "sources": list(sources),
-        "version": version(),
-        "config": config.model_dump(mode="json"),
-    }
-    table = out / "scores.csv"
-    with locked(table):
-        clear_partials(table)
-        write_json(out / "evaluate.json", made)
-        return write_scores(table, scores)
 
 
 def read_scores(path: Path) -> list[Score]:

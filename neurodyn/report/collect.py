@@ -18,13 +18,10 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.runs import PREDICTED, locate, of_others, open_recordings, recordings_on_record
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text, number
-from neurodyn.report.cost import cost_part
-from neurodyn.report.decoding import decoding_section, decoding_summary, pooled
-from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
-from neurodyn.report.forecast import forecast_part
+from neurodyn.report.decoding import decoding_section, decoding_summary
+from neurodyn.report.evaluation import evaluation_part
 from neurodyn.report.hidden import hidden_figure, hidden_summary
 from neurodyn.report.history import history_sentences
-from neurodyn.report.imputation import imputation_part
 from neurodyn.report.methods import decoding_sentences, model_sentences
 from neurodyn.report.model import (
     attention_figure,
@@ -34,6 +31,7 @@ from neurodyn.report.model import (
     reconstruction_table,
     stability_text,
 )
+from neurodyn.report.provenance import config_section, provenance_section
 from neurodyn.report.quality import quality_section
 from neurodyn.report.signals import data_table, signals_section
 
@@ -165,7 +163,7 @@ def _data_section(recordings: list[Recording]) -> Section:
 def _scores_part(folder: Folder) -> Part:
     scores, records = folder.scores()
     if (folder.path / "evaluate.json").is_file():
-        return _evaluation_part(folder, scores)
+        return evaluation_part(folder.path.name, scores, read_json(folder.path / "evaluate.json"))
     if not records:
         folder.missing.append("decode.json: how the scores were made is not recorded.")
     return Part(
@@ -176,29 +174,6 @@ def _scores_part(folder: Folder) -> Part:
         missing=folder.missing,
         methods=decoding_sentences(scores, records),
     )
-
-
-def _evaluation_part(folder: Folder, folds: list[Score]) -> Part:
-    record, scores = read_json(folder.path / "evaluate.json"), pooled(folds)
-    if record.get("metric") == "forecast":
-        return forecast_part(folder.path.name, folds, record.get("config") or {})
-    if record.get("metric") == "cost":
-        return cost_part(folder.path.name, scores, record.get("config") or {})
-    if record.get("metric") == "imputation":
-        return imputation_part(folder.path.name, folds, record.get("config") or {})
-    of_runs = "sources" in record  # a row per run and part; side by side they are in the comparison
-    sections = [runs_section(scores) if of_runs else evaluation_section(scores)]
-    return Part(
-        title=folder.path.name,
-        subtitle="Evaluation against ground truth",
-        summary=[] if of_runs else evaluation_summary(scores),
-        sections=[*(sections if scores else []), _config_section(record.get("config") or {}, {})],
-        methods=[f"{_counted(record['recordings'])} scored against ground truth."],
-    )
-
-
-def _counted(recordings: list[str]) -> str:
-    return "1 recording was" if len(recordings) == 1 else f"{len(recordings)} recordings were"
 
 
 def _run_part(folder: Folder, beside: Sequence[Path]) -> Part:
@@ -216,7 +191,7 @@ def _run_part(folder: Folder, beside: Sequence[Path]) -> Part:
     sections = _recorded(recordings, variable)
     sections.append(_model_section(folder, status, prediction, recordings, variable, filled))
     sections += [decoding_section(scores)] if scores else []
-    sections += [_config_section(config, provenance), _provenance_section(provenance)]
+    sections += [config_section(config, provenance), provenance_section(provenance)]
     return Part(
         title=f"{config.get('name') or config.get('backend')}: {', '.join(r.session for r in recordings) or folder.path.name}",
         subtitle="Run",
@@ -296,38 +271,3 @@ def _curves(folder: Folder) -> Block | None:
     names = [name for name in curves if np.isfinite(curves[name]).any()]
     rows = [[name, number(float(curves[name][-1]), 5)] for name in names]
     return Table("Loss after the only epoch.", ["Part", "Value"], rows, frozenset({1}))
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = "–" if value is None else str(value)
-    return flat
-
-
-def _config_section(config: Mapping[str, Any], provenance: Mapping[str, Any]) -> Section:
-    origins = provenance.get("origins") or {}
-    values = _flatten({key: value for key, value in config.items() if key != "recordings"})
-    rows = [[key, value, origins.get(key, "default" if origins else "–")] for key, value in values.items()]
-    table = Table(
-        "Resolved configuration, and where each value came from.", ["Key", "Value", "Origin"], rows, small=True
-    )
-    return Section("Configuration", [table], folded=True)
-
-
-def _provenance_section(provenance: Mapping[str, Any]) -> Section:
-    if not provenance:
-        return Section("Provenance", [Text("There is no provenance record.", missing=True)])
-    plain = {
-        "command": " ".join(map(str, provenance.get("command", []))),
-        "time (UTC)": provenance.get("time_utc", "–"),
-        **{f"version of {name}": value for name, value in (provenance.get("versions") or {}).items()},
-        **_flatten({key: provenance.get(key) or {} for key in ("machine", "git")}),
-        **{f"seed of {name}": value for name, value in (provenance.get("seeds") or {}).items()},
-        **{f"sha256 of {name}": value for name, value in (provenance.get("inputs") or {}).items()},
-    }
-    rows = [[key, str(value)] for key, value in plain.items()]
-    return Section("Provenance", [Table("How to repeat it.", ["What", "Value"], rows, small=True)], folded=True)

@@ -15,12 +15,12 @@ from neurodyn.core.config import Params, find_preset, load_yaml, resolve, valida
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import read_json
 from neurodyn.data.scores import read_scores
+from neurodyn.evaluate.latents import DIMENSION, Latents
 from neurodyn.metrics.paired import PAIRED_TEST, adjusted_p, signed_rank_p
 from neurodyn.report.blocks import Block, Figure, Part, Section, Table, number, p_value
-from neurodyn.report.evaluation import DIMENSION, LABELS, metric_label
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
 
-METRICS = {name: label for name, label in LABELS.items() if not name.startswith("jpca")}
+METRICS = Latents.labels
 PARTS = {"valid": "new trials of the conditions trained on", "test": "held-out conditions", "all": "other recordings"}
 MEANS = (
     "Squared correlation of all entries pooled, latents after an affine map fitted on training trials; "
@@ -111,7 +111,7 @@ def comparison_part(folders: Sequence[Path], published: str | None) -> Part | No
     """
     results = Results(read_published(published) if published else None)
     for folder in folders:
-        if (folder / "evaluate.json").is_file() and read_json(folder / "evaluate.json").get("metric") == "latents":
+        if (folder / "evaluate.json").is_file() and read_json(folder / "evaluate.json").get("metric") == Latents.name:
             _add(results, folder)
     if not results.values:
         if published:
@@ -166,7 +166,7 @@ def _cell(figure: tuple[float, float] | None) -> str:
 def _blocks(results: Results, part: str) -> list[Block]:
     present = {key[2] for key in results.values if key[3] == part}
     metrics = {name: label for name, label in METRICS.items() if name in present}
-    dimensions = {name: metric_label(name) for k in range(1, 7) if (name := f"{DIMENSION}{k}") in present}
+    dimensions = {name: Latents.label(name) for k in range(1, 7) if (name := f"{DIMENSION}{k}") in present}
     blocks: list[Block] = [_table(results, part, metrics, MEANS)]
     blocks.append(_figure(results, part, metrics))
     if dimensions:

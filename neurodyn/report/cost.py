@@ -10,6 +10,7 @@ from matplotlib.ticker import ScalarFormatter
 
 from neurodyn.data.scores import Score
 from neurodyn.report.blocks import Figure, Part, Section, Table, interval, number
+from neurodyn.report.decoding import pooled
 from neurodyn.report.evaluation import COLOURS, MARKERS
 from neurodyn.report.style import draw
 
@@ -17,7 +18,8 @@ PANELS = {"seconds": "Time per step (s)", "megabytes": "Peak memory (MB)"}
 
 
 def cost_part(title: str, scores: Sequence[Score], settings: Mapping[str, Any]) -> Part:
-    """Show a table and a figure of pooled scores that `evaluate --metric cost` wrote."""
+    """Show a table and a figure of scores that `evaluate --metric cost` wrote."""
+    scores = pooled(scores)
     found = {(s.model, s.features, s.metric): s for s in scores}
     models, values = list(dict.fromkeys(s.model for s in scores)), list(dict.fromkeys(s.features for s in scores))
     varied = settings.get("vary")

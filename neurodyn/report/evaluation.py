@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.scores import Score
-from neurodyn.report.blocks import Block, Figure, Section, Table, Text, interval, number
+from neurodyn.evaluate import EVALUATIONS
+from neurodyn.evaluate.base import EVERY, MINUS, Evaluation
+from neurodyn.report import FIGURES
+from neurodyn.report.blocks import Block, Figure, Part, Section, Table, Text, interval, number
+from neurodyn.report.decoding import pooled
+from neurodyn.report.provenance import config_section
 from neurodyn.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, draw
 
 COLOURS = (BLUE, ORANGE, BLACK, GREEN, RED, GREY)
 MARKERS = ("o", "D", "s", "^", "v", "P")
-DIFFERENCE = " minus "
-EVERY = "every dataset"
-DIMENSION = "latents_r2_dim"
-LABELS = {
-    "latents_r2": "Latents",
-    "rates_r2": "Rates",
-    "spikes_r2": "Spikes",
-    "fluorescence_r2": "Fluorescence",
-    "bits_per_spike": "Bits per spike",
-    "jpca_r2_skew": "R², rotation",
-    "jpca_r2_unconstrained": "R², linear",
-    "jpca_r2_ratio": "Ratio",
-    "jpca_plane_variance": "In plane",
-    "jpca_frequency_hz": "Turns per s",
-    "jpca_plane_overlap": "Plane overlap",
-}
 PANELS = 3
 READING = "Intervals (95 %) resample the units named under n. Where n is 2 or 3 they say little more than the range."
+
+
+def evaluation_part(title: str, scores: Sequence[Score], record: Mapping[str, Any]) -> Part:
+    """Show what an evaluation wrote: by a figure of its own, or by one of any scores.
+
+    Parameters
+    ----------
+    scores
+        Rows of its table, folds included.
+    record
+        What stands beside the table.
+    """
+    evaluation, settings = _asked(record), record.get("config") or {}
+    if evaluation.figure:
+        return FIGURES.get(evaluation.figure)(title, scores, settings)
+    whole = pooled(scores)
+    of_runs = "sources" in record  # a row per run and part; side by side they are in the comparison
+    section = runs_section(whole, evaluation) if of_runs else evaluation_section(whole)
+    return Part(
+        title=title,
+        subtitle="Evaluation against ground truth",
+        summary=[] if of_runs else evaluation_summary(whole),
+        sections=[*([section] if whole else []), config_section(settings, {})],
+        methods=[f"{_counted(record['recordings'])} scored against ground truth."],
+    )
+
+
+def _asked(record: Mapping[str, Any]) -> type[Evaluation[Any]]:
+    """Return the evaluation that wrote a record; the plain one where its package is gone or the record does not say."""
+    name = record.get("metric")
+    return EVALUATIONS.get(name) if name in EVALUATIONS.names() else Evaluation
+
+
+def _counted(recordings: Sequence[str]) -> str:
+    return "1 recording was" if len(recordings) == 1 else f"{len(recordings)} recordings were"
 
 
 def evaluation_section(scores: list[Score]) -> Section:
@@ -35,7 +62,7 @@ def evaluation_section(scores: list[Score]) -> Section:
     blocks: list[Block] = []
     for metric in dict.fromkeys(score.metric for score in scores):
         rows = [score for score in scores if score.metric == metric]
-        blocks += [_figure(metric, [row for row in rows if DIFFERENCE not in row.features]), _table(metric, rows)]
+        blocks += [_figure(metric, [row for row in rows if MINUS not in row.features]), _table(metric, rows)]
     return Section("Against ground truth", [*blocks, Text(READING)])
 
 
@@ -51,22 +78,19 @@ def evaluation_summary(scores: list[Score]) -> list[str]:
     return sentences
 
 
-def runs_section(scores: list[Score]) -> Section:
+def runs_section(scores: list[Score], evaluation: type[Evaluation[Any]] = Evaluation) -> Section:
     """Show scores of runs: a row per session, model, seed, part and analysed signal, a column per metric."""
-    single = [score for score in scores if score.metric.startswith(DIMENSION)]
-    whole = [score for score in scores if score not in single]
-    blocks: list[Block] = [_runs_figure(whole), _runs_table("Run by run. In brackets: 95 % intervals.", whole)]
-    if single:
-        blocks.append(_runs_table("1 − SSE/SST of each true latent after the same map.", single))
-    return Section("Against ground truth", blocks)
+    details = {
+        caption: [score for score in scores if score.metric.startswith(start)]
+        for start, caption in evaluation.details.items()
+    }
+    whole = [score for score in scores if not score.metric.startswith(tuple(evaluation.details))]
+    tables = {"Run by run. In brackets: 95 % intervals.": whole} | details
+    shown = [_runs_table(caption, rows, evaluation) for caption, rows in tables.items() if rows]
+    return Section("Against ground truth", [_runs_figure(whole, evaluation), *shown])
 
 
-def metric_label(metric: str) -> str:
-    """Return a metric's column title."""
-    return f"Latent {metric.removeprefix(DIMENSION)}" if metric.startswith(DIMENSION) else LABELS.get(metric, metric)
-
-
-def _runs_figure(scores: list[Score]) -> Figure:
+def _runs_figure(scores: list[Score], evaluation: type[Evaluation[Any]]) -> Figure:
     """Draw the first metrics, a panel each, a row per session and model, a mark per seed and part."""
     metrics = list(dict.fromkeys(score.metric for score in scores))[:PANELS]
     several = len({score.session for score in scores}) > 1
@@ -82,7 +106,7 @@ def _runs_figure(scores: list[Score]) -> Figure:
                 colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
                 axes.plot([score.ci_low, score.ci_high], [y, y], color=colour, lw=1.1)
                 axes.plot(score.value, y, marker, color=colour, ms=4, ls="none", label=parts[k])
-            axes.set_title(metric_label(metric))
+            axes.set_title(evaluation.label(metric))
             axes.set_xlabel("value")
             axes.set_yticks(range(len(names)), names)
             axes.set_ylim(len(names) - 0.5, -0.5)
@@ -94,24 +118,23 @@ def _runs_figure(scores: list[Score]) -> Figure:
     return draw(paint, height=1.2 + 0.3 * len(names), alt="Scores against ground truth by run", caption=caption)
 
 
-def _runs_table(caption: str, scores: list[Score]) -> Table:
+def _runs_table(caption: str, scores: list[Score], evaluation: type[Evaluation[Any]]) -> Table:
     metrics = list(dict.fromkeys(score.metric for score in scores))
     found: dict[tuple[str, ...], dict[str, Score]] = {}
     for score in scores:
         # what a run gave shares a row; analyses that were made of several signals have a row for each
-        signal = score.features if score.metric.startswith("jpca") else ""
+        signal = score.features if evaluation.by_signal else ""
         part = score.split.rpartition(":")[2]
         found.setdefault((score.session, score.model, str(score.seed), signal, part), {})[score.metric] = score
-    digits = 2 if metrics[0].startswith("jpca") else 3
     keys = ["Session", "Model", "Seed", "Signal", "Part"]
     same = {k for k in range(4) if len({key[k] for key in found}) == 1}  # said once, in the caption
     said = ", ".join(f"{keys[k].lower()} {next(iter(found))[k]}" for k in sorted(same) if next(iter(found))[k])
     rows = []
     for key, row in found.items():
         first = next(iter(row.values()))
-        cells = [_value(row.get(metric), digits) for metric in metrics]
+        cells = [_value(row.get(metric), evaluation.digits) for metric in metrics]
         rows.append([*(name for k, name in enumerate(key) if k not in same), f"{first.n} {first.unit}", *cells])
-    header = [*(name for k, name in enumerate(keys) if k not in same), "n", *map(metric_label, metrics)]
+    header = [*(name for k, name in enumerate(keys) if k not in same), "n", *map(evaluation.label, metrics)]
     notes = list(dict.fromkeys(f"{score.features}: {score.note}" for score in scores if score.note))
     numeric = frozenset(range(len(header) - len(metrics), len(header)))
     return Table(f"{caption} All: {said}." if said else caption, header, rows, numeric, notes)

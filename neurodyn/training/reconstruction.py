@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neurodyn.backends.base import Batch
-from neurodyn.data.scores import Score
+from neurodyn.data.scores import Score, blank_score
 from neurodyn.data.windows import Windows
 from neurodyn.metrics.interpolation import linear_interpolation
 from neurodyn.metrics.intervals import block_length, bootstrap_interval
@@ -111,29 +111,6 @@ class Errors:
             numbers = {"value": value, "ci_low": low, "ci_high": high, "n": len(sums)}
             scores.append(replace(row, model=model, metric=metric, **numbers))
         return scores
-
-
-def blank_score(windows: Windows, model: str, seed: int, split: str, target: str) -> Score:
-    """Return a row of the table about all of some windows, without its metric and numbers."""
-    sessions = sorted({windows.recordings[s].session for s in np.unique(windows.session)})
-    nothing = float("nan")
-    return Score(
-        session=sessions[0] if len(sessions) == 1 else "all",
-        model=model,
-        seed=seed,
-        split=split,
-        target=target,
-        metric="",
-        fold="all",
-        value=nothing,
-        ci_low=nothing,
-        ci_high=nothing,
-        null_mean=nothing,
-        p=nothing,
-        n=1,
-        unit="windows",
-        note="overlapping windows shared between parts" if split.startswith("random") else "",
-    )
 
 
 def _means(windows: Windows) -> dict[int, np.ndarray]:

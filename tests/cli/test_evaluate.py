@@ -39,6 +39,24 @@ def test_an_unknown_metric_is_a_usage_error(neurodyn, tmp_path):
     assert neurodyn("evaluate", tmp_path, "--metric", "spices").code == 2
 
 
+def test_evaluations_are_listed_and_shown(neurodyn):
+    listed = neurodyn("list", "evaluations")
+    assert listed.code == 0 and "rois " in listed.out
+    shown = neurodyn("show", "evaluation", "rois")
+    assert shown.code == 0 and "regions" in shown.out
+    assert neurodyn("show", "evaluation", "roi").code == 2
+
+
+def test_regions_are_asked_for_and_refused_where_they_say_nothing(neurodyn, tmp_path):
+    source = simulated(tmp_path)
+    missing = neurodyn("evaluate", source, "--metric", "rois", "--dry-run")
+    assert (missing.code, "--regions" in missing.err) == (2, True)
+    planned = neurodyn("evaluate", source, "--metric", "rois", "--set", f"regions={source}", "--dry-run")
+    assert planned.code == 0 and "roi-scores" in planned.out
+    other = neurodyn("evaluate", source, "--metric", "latents", "--regions", source, "--dry-run")
+    assert (other.code, "regions" in other.err) == (2, True)
+
+
 def test_runs_are_scored_against_latent_truth(neurodyn, tmp_path):
     source = simulated(tmp_path)
     for seed in (0, 1):

@@ -7,7 +7,8 @@ import pytest
 
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
-from neurodyn.decode.forecast_scores import ForecastScoreConfig, score_forecasts
+from neurodyn.evaluate.forecast import Forecast, ForecastConfig
+from neurodyn.evaluate.run import evaluate
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
 from neurodyn.training.infer import infer
@@ -74,7 +75,7 @@ def skill(source: Path, preset: str, out: Path, windows: str = WINDOWS) -> Score
     config = load_run_config(preset, None, (windows, TRAINING, *SMALL.get(preset, ())))[0]
     run = fit(config, None, [source], out / preset, gpu="none")
     infer(run, gpu="none")
-    scores = read_scores(score_forecasts([run], out / f"scores-{preset}", ForecastScoreConfig()))
+    scores = read_scores(evaluate(Forecast(ForecastConfig()), [run], out / f"scores-{preset}"))
     (found,) = (s for s in scores if (s.model, s.metric, s.fold, s.split) == (preset, "skill", "all", "trial:test"))
     return found
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from neurodyn.data.scores import Score, read_scores
-from neurodyn.preprocess.spike_scores import EVERY
+from neurodyn.evaluate.base import EVERY
 
 SLOW, FAST = "r at 7.5 Hz, 200 ms", "r at 25 Hz"
 LEVEL = 0.005

@@ -12,8 +12,9 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.regions import regions_of
 from neurodyn.data.scores import read_scores
+from neurodyn.evaluate.rois import Rois, RoisConfig
+from neurodyn.evaluate.run import evaluate
 from neurodyn.metrics.rois import match_centres
-from neurodyn.preprocess.roi_scores import score_rois
 from neurodyn.preprocess.suite2p import extract, import_suite2p, settings_for
 from neurodyn.simulate.two_photon import TwoPhoton, TwoPhotonParams
 
@@ -270,7 +271,10 @@ def test_sixty_of_sixty_simulated_cells_are_found(tmp_path, preset):
     emitted = truth["baseline"].values * (1 + truth["calcium"].values)
     assert np.median([np.corrcoef(corrected[:, f], emitted[:, m])[0, 1] for f, m in pairs]) > 0.95
     marked = movie.save(tmp_path / "movie.zarr")
-    rows = {s.metric: s for s in read_scores(score_rois([tmp_path / "rois.zarr"], marked, tmp_path / "scores"))}
+    rows = {
+        s.metric: s
+        for s in read_scores(evaluate(Rois(RoisConfig(regions=marked)), [tmp_path / "rois.zarr"], tmp_path / "scores"))
+    }
     assert rows["recall"].value == 1
     assert rows["precision"].n == made["fluorescence"].shape[1]
     assert rows["inclusion"].value > 0.5

@@ -7,7 +7,9 @@ from dataclasses import replace
 
 from neurodyn.core.files import write_json
 from neurodyn.data.scores import Score, write_scores
-from neurodyn.report.evaluation import evaluation_section, evaluation_summary, runs_section
+from neurodyn.evaluate.latents import Latents
+from neurodyn.evaluate.rotations import Rotations
+from neurodyn.report.evaluation import evaluation_part, evaluation_section, evaluation_summary, runs_section
 from neurodyn.report.page import report
 
 
@@ -62,6 +64,12 @@ def test_the_page_names_ground_truth_and_no_decoding(tmp_path):
     assert not re.search(r"Decoding|test folds|split", re.sub(r"<style.*?</style>", "", text, flags=re.S))
 
 
+def test_scores_of_an_evaluation_that_is_not_installed_are_shown_plainly():
+    record = {"metric": "of another package", "recordings": ["a.zarr"], "sources": []}
+    part = evaluation_part("scores", [replace(row, split="blocked:test") for row in SCORES], record)
+    assert [block.kind for block in part.sections[0].blocks] == ["figure", "table"]
+
+
 def test_runs_have_a_row_each_and_what_all_share_is_said_once():
     rows = [
         replace(score("lorenz-0", "latents", value, metric), model="calfads", seed=seed, split=f"column:{part}")
@@ -69,7 +77,7 @@ def test_runs_have_a_row_each_and_what_all_share_is_said_once():
         for part in ("valid", "test")
         for metric, value in (("latents_r2", 0.9), ("latents_r2_dim1", 0.8), ("rates_r2", 0.7))
     ]
-    figure, whole, single = runs_section(rows).blocks
+    figure, whole, single = runs_section(rows, Latents).blocks
     assert figure.kind == "figure"
     assert list(whole.header) == ["Seed", "Part", "n", "Latents", "Rates"]
     assert whole.rows[3] == ["1", "test", "4 cells", "0.900 [0.80, 1.00]", "0.700 [0.60, 0.80]"]
@@ -79,6 +87,6 @@ def test_runs_have_a_row_each_and_what_all_share_is_said_once():
 
 def test_analyses_of_several_signals_have_a_row_for_each():
     rows = [replace(score("r", name, 0.5, "jpca_r2_skew"), split="column:valid") for name in ("rates", "latents")]
-    table = runs_section(rows).blocks[1]
+    table = runs_section(rows, Rotations).blocks[1]
     assert [row[0] for row in table.rows] == ["rates", "latents"]
     assert table.rows[0][-1] == "0.50 [0.40, 0.60]"

@@ -1,12 +1,16 @@
-"""A small noisy movie of travelling waves, and configurations that train on it in seconds."""
+"""A small noisy movie of travelling waves and curves with known truth between frames, and models that train in seconds."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from neurodyn.data.recording import Recording
+from neurodyn.simulate import SIMULATORS
 from neurodyn.training.config import RunConfig, load_run_config
+from neurodyn.training.fit import fit
+from neurodyn.training.infer import infer
 
 SETTINGS = (
     "model.patch=[4,4]",
@@ -15,6 +19,16 @@ SETTINGS = (
     "training.steps_per_epoch=3",
     "training.batch=4",
     "training.warmup=2",
+)
+CURVES = (
+    "model.width=16",
+    "model.layers=2",
+    "model.query=joint",
+    "windows={variable: position, align: events, duration: 1.12, split: column, condition: part}",
+    "training.epochs=2",
+    "training.steps_per_epoch=20",
+    "training.batch=16",
+    "training.warmup=5",
 )
 
 
@@ -43,3 +57,23 @@ def traces(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def config() -> RunConfig:
     return load_run_config("cst-tiny", None, SETTINGS)[0]
+
+
+@pytest.fixture(scope="session")
+def curves(tmp_path_factory) -> Path:
+    simulator = SIMULATORS.get("spirals")
+    recording = simulator(simulator.Params(trials=60)).make()
+    return recording.save(tmp_path_factory.mktemp("data") / "curves.zarr")
+
+
+@pytest.fixture(scope="session")
+def curves_run(curves, tmp_path_factory) -> Path:
+    config, _ = load_run_config("cst-traces", None, CURVES)
+    folder = fit(config, None, [curves], tmp_path_factory.mktemp("runs") / "run", gpu="none")
+    infer(folder, gpu="none", at="truth", maps=("layer", "head"), few=30)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def curves_prediction(curves_run) -> xr.Dataset:
+    return xr.open_zarr(curves_run / "prediction.zarr", consolidated=False).load()

@@ -2,63 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from neurodyn.core.config import Params
-from neurodyn.core.errors import DataError
-from neurodyn.core.files import clear_partials, locked, write_json
-from neurodyn.core.provenance import version
+from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.regions import Regions, read_regions, regions_of
-from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.scores import Score
+from neurodyn.evaluate.base import RecordingEvaluation
 from neurodyn.metrics.rois import NEUROFINDER_DISTANCE, Estimate, detection_scores, match_centres, overlap_scores
 
 TARGET = "marked regions"
 
 
-class RoiScoreConfig(Params):
-    """How found ROIs are compared with marked regions."""
+class RoisConfig(Params):
+    """What found ROIs are compared with, and how."""
 
+    regions: Path | None = Field(
+        default=None, description="marked regions: neurofinder's JSON, or a recording whose ROIs are true"
+    )
     distance: float = Field(
         default=NEUROFINDER_DISTANCE, gt=0, description="longest distance of matching centres, pixels"
     )
     seed: int = Field(default=0, ge=0, description="seed of the resamples of regions")
 
 
-def score_rois(recordings: Sequence[Path], marked: Path, folder: Path, config: RoiScoreConfig | None = None) -> Path:
-    """Score the ROIs of recordings made from one movie and write ``scores.csv``; return its path.
+class Rois(RecordingEvaluation):
+    """Extracted ROIs against marked regions: precision, recall, F1 and overlap.
 
-    Parameters
-    ----------
-    recordings
-        Recordings with ROIs; the name of each tells its rows apart.
-    marked
-        neurofinder's JSON, or a recording whose ROIs are true.
-    folder
-        For scores.csv and evaluate.json.
-
-    Raises
-    ------
-    DataError
-        If there are no ROIs or no regions, or they lie outside the movie.
+    Recordings are made from one movie; the name of each tells its rows apart.
     """
-    config = config or RoiScoreConfig()
-    truth = read_regions(marked)
-    scores = [score for path in recordings for score in _scores(Recording.open(path), path.stem, truth, config)]
-    table = folder / "scores.csv"
-    with locked(table):
-        clear_partials(table)
-        made = {"recordings": [str(path) for path in recordings], "regions": str(marked), "version": version()}
-        write_json(folder / "evaluate.json", made | {"config": config.model_dump(mode="json")})
-        return write_scores(table, scores)
+
+    name = "rois"
+    Config = RoisConfig
+    config: RoisConfig
+
+    def __init__(self, config: RoisConfig) -> None:
+        super().__init__(config)
+        if config.regions is None:
+            raise ConfigError("There is nothing to score ROIs against.", "Found no --regions.", "Give --regions FILE")
+        self.regions = config.regions
+
+    def score(self, sources: Sequence[Recording]) -> Iterator[Score]:
+        """Return a row per recording and metric."""
+        truth = read_regions(self.regions)
+        for recording in sources:
+            yield from _scores(recording, truth, self.config)
+
+    def record(self, sources: Sequence[Recording]) -> dict[str, Any]:
+        """Return the recordings' paths, and that of the regions."""
+        return super().record(sources) | {"regions": str(self.regions)}
 
 
-def _scores(recording: Recording, name: str, truth: Regions, config: RoiScoreConfig) -> list[Score]:
+def _scores(recording: Recording, truth: Regions, config: RoisConfig) -> list[Score]:
     found = regions_of(recording)
+    name = recording.session if recording.path is None else recording.path.stem
     _check_frame(recording, truth)
     pairs = match_centres(found.centres, truth.centres, config.distance)
     estimates = detection_scores(len(found.centres), len(truth.centres), pairs, config.seed)

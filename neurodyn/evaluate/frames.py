@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
@@ -12,42 +11,39 @@ from pydantic import Field
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
-from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_run_evaluation
+from neurodyn.evaluate.base import PredictionEvaluation
+from neurodyn.evaluate.inferred import Inferred
 
 
-class FrameScoreConfig(Params):
+class FramesConfig(Params):
     """How frames are scored."""
 
     bootstraps: int = Field(default=1000, ge=100, description="resamples of trials for the intervals")
     seed: int = Field(default=0, ge=0, description="seed of the resamples")
 
 
-def score_frames(paths: Sequence[Path], out: Path, config: FrameScoreConfig) -> Path:
-    """Compare predicted frames with the target, window by window, and write one table.
+class Frames(PredictionEvaluation):
+    """The frames that models give, hidden from them or not, window by window.
 
     `mse`: mean squared error of the model's output with nothing hidden, over valid entries; `hidden_mse`: the same of
     the hidden frames, when they are hidden. In squared units of the target. Linear interpolation between visible frames
     is scored as a model of its own, once per recording.
-
-    Parameters
-    ----------
-    paths
-        Run folders with a prediction.
-    out
-        Folder for scores.csv (one row per window, and their mean with fold "all") and evaluate.json.
     """
-    sources = open_inferred(paths, truth=False)
-    first = {one.recording.session: one for one in reversed(sources)}
-    scores = []
-    for one in sources:
-        scores += _scores(one, one.model, {"mse": "mean", "hidden_mse": "hidden_mean"}, config)
-        if one is first[one.recording.session]:
-            scores += _scores(one, "linear interpolation", {"hidden_mse": "linear"}, config)
-    return write_run_evaluation(out, "frames", sources, scores, config)
+
+    name = "frames"
+    Config = FramesConfig
+    config: FramesConfig
+
+    def score(self, sources: Sequence[Inferred]) -> Iterator[Score]:
+        """Return a row per window, and their mean with fold "all"."""
+        first = {one.recording.session: one for one in reversed(sources)}
+        for one in sources:
+            yield from _scores(one, one.model, {"mse": "mean", "hidden_mse": "hidden_mean"}, self.config)
+            if one is first[one.recording.session]:
+                yield from _scores(one, "linear interpolation", {"hidden_mse": "linear"}, self.config)
 
 
-def _scores(one: Inferred, model: str, estimates: dict[str, str], config: FrameScoreConfig) -> Iterator[Score]:
+def _scores(one: Inferred, model: str, estimates: dict[str, str], config: FramesConfig) -> Iterator[Score]:
     observed = one.given("observed")
     target = observed if (other := one.given("target")) is None else other
     hidden = one.given("hidden")

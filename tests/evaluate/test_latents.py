@@ -11,11 +11,13 @@ from sklearn.linear_model import LinearRegression
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
-from neurodyn.decode.latent_scores import LatentScoreConfig, score_latents
 from neurodyn.decode.source import as_text
+from neurodyn.evaluate.latents import Latents, LatentsConfig
+from neurodyn.evaluate.run import evaluate
 from tests.decode.runs import join_runs, make_run, simulated
 
 QUICK = {"bootstraps": 100}
+PLAIN = Latents(LatentsConfig(**QUICK))
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def run(source, tmp_path_factory):
 @pytest.fixture(scope="module")
 def scores(run, tmp_path_factory):
     out = tmp_path_factory.mktemp("scores")
-    table = score_latents([run], out, LatentScoreConfig(**QUICK))
+    table = evaluate(PLAIN, [run], out)
     return {(s.split, s.metric): s for s in read_scores(table)}, json.loads((out / "evaluate.json").read_text())
 
 
@@ -89,7 +91,7 @@ def test_rows_say_model_seed_part_and_trials(scores):
 
 def test_what_a_model_does_not_give_is_left_out(source, tmp_path):
     run = make_run(tmp_path / "gaussian", source, leave_out=("spikes",))
-    rows = read_scores(score_latents([run], tmp_path / "out", LatentScoreConfig(**QUICK)))
+    rows = read_scores(evaluate(PLAIN, [run], tmp_path / "out"))
     assert {s.metric for s in rows} == {"fluorescence_r2", "latents_r2", "rates_r2"} | {
         f"latents_r2_dim{k}" for k in (1, 2, 3)
     }
@@ -97,7 +99,7 @@ def test_what_a_model_does_not_give_is_left_out(source, tmp_path):
 
 def test_counts_give_bits_per_spike_and_no_fluorescence(source, tmp_path):
     run = make_run(tmp_path / "lfads", source, variable="counts", leave_out=("spikes",), noise=0.3)
-    rows = {(s.split, s.metric): s for s in read_scores(score_latents([run], tmp_path, LatentScoreConfig(**QUICK)))}
+    rows = {(s.split, s.metric): s for s in read_scores(evaluate(PLAIN, [run], tmp_path))}
     assert ("column:valid", "fluorescence_r2") not in rows
     rates, _ = of(run, source, "rates", "valid")
     counts = counts_of(run, source, "valid")
@@ -115,8 +117,8 @@ def counts_of(run, source, part):
 
 def test_variables_of_the_recording_stand_in_for_what_the_model_gives(source, tmp_path):
     run = make_run(tmp_path / "oasis-lfads", source, variable="counts", noise=0.5)
-    config = LatentScoreConfig(features=("counts", "fluorescence=dff"), **QUICK)
-    rows = {(s.split, s.metric): s for s in read_scores(score_latents([run], tmp_path, config))}
+    config = LatentsConfig(features=("counts", "fluorescence=dff"), **QUICK)
+    rows = {(s.split, s.metric): s for s in read_scores(evaluate(Latents(config), [run], tmp_path))}
     assert rows["column:valid", "spikes_r2"].value == pytest.approx(1)
     assert rows["column:valid", "spikes_r2"].features == "counts"
     assert rows["column:valid", "fluorescence_r2"].value == pytest.approx(1)
@@ -124,8 +126,8 @@ def test_variables_of_the_recording_stand_in_for_what_the_model_gives(source, tm
 
 
 def test_a_bare_recording_is_scored_by_its_named_variables(source, tmp_path):
-    config = LatentScoreConfig(features=("spikes=dff",), **QUICK)
-    rows = {s.split: s for s in read_scores(score_latents([source], tmp_path, config))}
+    config = LatentsConfig(features=("spikes=dff",), **QUICK)
+    rows = {s.split: s for s in read_scores(evaluate(Latents(config), [source], tmp_path))}
     assert set(rows) == {"recorded:valid", "recorded:test"}
     assert 0.2 < rows["recorded:valid"].value < 0.9
     assert (rows["recorded:valid"].n, rows["recorded:valid"].model) == (12, "none")
@@ -134,34 +136,32 @@ def test_a_bare_recording_is_scored_by_its_named_variables(source, tmp_path):
 def test_latents_without_training_windows_cannot_be_aligned(source, tmp_path):
     run = make_run(tmp_path / "run", source, parts=("valid", "test"))
     with pytest.raises(DataError, match="no latents of the training windows"):
-        score_latents([run], tmp_path, LatentScoreConfig(**QUICK))
+        evaluate(PLAIN, [run], tmp_path)
     only = make_run(tmp_path / "train", source, parts=("train",))
     with pytest.raises(DataError, match="no prediction for held-out windows"):
-        score_latents([only], tmp_path, LatentScoreConfig(**QUICK))
+        evaluate(PLAIN, [only], tmp_path)
 
 
 def test_nothing_to_score_and_no_truth_are_errors(source, tmp_path):
     with pytest.raises(DataError, match="holds nothing to score"):
-        score_latents([source], tmp_path, LatentScoreConfig(**QUICK))
+        evaluate(PLAIN, [source], tmp_path)
     bare = Recording.from_arrays(
         {"dff": np.zeros((40, 2), np.float32)},
         rate_hz=10,
         stimulus={"start": [0.0, 2.0], "stop": [1.0, 3.0], "part": np.array(["train", "valid"], object)},
     )
     with pytest.raises(DataError, match="no ground truth"):
-        score_latents([bare.save(tmp_path / "bare.zarr")], tmp_path, LatentScoreConfig(**QUICK))
+        evaluate(PLAIN, [bare.save(tmp_path / "bare.zarr")], tmp_path)
 
 
 def test_a_feature_needs_one_known_target():
     for features in (("latents=dff",), ("spikes", "counts")):
         with pytest.raises(ConfigError, match="cannot be scored"):
-            LatentScoreConfig(features=features).recorded()
+            LatentsConfig(features=features).recorded()
 
 
 def test_scoring_twice_gives_the_same_bytes(run, tmp_path):
-    first, second = (
-        score_latents([run], tmp_path / name, LatentScoreConfig(**QUICK)).read_bytes() for name in ("a", "b")
-    )
+    first, second = (evaluate(PLAIN, [run], tmp_path / name).read_bytes() for name in ("a", "b"))
     assert first == second
 
 
@@ -169,8 +169,8 @@ def test_sessions_with_cells_of_their_own_are_scored_apart(source, tmp_path):
     other = simulated(tmp_path, seed=1, cells=12)
     runs = [make_run(tmp_path / f"run-{k}", path, seed=k) for k, path in enumerate((source, other))]
     joined = join_runs(runs, tmp_path / "joined")
-    alone = read_scores(score_latents(runs, tmp_path / "alone", LatentScoreConfig(**QUICK)))
-    together = read_scores(score_latents([joined], tmp_path / "together", LatentScoreConfig(**QUICK)))
+    alone = read_scores(evaluate(PLAIN, runs, tmp_path / "alone"))
+    together = read_scores(evaluate(PLAIN, [joined], tmp_path / "together"))
     assert {s.session for s in together} == {"lorenz-linear-0", "lorenz-linear-1"}
     expected = {(s.session, s.split, s.metric): (s.value, s.n) for s in alone}
     assert {(s.session, s.split, s.metric): (s.value, s.n) for s in together} == expected

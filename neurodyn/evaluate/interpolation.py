@@ -14,14 +14,14 @@ from scipy.interpolate import make_interp_spline
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
-from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_run_evaluation
+from neurodyn.evaluate.base import PredictionEvaluation
+from neurodyn.evaluate.inferred import Inferred, open_inferred
 from neurodyn.metrics.interpolation import interpolation_errors, roughness
 
 SAME_TIME = 1e-6
 
 
-class InterpolationScoreConfig(Params):
+class InterpolationConfig(Params):
     """How interpolation is scored."""
 
     interpolate: bool = Field(
@@ -31,8 +31,8 @@ class InterpolationScoreConfig(Params):
     seed: int = Field(default=0, ge=0, description="seed of the resamples")
 
 
-def score_interpolation(paths: Sequence[Path], out: Path, config: InterpolationScoreConfig) -> Path:
-    """Compare what models predict between the frames with what is true there, trial by trial, and write one table.
+class Interpolation(PredictionEvaluation):
+    """What models say between the frames against what is known to be true there, trial by trial.
 
     Over the queried times of a trial that are no frame's: `l2_error`, the mean length of the error vector; `mse`, the
     mean squared error per entry; `relative_l2_error`, length of the whole error over that of the truth. Over all queried
@@ -40,28 +40,25 @@ def score_interpolation(paths: Sequence[Path], out: Path, config: InterpolationS
     the roughness, per s²). Where times were also asked for a few together (`--few`), that is a model of its own; the
     frames of models that have no prediction between them are interpolated. Further estimates in the group truth, such
     as `oracle`, are scored beside the models.
-
-    Parameters
-    ----------
-    paths
-        Run folders with a prediction, made with `--at truth` where the model can.
-    out
-        Folder for scores.csv (one row per trial, and their mean with fold "all") and evaluate.json.
-
-    Raises
-    ------
-    DataError
-        If a source has no prediction, or its recording no `dense` truth.
     """
-    sources = open_inferred(paths)
-    first = {one.recording.session: one for one in reversed(sources)}
-    scores = []
-    for one in sources:
-        estimates = _estimates(one, config.interpolate)
-        if one is first[one.recording.session]:
-            estimates |= _references(one)
-        scores += [score for name, values in estimates.items() for score in _scores(one, name, values, config)]
-    return write_run_evaluation(out, "interpolation", sources, scores, config)
+
+    name = "interpolation"
+    Config = InterpolationConfig
+    config: InterpolationConfig
+
+    def open(self, paths: Sequence[Path]) -> list[Inferred]:
+        """Open runs with a prediction, made with `--at truth` where the model can."""
+        return open_inferred(paths)
+
+    def score(self, sources: Sequence[Inferred]) -> Iterator[Score]:
+        """Return a row per trial, and their mean with fold "all"."""
+        first = {one.recording.session: one for one in reversed(sources)}
+        for one in sources:
+            estimates = _estimates(one, self.config.interpolate)
+            if one is first[one.recording.session]:
+                estimates |= _references(one)
+            for name, values in estimates.items():
+                yield from _scores(one, name, values, self.config)
 
 
 def _estimates(one: Inferred, interpolate: bool) -> dict[str, np.ndarray]:
@@ -115,7 +112,7 @@ def _references(one: Inferred) -> dict[str, np.ndarray]:
     return {name: truth[name].values[one.windows.trial] for name in like}
 
 
-def _scores(one: Inferred, model: str, values: np.ndarray, config: InterpolationScoreConfig) -> Iterator[Score]:
+def _scores(one: Inferred, model: str, values: np.ndarray, config: InterpolationConfig) -> Iterator[Score]:
     truth, trial = _truth(one)["dense"], one.windows.trial
     scale, times = float(truth.attrs.get("scale", 1.0)), truth["query"].values
     apart = np.abs(times[None, :, None] - one.windows.clock()[:, None, :]) > SAME_TIME

@@ -4,7 +4,8 @@ import pytest
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.scores import read_scores
-from neurodyn.decode.rotation_scores import RotationScoreConfig, score_rotations
+from neurodyn.evaluate.rotations import Rotations, RotationsConfig
+from neurodyn.evaluate.run import evaluate
 from tests.decode.runs import make_run, simulated
 
 
@@ -17,7 +18,7 @@ def source(tmp_path_factory):
 def rows(source, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rotations")
     run = make_run(folder / "run", source, noise=0.02)
-    table = score_rotations([run], folder / "out", RotationScoreConfig())
+    table = evaluate(Rotations(RotationsConfig()), [run], folder / "out")
     return {(s.split, s.features, s.metric): s for s in read_scores(table)}
 
 
@@ -48,16 +49,16 @@ def test_true_rates_rotate_purely_and_noise_hides_some_of_it(rows):
 
 
 def test_a_variable_of_the_recording_can_be_analysed_beside(source, tmp_path):
-    config = RotationScoreConfig(features=("dff",), start=0.1, stop=0.8)
-    rows = {(s.split, s.features, s.metric) for s in read_scores(score_rotations([source], tmp_path, config))}
+    config = RotationsConfig(features=("dff",), start=0.1, stop=0.8)
+    rows = {(s.split, s.features, s.metric) for s in read_scores(evaluate(Rotations(config), [source], tmp_path))}
     assert ("recorded:valid", "dff", "jpca_r2_skew") in rows
     assert ("recorded:valid", "true rates", "jpca_r2_skew") in rows
 
 
 def test_too_few_conditions_or_frames_are_errors(source, tmp_path):
     with pytest.raises(DataError, match="too few frames"):
-        score_rotations([source], tmp_path, RotationScoreConfig(start=0.89))
+        evaluate(Rotations(RotationsConfig(start=0.89)), [source], tmp_path)
     with pytest.raises(DataError, match="cannot be averaged by condition"):
-        score_rotations([source], tmp_path, RotationScoreConfig(condition="part"))
+        evaluate(Rotations(RotationsConfig(condition="part")), [source], tmp_path)
     with pytest.raises(DataError, match="no stimulus column 'angle'"):
-        score_rotations([source], tmp_path, RotationScoreConfig(condition="angle"))
+        evaluate(Rotations(RotationsConfig(condition="angle")), [source], tmp_path)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from pydantic import Field
-from sklearn.metrics import average_precision_score
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
-from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_run_evaluation
+from neurodyn.decode.detection import METRICS, measures
+from neurodyn.evaluate.base import PredictionEvaluation
+from neurodyn.evaluate.inferred import Inferred
 from neurodyn.metrics.intervals import widening
 
-METRICS = ("accuracy", "balanced_accuracy", "f1", "average_precision")
 
-
-class ResponseScoreConfig(Params):
+class ResponsesConfig(Params):
     """How classified responses are scored."""
 
     bootstraps: int = Field(default=500, ge=100, description="resamples of cells for the intervals")
@@ -29,55 +26,27 @@ class ResponseScoreConfig(Params):
     seed: int = Field(default=0, ge=0, description="seed of resamples and shuffles")
 
 
-def score_responses(paths: Sequence[Path], out: Path, config: ResponseScoreConfig) -> Path:
-    """Compare log-odds with what came, pooled over cells and held-out windows, and write one table.
+class Responses(PredictionEvaluation):
+    """Which cells a model said would respond, against chance that knows how often each of them does.
 
-    `accuracy`, `balanced_accuracy` (mean of the shares of responses and of their absence that were called right), `f1` of
-    responses, and `average_precision`; a cell is called responding where its log-odds are above 0. Intervals by bootstrap
-    over cells. Chance: the labels of every cell shuffled over its windows, so that knowing how often each cell responds is
-    no merit.
-
-    Parameters
-    ----------
-    paths
-        Runs of models that classify, with a prediction.
-    out
-        Folder for scores.csv and evaluate.json.
-
-    Returns
-    -------
-    pathlib.Path
-        The table of scores.
-
-    Raises
-    ------
-    DataError
-        If a source has no log-odds of responses, or its part knows only one answer.
+    Log-odds are compared with what came, pooled over cells and held-out windows. `accuracy`, `balanced_accuracy` (mean of
+    the shares of responses and of their absence that were called right), `f1` of responses, and `average_precision`; a cell
+    is called responding where its log-odds are above 0. Intervals by bootstrap over cells. Chance: the labels of every cell
+    shuffled over its windows, so that knowing how often each cell responds is no merit.
     """
-    sources = open_inferred(paths, truth=False)
-    scores = [score for one in sources for part in one.scored for score in _scores(one, part, config)]
-    return write_run_evaluation(out, "responses", sources, scores, config)
+
+    name = "responses"
+    Config = ResponsesConfig
+    config: ResponsesConfig
+
+    def score(self, sources: Sequence[Inferred]) -> Iterator[Score]:
+        """Return a row per run, part and metric."""
+        for one in sources:
+            for part in one.scored:
+                yield from _scores(one, part, self.config)
 
 
-def measures(odds: np.ndarray, answers: np.ndarray) -> np.ndarray:
-    """Return accuracy, balanced accuracy, F1 and average precision; NaN where an answer does not occur.
-
-    Parameters
-    ----------
-    odds, answers
-        Log-odds, and 1 or 0, shape (case,).
-    """
-    said, came = odds > 0, answers > 0.5
-    hits, alarms = (said & came).sum(), (said & ~came).sum()
-    yes, no = came.sum(), (~came).sum()
-    with np.errstate(invalid="ignore", divide="ignore"):
-        balanced = (hits / yes + (no - alarms) / no) / 2
-        f1 = 2 * hits / (hits + alarms + yes)
-    precision = average_precision_score(came, odds) if yes else np.nan
-    return np.array([(said == came).mean(), balanced, f1, precision])
-
-
-def _scores(one: Inferred, part: str, config: ResponseScoreConfig) -> Iterator[Score]:
+def _scores(one: Inferred, part: str, config: ResponsesConfig) -> Iterator[Score]:
     odds, answers = _pairs(one, part)
     known = np.isfinite(answers)
     found = measures(odds[known], answers[known])

@@ -13,8 +13,9 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.decode.forecast_scores import CEILING, LAST_VALUE, PSTH, ForecastScoreConfig, score_forecasts
 from neurodyn.decode.source import as_text
+from neurodyn.evaluate.forecast import CEILING, LAST_VALUE, PSTH, Forecast, ForecastConfig
+from neurodyn.evaluate.run import evaluate
 from neurodyn.metrics.intervals import bootstrap_interval
 from neurodyn.report.compare import compare
 from neurodyn.report.page import report
@@ -24,7 +25,7 @@ from neurodyn.training.infer import infer
 from tests.decode.runs import FORECAST_WINDOWS, NOISE, make_forecast, repeated_responses
 
 HORIZON, RATE, CELLS, TRIALS = 10, 5.0, 6, 64
-QUICK = ForecastScoreConfig(bootstraps=100)
+QUICK = ForecastConfig(bootstraps=100)
 OF_NEURONS = {"correlation", "absolute_correlation", "mse", "mae", "smape", "mase", "ssim", "psnr", "skill"}
 CURVES = {"mse_by_horizon", "correlation_by_horizon"}
 
@@ -39,7 +40,7 @@ def trained(name: str, sources: list[Path], out: Path, *more: str, **settings) -
 
 
 def scored(paths, out):
-    return read_scores(score_forecasts(paths, out, QUICK))
+    return read_scores(evaluate(Forecast(QUICK), paths, out))
 
 
 def table(scores):
@@ -61,7 +62,7 @@ def runs(source, tmp_path_factory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def folder(runs, tmp_path_factory) -> Path:
-    return score_forecasts(runs, tmp_path_factory.mktemp("scores"), QUICK).parent
+    return evaluate(Forecast(QUICK), runs, tmp_path_factory.mktemp("scores")).parent
 
 
 @pytest.fixture(scope="module")
@@ -157,8 +158,8 @@ def test_intervals_are_the_bootstrap_over_neurons(found):
 
 
 def test_blocks_of_neurons_and_chunks_of_windows_change_nothing(runs, found, tmp_path, monkeypatch):
-    monkeypatch.setattr("neurodyn.decode.forecast_scores.BLOCK_ENTRIES", 1)
-    monkeypatch.setattr("neurodyn.decode.forecast_scores.CHUNK_WINDOWS", 7)
+    monkeypatch.setattr("neurodyn.evaluate.forecast.BLOCK_ENTRIES", 1)
+    monkeypatch.setattr("neurodyn.evaluate.forecast.CHUNK_WINDOWS", 7)
     for key, score in table(scored(runs[3:4], tmp_path)).items():
         assert score.value == pytest.approx(found[key].value, nan_ok=True), key
 
@@ -247,7 +248,7 @@ def test_sessions_with_cells_of_their_own_have_psths_of_their_own(tmp_path):
 def test_a_horizon_given_to_infer_is_scored(source, tmp_path):
     run = trained("persistence", [source], tmp_path / "run", horizon=None)
     with pytest.raises(DataError, match="has no forecasts"):
-        score_forecasts([run], tmp_path / "scores", QUICK)
+        evaluate(Forecast(QUICK), [run], tmp_path / "scores")
     infer(run, gpu="none", horizon=2.0)
     found = table(scored([run], tmp_path / "scores"))
     assert found["persistence", "mse", "all"].value == pytest.approx(found[LAST_VALUE, "mse", "all"].value)
@@ -267,11 +268,11 @@ def test_other_recordings_have_no_psth(runs, tmp_path):
 
 def test_what_cannot_be_scored_is_named(source, tmp_path):
     with pytest.raises(DataError, match="has no forecasts"):
-        score_forecasts([source], tmp_path / "scores", QUICK)  # a recording
+        evaluate(Forecast(QUICK), [source], tmp_path / "scores")  # a recording
     long, short = (make_forecast(tmp_path / f"{s}", [source], lambda y: y, horizon=s) for s in (2.0, 1.0))
     with pytest.raises(ConfigError, match="Found 1, 2 s"):
-        score_forecasts([long, short], tmp_path / "scores", QUICK)
+        evaluate(Forecast(QUICK), [long, short], tmp_path / "scores")
     broken = make_forecast(tmp_path / "broken", [source], lambda y: np.where(y > 0, np.inf, y))
     with pytest.raises(DataError, match="no number"):
-        score_forecasts([broken], tmp_path / "scores", QUICK)
+        evaluate(Forecast(QUICK), [broken], tmp_path / "scores")
     assert not (tmp_path / "scores").exists()

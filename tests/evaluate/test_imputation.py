@@ -4,26 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.backends.base import Batch, Signal
 from neurodyn.core.errors import ConfigError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
+from neurodyn.evaluate.imputation import Imputation, ImputationConfig
+from neurodyn.evaluate.run import evaluate
 from neurodyn.training.batches import read_batch
 from neurodyn.training.config import load_run_config
+from neurodyn.training.filling import hidden_entries, hide_signals
 from neurodyn.training.fit import fit
-from neurodyn.training.imputation_scores import (
-    ImputationScoreConfig,
-    hidden_entries,
-    hide_signals,
-    score_imputation,
-)
 from neurodyn.training.run import load_run
 
 WINDOWS = "windows={duration: 1.0, stride: 0.5}"
 
 
-def asked(**given) -> ImputationScoreConfig:
-    return ImputationScoreConfig.model_validate({"size": (4, 4), "bootstraps": 100} | given)
+def asked(**given) -> ImputationConfig:
+    return ImputationConfig.model_validate({"size": (4, 4), "bootstraps": 100} | given)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +33,7 @@ def runs(movie, tmp_path_factory):
 
 
 def scores(paths, out, **given):
-    rows = read_scores(score_imputation(paths, out, asked(**given)))
+    rows = read_scores(evaluate(Imputation(asked(**given)), paths, out))
     return {(s.model, s.metric): s for s in rows if s.fold == "all"}, rows
 
 
@@ -86,25 +82,9 @@ def test_seconds_name_frames(runs, hide, frames):
     assert hidden.sum() == 2 * 3 * 64
 
 
-def test_a_hidden_channel_leaves_the_others_and_hidden_frames_do_not():
-    x = torch.zeros(1, 4, 2, 2)
-    there = torch.ones_like(x, dtype=torch.bool)
-    aside = torch.ones(1, 4, 1, dtype=torch.bool)
-    batch = Batch(x, torch.arange(4)[None] / 10, there, there, torch.zeros(1, dtype=torch.long))
-    batch = Batch(**{**batch.__dict__, "others": (Signal(torch.zeros(1, 4, 1), aside, aside),)})
-    hidden = torch.zeros_like(there)
-    hidden[:, 1:3] = True
-    alone = hide_signals(batch, 0, hidden, everything=False)
-    assert alone.others[0].visible.all() and not alone.visible[:, 1:3].any()
-    everything = hide_signals(batch, 0, hidden, everything=True)
-    assert everything.others[0].visible[0, :, 0].tolist() == [True, False, False, True]
-    other = hide_signals(batch, 1, hidden[..., 0, :1], everything=False)
-    assert other.visible.all() and other.others[0].visible[0, :, 0].tolist() == [True, False, False, True]
-
-
 def test_what_a_model_does_not_give_is_refused(runs, movie, tmp_path):
     with pytest.raises(ConfigError, match="nothing of 'reference'"):
-        score_imputation([runs["linear"]], tmp_path, asked(signal="reference"))
+        evaluate(Imputation(asked(signal="reference")), [runs["linear"]], tmp_path)
     config = load_run_config("linear", None, ("windows={duration: 1.0, others: [other]}",))[0]
     with pytest.raises(ConfigError, match="takes one signal"):
         fit(config, None, [movie], tmp_path / "run", gpu="none")

@@ -16,8 +16,8 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.runs import open_prediction, run_windows
 from neurodyn.data.scores import Score
 from neurodyn.data.windows import Windows
-from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_run_evaluation
+from neurodyn.evaluate.base import PredictionEvaluation
+from neurodyn.evaluate.inferred import Inferred
 from neurodyn.metrics.forecast import (
     correlation_by_step,
     last_value,
@@ -44,7 +44,7 @@ NAN = float("nan")
 Measures = dict[str, np.ndarray]
 
 
-class ForecastScoreConfig(Params):
+class ForecastConfig(Params):
     """How forecasts are scored."""
 
     bootstraps: int = Field(default=1000, ge=100, description="resamples of neurons for the intervals")
@@ -79,52 +79,42 @@ class Held:
         return replace(row, model=model, unit="neurons")
 
 
-def score_forecasts(paths: Sequence[Path], out: Path, config: ForecastScoreConfig) -> Path:
-    """Compare forecasts with what came, over the horizon of every held-out window, and write one table.
+class Forecast(PredictionEvaluation):
+    """Forecasts, neuron by neuron, beside the mean response to the stimulus and the last value.
 
-    Of every neuron: `correlation`, signed, over time and averaged over windows, and `absolute_correlation`; `mse`, `mae`
-    and `smape` over windows and time; `mase`, against holding the last value; `ssim` and `psnr`, of the range of the
-    neuron's target; `skill` = 1 - MSE / MSE of the PSTH, the mean over the run's training windows of the same condition
-    (of all, where stimuli are not told). Per step ahead: `mse_by_horizon` and `correlation_by_horizon`, the latter across
-    windows. PSTH and last value are scored as models of their own, once per recording and part. `noise_ceiling`, where
-    stimuli repeat in windows aligned to events: the correlation of a single trial with the true mean response, from all
-    repeats of the conditions in the part.
+    Over the horizon of every held-out window, of every neuron: `correlation`, signed, over time and averaged over windows,
+    and `absolute_correlation`; `mse`, `mae` and `smape` over windows and time; `mase`, against holding the last value;
+    `ssim` and `psnr`, of the range of the neuron's target; `skill` = 1 - MSE / MSE of the PSTH, the mean over the run's
+    training windows of the same condition (of all, where stimuli are not told). Per step ahead: `mse_by_horizon` and
+    `correlation_by_horizon`, the latter across windows. PSTH and last value are scored as models of their own, once per
+    recording and part. `noise_ceiling`, where stimuli repeat in windows aligned to events: the correlation of a single
+    trial with the true mean response, from all repeats of the conditions in the part.
 
     Runs inferred on other recordings have no training windows there, hence no PSTH and no skill.
-
-    Parameters
-    ----------
-    paths
-        Run folders with a prediction, trained or inferred with a horizon.
-    out
-        Folder for scores.csv and evaluate.json. Fold "all": the mean over neurons, with an interval by bootstrap over
-        them; fold "roi K": one neuron, n its windows; of metrics by horizon fold "S s": seconds ahead.
-
-    Returns
-    -------
-    pathlib.Path
-        The table of scores.
-
-    Raises
-    ------
-    DataError
-        If a source has no forecast of held-out windows of traces.
-    ConfigError
-        If the runs forecast different horizons.
     """
-    for path in paths:
-        if not (path / "config.yaml").is_file():
-            raise _without_forecasts(path)
-    sources = [_with_horizon(one) for one in open_inferred(paths, truth=False)]
-    _check_alike(sources)
-    first = {(_key(one), part): one for one in reversed(sources) for part in one.scored}
-    scores: list[Score] = []
-    for path, runs in groupby(sources, key=lambda one: one.path):
-        whole = run_windows(path, open_prediction(path), load_yaml(path / "config.yaml").values)
-        for one in runs:
-            for part in one.scored:
-                scores += _scores(one, part, whole, one is first[_key(one), part], config)
-    return write_run_evaluation(out, "forecast", sources, scores, config)
+
+    name = "forecast"
+    Config = ForecastConfig
+    figure = "forecast"
+    config: ForecastConfig
+
+    def open(self, paths: Sequence[Path]) -> list[Inferred]:
+        """Open runs with a prediction, trained or inferred with one horizon."""
+        for path in paths:
+            if not (path / "config.yaml").is_file():
+                raise _without_forecasts(path)
+        sources = [_with_horizon(one) for one in super().open(paths)]
+        _check_alike(sources)
+        return sources
+
+    def score(self, sources: Sequence[Inferred]) -> Iterator[Score]:
+        """Return the mean over neurons (fold "all"), every neuron (fold "roi K"), and every step ahead (fold "S s")."""
+        first = {(_key(one), part): one for one in reversed(sources) for part in one.scored}
+        for path, runs in groupby(sources, key=lambda one: one.path):
+            whole = run_windows(path, open_prediction(path), load_yaml(path / "config.yaml").values)
+            for one in runs:
+                for part in one.scored:
+                    yield from _scores(one, part, whole, one is first[_key(one), part], self.config)
 
 
 def _with_horizon(one: Inferred) -> Inferred:
@@ -178,7 +168,7 @@ def _alike(windows: Windows, one: Inferred) -> Windows:
     return replace(mine, config=one.windows.config)
 
 
-def _scores(one: Inferred, part: str, whole: Windows, first: bool, config: ForecastScoreConfig) -> Iterator[Score]:
+def _scores(one: Inferred, part: str, whole: Windows, first: bool, config: ForecastConfig) -> Iterator[Score]:
     """Score a run on one part and, where it is the first on this recording and part, the references beside it."""
     train = None if part == "all" else _alike(whole.split()["train"], one)
     held = _held(one.take(np.flatnonzero(one.part == part)), part, train)
@@ -330,7 +320,7 @@ class _Mean:
     drawn: np.ndarray
 
     @classmethod
-    def over(cls, neurons: int, config: ForecastScoreConfig) -> Self:
+    def over(cls, neurons: int, config: ForecastConfig) -> Self:
         """Draw the resamples."""
         drawn = np.zeros((config.bootstraps, neurons))
         indices = block_indices(neurons, 1, config.bootstraps, config.seed)

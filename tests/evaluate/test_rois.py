@@ -4,39 +4,16 @@ import json
 
 import numpy as np
 import pytest
-import xarray as xr
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.recording import Recording, entry
+from neurodyn.data.recording import Recording
 from neurodyn.data.regions import read_regions
 from neurodyn.data.scores import read_scores
-from neurodyn.preprocess.roi_scores import RoiScoreConfig, score_rois
+from neurodyn.evaluate.rois import Rois, RoisConfig
+from neurodyn.evaluate.run import evaluate
+from tests.evaluate.recordings import disk, with_rois
 
 PLACES = [(10, 10), (10, 30), (30, 10), (30, 30)]
-
-
-def disk(y, x, radius=3):
-    rows, columns = np.mgrid[:48, :48]
-    return np.argwhere((rows - y) ** 2 + (columns - x) ** 2 <= radius**2)
-
-
-def saved(path, masks, **params):
-    owner = np.repeat(np.arange(len(masks)), [len(mask) for mask in masks])
-    pixels = np.concatenate(masks)
-    centres = np.array([mask.mean(axis=0) for mask in masks])
-    rois = xr.Dataset(
-        {
-            "y": ("roi", centres[:, 0]),
-            "x": ("roi", centres[:, 1]),
-            "mask_roi": ("mask", owner),
-            "mask_y": ("mask", pixels[:, 0]),
-            "mask_x": ("mask", pixels[:, 1]),
-        }
-    )
-    traces = np.random.default_rng(0).normal(100, 1, (20, len(masks))).astype("f4")
-    qc = xr.Dataset({"mean_image": (("y", "x"), np.ones((48, 48)))})
-    history = [entry("suite2p", params)]
-    return Recording.from_arrays({"fluorescence": traces}, rate_hz=10, rois=rois, qc=qc, history=history).save(path)
 
 
 @pytest.fixture
@@ -48,9 +25,9 @@ def marked(tmp_path):
 
 def test_recall_precision_and_overlap_of_two_recordings(tmp_path, marked):
     near = [disk(10, 10), disk(10, 32), disk(20, 20)]  # exact, two pixels off, nowhere near
-    good = saved(tmp_path / "good.zarr", [disk(*place) for place in PLACES], preset="default")
-    poor = saved(tmp_path / "poor.zarr", near, preset="fast")
-    path = score_rois([good, poor], marked, tmp_path / "scores")
+    good = with_rois(tmp_path / "good.zarr", [disk(*place) for place in PLACES], preset="default")
+    poor = with_rois(tmp_path / "poor.zarr", near, preset="fast")
+    path = evaluate(Rois(RoisConfig(regions=marked)), [good, poor], tmp_path / "scores")
     rows = {(s.features, s.metric): s for s in read_scores(path)}
     assert {rows["good", metric].value for metric in ("recall", "precision", "f1", "inclusion")} == {1.0}
     assert rows["poor", "recall"].value == pytest.approx(2 / 4)
@@ -59,15 +36,19 @@ def test_recall_precision_and_overlap_of_two_recordings(tmp_path, marked):
     overlap = len({*map(tuple, disk(10, 30))} & {*map(tuple, disk(10, 32))}) / len(disk(10, 30))
     assert rows["poor", "inclusion"].value == pytest.approx((1 + overlap) / 2)
     assert (rows["good", "f1"].decoder, rows["poor", "f1"].decoder) == ("suite2p default", "suite2p fast")
-    closer = score_rois([poor], marked, tmp_path / "closer", RoiScoreConfig(distance=1.0))
+    closer = evaluate(Rois(RoisConfig(regions=marked, distance=1.0)), [poor], tmp_path / "closer")
     assert {s.metric: s.value for s in read_scores(closer)}["recall"] == pytest.approx(1 / 4)
-    assert path.read_bytes() == score_rois([good, poor], marked, tmp_path / "again").read_bytes()
+    assert (
+        path.read_bytes() == evaluate(Rois(RoisConfig(regions=marked)), [good, poor], tmp_path / "again").read_bytes()
+    )
 
 
 def test_a_recording_can_be_the_truth(tmp_path):
-    truth = saved(tmp_path / "truth.zarr", [disk(*place) for place in PLACES])
-    found = saved(tmp_path / "found.zarr", [disk(*place) for place in PLACES[:3]])
-    rows = {s.metric: s.value for s in read_scores(score_rois([found], truth, tmp_path / "scores"))}
+    truth = with_rois(tmp_path / "truth.zarr", [disk(*place) for place in PLACES])
+    found = with_rois(tmp_path / "found.zarr", [disk(*place) for place in PLACES[:3]])
+    rows = {
+        s.metric: s.value for s in read_scores(evaluate(Rois(RoisConfig(regions=truth)), [found], tmp_path / "scores"))
+    }
     assert (rows["recall"], rows["precision"], rows["exclusion"]) == (0.75, 1.0, 1.0)
 
 
@@ -84,12 +65,12 @@ def test_regions_of_another_frame_and_recordings_without_rois_are_refused(tmp_pa
     regions = json.loads(marked.read_text())
     regions[0]["coordinates"] = [[10, 48]]
     marked.write_text(json.dumps(regions))
-    found = saved(tmp_path / "found.zarr", [disk(10, 10)])
+    found = with_rois(tmp_path / "found.zarr", [disk(10, 10)])
     with pytest.raises(DataError, match="do not lie in this movie"):
-        score_rois([found], marked, tmp_path / "scores")
+        evaluate(Rois(RoisConfig(regions=marked)), [found], tmp_path / "scores")
     bare = Recording.from_arrays({"fluorescence": np.ones((5, 3), "f4")}, rate_hz=10).save(tmp_path / "bare.zarr")
     with pytest.raises(DataError, match="no ROIs with centres"):
-        score_rois([bare], marked, tmp_path / "scores")
+        evaluate(Rois(RoisConfig(regions=marked)), [bare], tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
 
 

@@ -7,32 +7,20 @@ import xarray as xr
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
+from neurodyn.evaluate.base import EVERY
+from neurodyn.evaluate.run import evaluate
+from neurodyn.evaluate.spikes import Spikes, SpikesConfig
 from neurodyn.metrics.spike_inference import paired_bins, pearson
-from neurodyn.preprocess.spike_scores import EVERY, SpikeScoreConfig, score_spikes
-
-
-def make(path, seed, rois=3, dataset="one", times=True, frames=2000, rate=50.0):
-    """A recording whose `spikes` are the recorded ones with noise, and whose `dff` is noise alone."""
-    rng = np.random.default_rng(seed)
-    counts = rng.poisson(0.03, (frames, rois))
-    time = np.arange(frames) / rate
-    truth = {"spikes": (("time", "roi"), counts.astype("u2"))}
-    if times:
-        frame, roi = np.nonzero(counts)
-        truth = {
-            "spike_time": ("spike", time[frame].repeat(counts[frame, roi])),
-            "spike_roi": ("spike", roi.repeat(counts[frame, roi])),
-        }
-    neural = {"spikes": counts + 0.1 * rng.normal(size=counts.shape), "dff": rng.normal(size=counts.shape)}
-    recording = Recording.from_arrays(
-        neural, rate_hz=rate, truth=xr.Dataset(truth), session=path.stem, attrs={"dataset": dataset}
-    )
-    return recording.save(path)
+from tests.evaluate.recordings import with_spikes
 
 
 def test_means_and_paired_differences_are_over_cells(tmp_path):
-    paths = [make(tmp_path / "a.zarr", 0), make(tmp_path / "b.zarr", 1), make(tmp_path / "c.zarr", 2, dataset="two")]
-    scores = read_scores(score_spikes(paths, tmp_path / "out", SpikeScoreConfig()))
+    paths = [
+        with_spikes(tmp_path / "a.zarr", 0),
+        with_spikes(tmp_path / "b.zarr", 1),
+        with_spikes(tmp_path / "c.zarr", 2, dataset="two"),
+    ]
+    scores = read_scores(evaluate(Spikes(SpikesConfig()), paths, tmp_path / "out"))
     metrics = list(dict.fromkeys(score.metric for score in scores))
     assert metrics == ["r at 7.5 Hz, 200 ms", "r at 25 Hz"]
 
@@ -57,9 +45,9 @@ def test_means_and_paired_differences_are_over_cells(tmp_path):
 
 
 def test_a_cells_value_is_the_metric_itself(tmp_path):
-    path = make(tmp_path / "a.zarr", 3, rois=1)
+    path = with_spikes(tmp_path / "a.zarr", 3, rois=1)
     recording = Recording.open(path)
-    scores = read_scores(score_spikes([path], tmp_path / "out", SpikeScoreConfig(features=("spikes",))))
+    scores = read_scores(evaluate(Spikes(SpikesConfig(features=("spikes",))), [path], tmp_path / "out"))
     signal, spikes = recording["spikes"].values[:, 0], recording.table("truth")["spike_time"].values
     expected = pearson([paired_bins(signal, recording.time, 1 / 50, spikes, 25.0)])
     assert next(s.value for s in scores if s.metric == "r at 25 Hz") == pytest.approx(expected)
@@ -68,8 +56,10 @@ def test_a_cells_value_is_the_metric_itself(tmp_path):
 def test_counts_per_frame_serve_where_there_are_no_spike_times(tmp_path):
     tables = [
         read_scores(
-            score_spikes(
-                [make(tmp_path / f"{times}" / "a.zarr", 4, times=times)], tmp_path / f"{times}", SpikeScoreConfig()
+            evaluate(
+                Spikes(SpikesConfig()),
+                [with_spikes(tmp_path / f"{times}" / "a.zarr", 4, times=times)],
+                tmp_path / f"{times}",
             )
         )
         for times in (True, False)
@@ -83,7 +73,7 @@ def test_silent_cells_are_left_out_and_said(tmp_path):
         {"spike_time": ("spike", np.sort(rng.uniform(0, 39, 80))), "spike_roi": ("spike", np.zeros(80, int))}
     )
     recording = Recording.from_arrays({"dff": rng.normal(size=(2000, 2))}, rate_hz=50.0, truth=truth)
-    scores = read_scores(score_spikes([recording.save(tmp_path / "a.zarr")], tmp_path / "out", SpikeScoreConfig()))
+    scores = read_scores(evaluate(Spikes(SpikesConfig()), [recording.save(tmp_path / "a.zarr")], tmp_path / "out"))
     pooled = next(s for s in scores if s.fold == "all")
     assert pooled.n == 1
     assert pooled.note == "1 cells have no correlation"
@@ -92,4 +82,4 @@ def test_silent_cells_are_left_out_and_said(tmp_path):
 def test_a_recording_without_recorded_spikes_is_refused(tmp_path):
     path = Recording.from_arrays({"dff": np.zeros((50, 2))}, rate_hz=10.0).save(tmp_path / "a.zarr")
     with pytest.raises(DataError, match="no recorded spikes"):
-        score_spikes([path], tmp_path / "out", SpikeScoreConfig())
+        evaluate(Spikes(SpikesConfig()), [path], tmp_path / "out")

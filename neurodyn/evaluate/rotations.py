@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -16,8 +16,8 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.scores import Score
 from neurodyn.data.stimulus_code import stimulus_column
 from neurodyn.data.window_config import WindowConfig
-from neurodyn.decode.inferred import Inferred, open_inferred
-from neurodyn.decode.latent_scores import write_run_evaluation
+from neurodyn.evaluate.base import PredictionEvaluation
+from neurodyn.evaluate.inferred import Inferred, open_inferred
 from neurodyn.metrics.intervals import jackknife_interval
 from neurodyn.metrics.jpca import SOFTEN, Rotation, condition_averages, jpca, plane_overlap
 
@@ -33,7 +33,7 @@ LEAST_CONDITIONS = 3
 SKEWED = "they are known only up to an affine map, which bends circles and so lowers R² and frequency"
 
 
-class RotationScoreConfig(Params):
+class RotationsConfig(Params):
     """What is turned into condition averages, and how jPCA is fitted."""
 
     features: tuple[str, ...] = Field(
@@ -55,41 +55,45 @@ class RotationScoreConfig(Params):
         return self
 
 
-def score_rotations(paths: Sequence[Path], out: Path, config: RotationScoreConfig) -> Path:
-    """Fit jPCA to condition averages of rates, latents and true rates, part by part, and write one table.
+class Rotations(PredictionEvaluation):
+    """How strongly inferred activity rotates, beside the activity that is known to be true.
 
-    Cells' rates are softened as published, latents and other variables are taken as they are. `jpca_plane_overlap`
-    compares the plane found in rates with that of the true rates. Intervals are jackknifed over conditions.
-
-    Parameters
-    ----------
-    paths
-        Run folders with a prediction, or bare recordings.
-    out
-        Folder for scores.csv and evaluate.json.
-
-    Returns
-    -------
-    pathlib.Path
-        The table of scores.
-
-    Raises
-    ------
-    DataError
-        If a source has no prediction, no ground truth, or fewer than three conditions.
+    jPCA is fitted to condition averages of rates, latents and true rates, part by part. Cells' rates are softened as
+    published, latents and other variables are taken as they are. `jpca_plane_overlap` compares the plane found in rates
+    with that of the true rates. Intervals are jackknifed over conditions, of which there are at least three.
     """
-    sources = open_inferred(paths, config.windows)
-    scores = [score for one in sources for part in one.scored for score in _scores(one, part, config)]
-    if not scores:
-        raise DataError(
-            f"{paths[0]} holds nothing to score.",
-            "Expected rates or latents of held-out windows, or true rates.",
-            f"Make them: neurodyn infer {paths[0]} --on all",
-        )
-    return write_run_evaluation(out, "rotations", sources, scores, config)
+
+    name = "rotations"
+    Config = RotationsConfig
+    labels: ClassVar = {
+        "jpca_r2_skew": "R², rotation",
+        "jpca_r2_unconstrained": "R², linear",
+        "jpca_r2_ratio": "Ratio",
+        "jpca_plane_variance": "In plane",
+        "jpca_frequency_hz": "Turns per s",
+        "jpca_plane_overlap": "Plane overlap",
+    }
+    digits = 2
+    by_signal = True
+    config: RotationsConfig
+
+    def open(self, paths: Sequence[Path]) -> list[Inferred]:
+        """Open runs with a prediction, and recordings, all with ground truth."""
+        return open_inferred(paths, self.config.windows)
+
+    def score(self, sources: Sequence[Inferred]) -> list[Score]:
+        """Return a row per run, part, signal and metric."""
+        scores = [score for one in sources for part in one.scored for score in _scores(one, part, self.config)]
+        if not scores:
+            raise DataError(
+                f"{sources[0].path} holds nothing to score.",
+                "Expected rates or latents of held-out windows, or true rates.",
+                f"Make them: neurodyn infer {sources[0].path} --on all",
+            )
+        return scores
 
 
-def _scores(one: Inferred, part: str, config: RotationScoreConfig) -> Iterator[Score]:
+def _scores(one: Inferred, part: str, config: RotationsConfig) -> Iterator[Score]:
     condition = _conditions(one, part, config)
     averages = {
         name: condition_averages(values, condition)[:, _frames(one, config)]
@@ -115,7 +119,7 @@ def _scores(one: Inferred, part: str, config: RotationScoreConfig) -> Iterator[S
             yield replace(row, unit="conditions", note=SKEWED if name == "latents" else "")
 
 
-def _conditions(one: Inferred, part: str, config: RotationScoreConfig) -> np.ndarray:
+def _conditions(one: Inferred, part: str, config: RotationsConfig) -> np.ndarray:
     """Return the condition of each window of a part."""
     rows = np.flatnonzero(one.part == part)
     column = stimulus_column(one.recording, config.condition)[one.windows.trial[rows]]
@@ -129,7 +133,7 @@ def _conditions(one: Inferred, part: str, config: RotationScoreConfig) -> np.nda
     return column
 
 
-def _frames(one: Inferred, config: RotationScoreConfig) -> slice:
+def _frames(one: Inferred, config: RotationsConfig) -> slice:
     rate, frames = one.windows.rate_hz, one.windows.frames
     stop = frames if config.stop is None else min(frames, round(config.stop * rate))
     start = round(config.start * rate)
@@ -142,7 +146,7 @@ def _frames(one: Inferred, config: RotationScoreConfig) -> slice:
     return slice(start, stop)
 
 
-def _courses(one: Inferred, part: str, config: RotationScoreConfig) -> dict[str, np.ndarray]:
+def _courses(one: Inferred, part: str, config: RotationsConfig) -> dict[str, np.ndarray]:
     rows = one.part == part
     found = {name: one.given(name) for name in ("rates", "latents")}
     found |= {name: one.recorded(name) for name in config.features}

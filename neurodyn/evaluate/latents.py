@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.scores import Score, write_evaluation
+from neurodyn.data.scores import Score
 from neurodyn.data.window_config import WindowConfig
-from neurodyn.decode.inferred import Inferred, open_inferred
+from neurodyn.evaluate.base import PredictionEvaluation
+from neurodyn.evaluate.inferred import Inferred, open_inferred
 from neurodyn.metrics.alignment import (
     Alignment,
     bits_per_spike,
@@ -24,9 +26,10 @@ from neurodyn.metrics.alignment import (
 
 GIVEN = {"rates": "rates", "spikes": "spikes", "mean": "fluorescence"}
 TARGETS = ("rates", "spikes", "fluorescence")
+DIMENSION = "latents_r2_dim"
 
 
-class LatentScoreConfig(Params):
+class LatentsConfig(Params):
     """What is compared with ground truth, and how."""
 
     features: tuple[str, ...] = Field(
@@ -63,8 +66,8 @@ class LatentScoreConfig(Params):
         return found
 
 
-def score_latents(paths: Sequence[Path], out: Path, config: LatentScoreConfig) -> Path:
-    """Compare what models inferred with ground truth, part by part, and write one table.
+class Latents(PredictionEvaluation):
+    """Latents, rates, spikes and fluorescence that were inferred against those that are true, part by part.
 
     `latents_r2`: squared correlation of all entries pooled, after an affine map fitted on part train;
     `latents_r2_dimK`: 1 - SSE/SST of each true latent after the same map. `rates_r2`, `spikes_r2` and
@@ -72,46 +75,37 @@ def score_latents(paths: Sequence[Path], out: Path, config: LatentScoreConfig) -
     `bits_per_spike` where the variable the model was trained on holds counts. Metrics of what a model does not give
     are left out. Intervals resample trials, the map held fixed.
 
-    Parameters
-    ----------
-    paths
-        Run folders with a prediction of their parts, or bare recordings (then `features` names what is scored).
-    out
-        Folder for scores.csv and evaluate.json.
-
-    Returns
-    -------
-    pathlib.Path
-        The table of scores.
-
-    Raises
-    ------
-    DataError
-        If a source has no prediction, no ground truth, or nothing that can be scored.
+    Of bare recordings, `features` names what is scored.
     """
-    sources = open_inferred(paths, config.windows)
-    scores = [score for one in sources for score in _scores(one, config)]
-    return write_run_evaluation(out, "latents", sources, scores, config)
+
+    name = "latents"
+    Config = LatentsConfig
+    labels: ClassVar = {
+        "latents_r2": "Latents",
+        "rates_r2": "Rates",
+        "spikes_r2": "Spikes",
+        "fluorescence_r2": "Fluorescence",
+        "bits_per_spike": "Bits per spike",
+    }
+    details: ClassVar = {DIMENSION: "1 − SSE/SST of each true latent after the same map."}
+    config: LatentsConfig
+
+    def open(self, paths: Sequence[Path]) -> list[Inferred]:
+        """Open runs with a prediction of their parts, and recordings, all with ground truth."""
+        return open_inferred(paths, self.config.windows)
+
+    def score(self, sources: Sequence[Inferred]) -> Iterator[Score]:
+        """Return a row per run, part and metric."""
+        for one in sources:
+            yield from _scores(one, self.config)
+
+    @classmethod
+    def label(cls, metric: str) -> str:
+        """Return a metric's title in a table."""
+        return f"Latent {metric.removeprefix(DIMENSION)}" if metric.startswith(DIMENSION) else super().label(metric)
 
 
-def write_run_evaluation(
-    out: Path, metric: str, sources: Sequence[Inferred], scores: Sequence[Score], config: Params
-) -> Path:
-    """Write scores of runs, and what each run is one draw of."""
-    named = [
-        {
-            "path": str(one.path),
-            "session": one.recording.session,
-            "dataset": one.dataset,
-            "model": one.model,
-            "seed": one.seed,
-        }
-        for one in sources
-    ]
-    return write_evaluation(out, metric, scores, [one.recording.path for one in sources], config, named)
-
-
-def _scores(one: Inferred, config: LatentScoreConfig) -> list[Score]:
+def _scores(one: Inferred, config: LatentsConfig) -> list[Score]:
     if not one.scored:
         raise DataError(
             f"{one.path} has no prediction for held-out windows.",
@@ -128,7 +122,7 @@ def _scores(one: Inferred, config: LatentScoreConfig) -> list[Score]:
     return scores
 
 
-def _latent_scores(one: Inferred, config: LatentScoreConfig) -> Iterator[Score]:
+def _latent_scores(one: Inferred, config: LatentsConfig) -> Iterator[Score]:
     inferred, known = one.given("latents"), one.true("latents")
     if inferred is None or known is None:
         return
@@ -147,10 +141,10 @@ def _latent_scores(one: Inferred, config: LatentScoreConfig) -> Iterator[Score]:
         yield one.score(part, "latents", "latents_r2", sums, pooled_squared_pearson, **how)
         for k in range(known.shape[-1]):
             sums = products(known[rows][..., k], aligned[rows][..., k])
-            yield one.score(part, "latents", f"latents_r2_dim{k + 1}", sums, pooled_r2, **how)
+            yield one.score(part, "latents", f"{DIMENSION}{k + 1}", sums, pooled_r2, **how)
 
 
-def _course_scores(one: Inferred, config: LatentScoreConfig) -> Iterator[Score]:
+def _course_scores(one: Inferred, config: LatentsConfig) -> Iterator[Score]:
     """Score rates, spikes and fluorescence; variables of the recording stand in for what the model gives."""
     courses = {target: (name, one.recorded(name)) for target, name in config.recorded().items()}
     for name, target in GIVEN.items():
@@ -170,7 +164,7 @@ def _course_scores(one: Inferred, config: LatentScoreConfig) -> Iterator[Score]:
             yield one.score(part, target, f"{target}_r2", sums, pooled_squared_pearson, **how)
 
 
-def _count_scores(one: Inferred, config: LatentScoreConfig) -> Iterator[Score]:
+def _count_scores(one: Inferred, config: LatentsConfig) -> Iterator[Score]:
     """Score rates as predictions of the counts a model was trained on; nothing where these are no counts."""
     rates, variable = one.given("rates"), one.windows.config.variable
     if rates is None:

@@ -1,20 +1,21 @@
-"""Scores of classified responses: against scikit-learn, and against chance that knows each cell's rate."""
+"""Scores of classified responses: against chance that knows each cell's rate."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, f1_score
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
-from neurodyn.decode.response_scores import METRICS, ResponseScoreConfig, measures, score_responses
+from neurodyn.decode.detection import METRICS
+from neurodyn.evaluate.responses import Responses, ResponsesConfig
+from neurodyn.evaluate.run import evaluate
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
 from neurodyn.training.infer import infer
 
-CONFIG = ResponseScoreConfig(bootstraps=100, shuffles=49)
+CONFIG = ResponsesConfig(bootstraps=100, shuffles=49)
 WINDOWS = (
     "windows={align: events, offset: -0.5, duration: 1.5, horizon: 1.0, split: trial, stimuli: [image], "
     "responses: {rule: tsai_wen, threshold: 0.5, lasting: 1.0}}"
@@ -39,20 +40,7 @@ def recording(tmp_path_factory) -> Path:
 def scored(recording: Path, preset: str, out: Path, *sets: str) -> dict[str, object]:
     run = fit(load_run_config(preset, None, (WINDOWS, *sets))[0], None, [recording], out / preset, gpu="none")
     infer(run, gpu="none")
-    return {score.metric: score for score in read_scores(score_responses([run], out / "scores", CONFIG))}
-
-
-def test_measures_are_those_of_scikit_learn():
-    rng = np.random.default_rng(1)
-    odds, answers = rng.normal(size=300), (rng.random(300) < 0.3).astype(float)
-    said = odds > 0
-    expected = [
-        accuracy_score(answers, said),
-        balanced_accuracy_score(answers, said),
-        f1_score(answers, said),
-        average_precision_score(answers, odds),
-    ]
-    np.testing.assert_allclose(measures(odds, answers), expected)
+    return {score.metric: score for score in read_scores(evaluate(Responses(CONFIG), [run], out / "scores"))}
 
 
 def test_the_rate_per_stimulus_is_right_where_the_stimulus_decides(recording, tmp_path):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,18 +12,15 @@ from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
-from neurodyn.core.files import clear_partials, locked, write_json
-from neurodyn.core.provenance import version
 from neurodyn.data.recording import Recording
-from neurodyn.data.scores import Score, write_scores
+from neurodyn.data.scores import Score
+from neurodyn.evaluate.base import EVERY, MINUS, RecordingEvaluation
 from neurodyn.metrics.intervals import bootstrap_interval
 from neurodyn.metrics.spike_inference import paired_bins, pearson
 from neurodyn.preprocess.events import stretch_slices, stretch_starts
 
-EVERY = "every dataset"
 
-
-class SpikeScoreConfig(Params):
+class SpikesConfig(Params):
     """How inferred activity is compared with recorded spikes."""
 
     features: tuple[str, ...] = Field(
@@ -63,43 +60,36 @@ class Cell:
     values: dict[tuple[str, str], float]
 
 
-def score_spikes(paths: Sequence[Path], out: Path, config: SpikeScoreConfig) -> Path:
-    """Correlate every feature of every cell with the cell's recorded spikes.
+class Spikes(RecordingEvaluation):
+    """Inferred activity against recorded spikes, cell by cell.
 
-    A dataset's value is the mean over its cells, its interval a bootstrap over cells; differences between the first
-    feature and the others are paired by cell. Cells without spikes, or with a constant feature, have no correlation
-    and are left out of a mean.
-
-    Parameters
-    ----------
-    paths
-        Recordings with a group `truth`: `spike_time` and `spike_roi`, or `spikes` per frame.
-    out
-        Folder for scores.csv and evaluate.json.
-
-    Returns
-    -------
-    pathlib.Path
-        The table of scores.
-
-    Raises
-    ------
-    DataError
-        If a recording has no recorded spikes or lacks a feature.
+    Every feature of every cell is correlated with the cell's recorded spikes. A dataset's value is the mean over its cells,
+    its interval a bootstrap over cells; differences between the first feature and the others are paired by cell. Cells
+    without spikes, or with a constant feature, have no correlation and are left out of a mean. Recordings need a group
+    `truth`: `spike_time` and `spike_roi`, or `spikes` per frame.
     """
-    recordings = [Recording.open(path) for path in paths]
-    features = config.features or _default_features(recordings[0])
-    cells = [cell for recording in recordings for cell in _cells(recording, features, config)]
-    datasets = list(dict.fromkeys(cell.dataset for cell in cells))
-    groups = {name: [cell for cell in cells if cell.dataset == name] for name in datasets}
-    groups |= {EVERY: cells} if len(datasets) > 1 else {}
-    scores = [row for name, group in groups.items() for row in _rows(name, group, features, config)]
-    table = out / "scores.csv"
-    with locked(table):
-        clear_partials(table)
-        made = {"recordings": [str(path) for path in paths], "version": version(), "features": list(features)}
-        write_json(out / "evaluate.json", made | {"config": config.model_dump(mode="json")})
-        return write_scores(table, scores)
+
+    name = "spikes"
+    Config = SpikesConfig
+    config: SpikesConfig
+
+    def score(self, sources: Sequence[Recording]) -> Iterator[Score]:
+        """Return every cell's correlations, their means, and the means of paired differences."""
+        features = self._features(sources)
+        cells = [cell for recording in sources for cell in _cells(recording, features, self.config)]
+        groups = {
+            name: [cell for cell in cells if cell.dataset == name] for name in dict.fromkeys(c.dataset for c in cells)
+        }
+        groups |= {EVERY: cells} if len(groups) > 1 else {}
+        for name, group in groups.items():
+            yield from _rows(name, group, features, self.config)
+
+    def record(self, sources: Sequence[Recording]) -> dict[str, Any]:
+        """Return the recordings' paths, and the features that were scored."""
+        return super().record(sources) | {"features": list(self._features(sources))}
+
+    def _features(self, recordings: Sequence[Recording]) -> tuple[str, ...]:
+        return self.config.features or _default_features(recordings[0])
 
 
 def _default_features(recording: Recording) -> tuple[str, ...]:
@@ -114,7 +104,7 @@ def _default_features(recording: Recording) -> tuple[str, ...]:
     return found
 
 
-def _cells(recording: Recording, features: Sequence[str], config: SpikeScoreConfig) -> list[Cell]:
+def _cells(recording: Recording, features: Sequence[str], config: SpikesConfig) -> list[Cell]:
     dataset = str(recording.tree.attrs.get("dataset", recording.session))
     signals = {name: recording[name].values for name in features}
     starts = stretch_starts(recording.time, recording.rate_hz)
@@ -155,7 +145,7 @@ def _counts(spikes: xr.DataArray) -> np.ndarray:
     return np.asarray(spikes.values, dtype=np.int64)
 
 
-def _rows(session: str, cells: Sequence[Cell], features: Sequence[str], config: SpikeScoreConfig) -> list[Score]:
+def _rows(session: str, cells: Sequence[Cell], features: Sequence[str], config: SpikesConfig) -> list[Score]:
     """Return a dataset's rows: cells one by one, their mean, and the mean of paired differences."""
     rows = []
     for metric in config.measures:
@@ -169,11 +159,11 @@ def _rows(session: str, cells: Sequence[Cell], features: Sequence[str], config: 
             rows.append(_row(session, name, metric, "all", values, config))
         for other in features[1:]:
             gains = np.array([cell.values[features[0], metric] - cell.values[other, metric] for cell in cells])
-            rows.append(_row(session, f"{features[0]} minus {other}", metric, "all", gains, config))
+            rows.append(_row(session, f"{features[0]}{MINUS}{other}", metric, "all", gains, config))
     return rows
 
 
-def _row(session: str, feature: str, metric: str, fold: str, values: np.ndarray, config: SpikeScoreConfig) -> Score:
+def _row(session: str, feature: str, metric: str, fold: str, values: np.ndarray, config: SpikesConfig) -> Score:
     finite = values[np.isfinite(values)]
     mean = float(finite.mean()) if finite.size else float("nan")
     low, high = bootstrap_interval(
