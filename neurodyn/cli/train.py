@@ -44,15 +44,18 @@ def train(
     existing: ExistingOption = "error",
 ) -> None:
     """Train a model; prints the run folder, so that RUN=$(neurodyn train …) works."""
+    from neurodyn.core.config import find_preset
     from neurodyn.core.files import check_output
     from neurodyn.core.registry import unknown
-    from neurodyn.training.config import load_run_config
-    from neurodyn.training.fit import check, fit
 
     if task not in ("predict", "classify"):
         raise unknown("task", task, ["classify", "predict"])
     if task == "classify":
         model = f"{model}-classifier"
+    find_preset("model", model)  # a misspelt name ends here, before seconds of imports
+    from neurodyn.training.config import load_run_config
+    from neurodyn.training.fit import check, fit
+
     flags = [f"training.epochs={epochs}"] if epochs is not None else []
     flags += [f"start={start}"] if start is not None else []
     seeds = parse_seeds(seed) if seed is not None else [None]
