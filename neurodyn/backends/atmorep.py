@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range

@@ -13,7 +13,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.calcium.kinetics import fit_kinetics
 from neurodyn.core.config import Params
 from neurodyn.core.search import Range

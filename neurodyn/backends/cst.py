@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components

@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.vocabulary import Traces, VocabularyConfig, VocabularyModel
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.parts import mean_where

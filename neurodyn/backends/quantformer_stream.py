@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ
 
-from neurodyn.backends.base import Batch
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.vocabulary import VocabularyModel
 from neurodyn.nn.frozen import FrozenLinear, FrozenTransformer, LinearEntrance, TableEntrance
 from neurodyn.nn.interpolation import hold

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from neurodyn.backends.base import Backend, Batch, Layout
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import hold

@@ -15,7 +15,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodyn.backends.base import Backend, Batch, Layout
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.cells import Cells

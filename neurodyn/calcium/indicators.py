@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scipy.optimize import brentq
-
 from neurodyn.core.errors import ConfigError
 
 
@@ -108,6 +106,8 @@ def onset_constant(peak: float, tau: float) -> float:
     """
     if peak == 0:
         return 0.0
+    from scipy.optimize import brentq  # a second to import, and most recordings need no root
+
     return float(brentq(lambda on: on * math.log1p(tau / on) - peak, 1e-9 * tau, 1e3 * tau))  # type: ignore[arg-type]
 
 

@@ -60,8 +60,8 @@ def decode(
     """Decode a target and print where the table of scores is."""
     from neurodyn.core.config import validate
     from neurodyn.core.files import check_output
-    from neurodyn.decode.run import DecodeConfig, check
-    from neurodyn.decode.run import decode as run_decoding
+    from neurodyn.decode.check import check
+    from neurodyn.decode.settings import DecodeConfig
 
     given = {"target": target, "decoder": decoder, "protocol": protocol, "folds": folds, "shuffles": shuffles}
     given |= {"seed": seed, "features": features, "split": split}
@@ -72,6 +72,8 @@ def decode(
         check(source, config)
         common.plan([f"{k}: {v}" for k, v in config.model_dump().items()])
         return
+    from neurodyn.decode.run import decode as run_decoding
+
     with progress_bar(common) as report:
         path = run_decoding(source, config=config, out=output, progress=report)
     common.say(table(path))

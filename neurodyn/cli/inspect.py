@@ -203,7 +203,9 @@ def _indicator(name: str) -> str:
 def _stimulus(table: xr.Dataset, rate_known: bool) -> list[str]:
     import numpy as np
 
-    span = f", {float(table['start'].min()):.1f} to {float(table['stop'].max()):.1f} s" if rate_known else ""
+    span = (
+        f", {float(table['start'].values.min()):.1f} to {float(table['stop'].values.max()):.1f} s" if rate_known else ""
+    )
     lines = [f"{table.sizes['event']} events{span}"]
     for name, column in table.data_vars.items():
         if name in ("start", "stop"):

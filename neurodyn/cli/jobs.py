@@ -200,7 +200,8 @@ def _too_few(plan: Plan, decoding: Job, training: Job) -> DataError | None:
     from neurodyn.cli.decode import flags_of
     from neurodyn.data.recording import Recording
     from neurodyn.data.window_config import WindowConfig
-    from neurodyn.decode.run import DecodeConfig, check_folds
+    from neurodyn.decode.check import check_folds
+    from neurodyn.decode.settings import DecodeConfig
 
     fit, asked = typed_job(training).values, typed_job(decoding).values
     given = [load_yaml(find_preset("model", str(fit["model"]))), Layer(dict(plan.configs.get(training.name) or {}), "")]

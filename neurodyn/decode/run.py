@@ -13,23 +13,16 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
-from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, write_scores
-from neurodyn.data.window_config import WindowConfig
-from neurodyn.data.windows import Windows
-from neurodyn.decode import DECODERS
-from neurodyn.decode.column import with_target
+from neurodyn.decode.check import opened_for
 from neurodyn.decode.features import build_features, feature_names, is_model
 from neurodyn.decode.gaps import without_gaps
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.protocol import evaluate
-from neurodyn.decode.settings import DecodeConfig, Protocol
-from neurodyn.decode.source import Source, open_source
-from neurodyn.decode.splits import make_folds, order_groups
+from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.source import Source
 from neurodyn.decode.targets import make_labels
 from neurodyn.decode.tasks import default_decoder
-
-__all__ = ["DecodeConfig", "Protocol", "decode"]
 
 LOGGER = logging.getLogger(__name__)
 
@@ -58,7 +51,7 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     ConfigError
         If decoder, task and windows do not fit together.
     """
-    opened, config = _opened(source, config)
+    opened, config = opened_for(source, config)
     folder = out or (source if opened.prediction is not None else source.with_suffix(".decode"))
     suffix = "" if config.name == "scores" else f"-{config.name}"
     scores: list[Score] = []
@@ -84,30 +77,6 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
             },
         )
         return write_scores(table, scores)
-
-
-def check(source: Path, config: DecodeConfig) -> None:
-    """Refuse what `decode` would refuse before it fits anything; nothing is written."""
-    opened, config = _opened(source, config)
-    for session in opened.sessions():
-        labels, rows = make_labels(session, config)
-        without_gaps(session.take(rows), labels, config)
-
-
-def check_folds(recording: Recording, windows: WindowConfig, config: DecodeConfig) -> None:
-    """Refuse what a decoding of a model trained on this recording would refuse for its trials, before there is one."""
-    parts = Windows.cut([recording], windows).split()
-    labels, _ = make_labels(Source(parts["test"], parts["train"]), with_target(config, recording))
-    for protocol in config.protocols():
-        make_folds(order_groups(labels.groups, labels.times), protocol)
-
-
-def _opened(source: Path, config: DecodeConfig) -> tuple[Source, DecodeConfig]:
-    """Open what is decoded, and name its target."""
-    if config.decoder is not None:
-        DECODERS.get(config.decoder)  # an unknown name ends here, before anything is read
-    opened = open_source(source, config)
-    return opened, with_target(config, opened.recording)
 
 
 def _decode_session(

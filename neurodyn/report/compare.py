@@ -5,110 +5,30 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.registry import unknown
 from neurodyn.data.scores import Score, read_scores
-from neurodyn.metrics.paired import BLOCK_TEST, PAIRED_TEST, MeanTest, adjusted_p, signed_rank_p
-from neurodyn.report.blocks import Block, Part, Section, Table, p_value, short, short_interval
-from neurodyn.report.comparison import Published, read_published
+from neurodyn.metrics.paired import adjusted_p, signed_rank_p
+from neurodyn.report.compare_page import part_of
+from neurodyn.report.comparison import read_published
 from neurodyn.report.page import write_page
-from neurodyn.report.style import BLACK, BLUE, GREY, draw
+from neurodyn.report.rows import Paired, Question, Row, merit
 from neurodyn.report.units import Kind, Unit, kind_of, ordered
 
 TABLES = ("scores*.csv", "reconstruction.csv")
-SMALLER_IS_BETTER = ("error", "error, deg", "mse", "mae", "smape", "mase", "roughness", "crps", "crps_ensemble")
-RIGHT_AT = {"coverage_50": 0.5, "coverage_90": 0.9, "spread_skill": 1.0}
 NOT_OF_MODELS = (
     "by_horizon",
     "noise_ceiling",
     "rank_histogram",
 )  # curves, whose steps are no units, and what the data allow
-SHOWN_UNITS = 400
 Units = Literal["auto", "sessions"]
-Question = tuple[str, str, str]
 Values = dict[Unit, dict[int, float]]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One model on one target.
-
-    Parameters
-    ----------
-    name
-        The model, with features and decoder where they differ.
-    units
-        (session, fold or seed) -> value, averaged over the seeds of one session and fold; in order of time.
-    seeds
-        Seeds behind them.
-    kind
-        What is a unit.
-    """
-
-    name: str
-    units: Mapping[Unit, float]
-    seeds: int
-    kind: Kind
-
-    @property
-    def mean(self) -> float:
-        """Mean over units."""
-        return float(np.mean(list(self.units.values())))
-
-    @cached_property
-    def means(self) -> np.ndarray:
-        """Value of each unit, shape (unit,)."""
-        return self.kind.means(np.array(list(self.units.values())))
-
-    @cached_property
-    def tested(self) -> MeanTest:
-        """The mean's 95 % interval."""
-        return self.kind.test(np.array(list(self.units.values())))
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean over units."""
-        return self.tested.low, self.tested.high
-
-
-@dataclass
-class Paired:
-    """One row against the reference, over the units they share.
-
-    Parameters
-    ----------
-    difference, low, high
-        Mean of row minus reference, and its 95 % interval over units (Student's t).
-    better
-        Share of units in which the row is better.
-    p
-        Two-sided; of blocks the t-test, else Wilcoxon's signed-rank test. NaN where all differences are zero or there are too
-        few units.
-    adjusted
-        The same, corrected for the number of rows (Benjamini & Yekutieli 2001).
-    count
-        Shared units.
-    words
-        What the units are.
-    """
-
-    difference: float
-    low: float
-    high: float
-    better: float
-    p: float
-    count: int
-    words: str
-    adjusted: float = field(default=float("nan"))
 
 
 def compare(
@@ -160,7 +80,7 @@ def compare(
     with locked(out / "comparison.csv"):
         clear_partials(out / "comparison.csv")
         _write(out / "comparison.csv", answers)
-    return write_page([_part(answers, figures)], out / "comparison.html")
+    return write_page([part_of(answers, figures)], out / "comparison.html")
 
 
 def _asked(units: Units, subject: str | None) -> Kind | None:
@@ -286,13 +206,6 @@ def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, P
     return found
 
 
-def merit(values: np.ndarray | float, metric: str) -> np.ndarray:
-    """Return what is larger the better a value is."""
-    if metric in RIGHT_AT:
-        return -np.abs(np.asarray(values) - RIGHT_AT[metric])
-    return np.asarray(values) * (-1 if metric.endswith(SMALLER_IS_BETTER) else 1)
-
-
 def _paired(values: np.ndarray, reference: np.ndarray, metric: str, kind: Kind) -> Paired:
     difference = kind.means(values - reference)
     gain = kind.means(merit(values, metric) - merit(reference, metric))
@@ -318,103 +231,3 @@ def _write(path: Path, answers: Mapping[Question, tuple[Sequence[Row], Mapping[s
                 more = [test.difference, test.low, test.high, test.better, test.p, test.adjusted] if test else [""] * 6
                 words = test.words if test else row.kind.words(len(row.units), row.tested.effective)
                 writer.writerow([*cells, *more, words])
-
-
-def _part(
-    answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]],
-    published: Published | None,
-) -> Part:
-    sections = []
-    for (split, target, metric), (rows, tests) in answers.items():
-        blocks: list[Block] = [
-            _page_table(target, metric, rows, tests, published),
-            _figure(metric, target, rows),
-        ]
-        sections.append(Section(f"{target}, {metric.replace('_', ' ')}, {split}", blocks))
-    return Part(
-        title="Models side by side",
-        subtitle=f"Paired over {', '.join(dict.fromkeys(rows[0].kind.name for rows, _ in answers.values()))}",
-        summary=[_sentence(*question, rows) for question, (rows, _) in answers.items()],
-        sections=sections,
-        references=[published.source] if published else [],
-    )
-
-
-def _sentence(split: str, target: str, metric: str, rows: Sequence[Row]) -> str:
-    best = sorted(rows, key=lambda row: -float(merit(row.mean, metric)))[:3]
-    return (
-        f"{target}, {metric.replace('_', ' ')} ({split}): best {', '.join(f'{r.name} {short(r.mean)}' for r in best)}."
-    )
-
-
-def _page_table(
-    target: str,
-    metric: str,
-    rows: Sequence[Row],
-    tests: Mapping[str, Paired],
-    published: Published | None,
-) -> Table:
-    reference = next(row.name for row in rows if row.name not in tests)
-    figures = published.values.get(target, {}) if published else {}
-    cells = []
-    for row in rows:
-        test, figure = tests.get(row.name), figures.get(row.name, {}).get(metric)
-        compared = ["", "", "", ""]
-        if test is not None:
-            compared = [
-                short(test.difference),
-                short_interval(test.low, test.high),
-                f"{test.better:.0%}",
-                p_value(test.adjusted),
-            ]
-        there = "–" if figure is None else f"{short(figure[0])} ± {short(figure[1])}"
-        mean = [short(row.mean), short_interval(*row.interval), str(row.means.size), str(row.seeds)]
-        cells.append([row.name, *mean, *compared, *([there] if published else [])])
-    name = rows[0].kind.name
-    header = [
-        "Model",
-        "Mean",
-        "95 % interval",
-        name.capitalize(),
-        "Runs",
-        f"Minus {reference}",
-        "95 % interval",
-        "Better",
-        "p",
-    ]
-    caption = (
-        f"Mean over {name} and its 95 % interval (Student's t); difference to the reference over shared {name}, share of "
-        f"{name} better than it, and p of {BLOCK_TEST if rows[0].kind.in_time else PAIRED_TEST}."
-    )
-    header += ["Published"] if published else []
-    return Table(caption, header, cells, frozenset(range(1, len(header))), _notes(rows, tests))
-
-
-def _notes(rows: Sequence[Row], tests: Mapping[str, Paired]) -> list[str]:
-    """Say what the units are and what their number allows, each once."""
-    found = [test.words for test in tests.values()]
-    found = found or [rows[0].kind.words(len(rows[0].units), rows[0].tested.effective)]
-    return [f"{words[:1].upper()}{words[1:]}." for words in dict.fromkeys(found)]
-
-
-def _figure(metric: str, target: str, rows: Sequence[Row]) -> Block:
-    rng = np.random.default_rng(0)
-
-    def paint(canvas: Canvas) -> None:
-        axes = canvas.subplots()
-        for y, row in enumerate(rows):
-            values = np.array(list(row.units.values()))
-            shown = rng.permutation(values)[:SHOWN_UNITS]
-            axes.plot(shown, y + rng.uniform(-0.25, 0.25, shown.size), "o", color=GREY, ms=1.6, alpha=0.35, mew=0)
-            low, high = row.interval
-            axes.plot([low, high], [y, y], color=BLUE, lw=2.4)
-            axes.plot(row.mean, y, "|", color=BLACK, ms=10, mew=1.4)
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlabel(f"{metric.replace('_', ' ')} of {target}")
-        values = np.concatenate([list(row.units.values()) for row in rows])
-        if (values > 0).all() and values.max() > 30 * np.median(values):
-            axes.set_xscale("log")
-
-    caption = "Grey: units, or the windows of blocks; blue: 95 % interval of the mean; black: mean."
-    return draw(paint, height=0.6 + 0.26 * len(rows), alt=f"{metric} of every model", caption=caption)

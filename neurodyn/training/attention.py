@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neurodyn.backends.base import Batch
+from neurodyn.backends.batch import Batch
 from neurodyn.core.errors import DataError
 from neurodyn.data.windows import Windows
 from neurodyn.training.batches import read_batch

@@ -9,7 +9,8 @@ from itertools import islice
 import numpy as np
 import torch
 
-from neurodyn.backends.base import Backend, Batch, Channel, Layout, Signal
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Channel, Layout, Signal
 from neurodyn.data.streaming import ahead
 from neurodyn.data.windows import Windows
 

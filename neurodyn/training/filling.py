@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from neurodyn.backends.base import Batch
+from neurodyn.backends.batch import Batch
 from neurodyn.data.windows import Windows
 from neurodyn.nn.masking import hide_blocks
 from neurodyn.nn.moments import moments

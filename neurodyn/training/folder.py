@@ -13,7 +13,8 @@ import torch
 import yaml
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.base import Backend, Channel, Layout
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Channel, Layout
 from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, read_json, remove, sha256, write_json

@@ -5,37 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 import torch
-import xarray as xr
 import zarr
 from torch import Tensor
 
-from neurodyn.backends.base import Backend, Batch, Prediction
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Prediction
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.data.splits import PARTS
-from neurodyn.data.store import STORAGE, write_table
 from neurodyn.data.windows import Windows
 from neurodyn.training.devices import choose_devices, reproducible
+from neurodyn.training.prediction_store import MAP_AXES, Arrays, own_cells, store, write_tables
 from neurodyn.training.reconstruction import Errors, Filled, hide
 from neurodyn.training.run import Run, load_run
 
-Arrays = dict[str, np.ndarray]
-TRAILING = {
-    "latents": ("time", "feature"),
-    "inputs": ("time", "input"),
-    "attention": ("time", "key"),
-    "hidden": ("time",),
-    "clock": ("time",),
-}
-MAP_AXES = ("layer", "head", "query")
 OPTIONAL = ("latents", "inputs", "rates", "spikes", "spikes_std", "std", "logits")
-PER_WINDOW = ("logits", "responses")
 
 
 def infer(
@@ -330,7 +320,7 @@ def _write(
     run = worker.run
     chosen = [part for part in windows if part in parts]
     root = zarr.open_group(folder, mode="w", zarr_format=3)
-    _write_tables(folder, {part: windows[part] for part in chosen}, worker.at)
+    write_tables(folder, {part: windows[part] for part in chosen}, worker.at)
     first = next(iter(windows.values()))
     sessions = [recording.session for recording in first.recordings]
     grid = None if worker.backend.attention_grid is None else list(worker.backend.attention_grid)
@@ -344,61 +334,8 @@ def _write(
             progress(f"{part} windows", (int(indices[-1]) + 1) / len(some))
             errors.add(filled, arrays["mean"], arrays["hidden_mean"])
             if part in chosen:
-                _store(root, _own_cells(arrays, some, indices), offset, total, first, worker.maps)
+                store(root, own_cells(arrays, some, indices), offset, total, first, worker.maps)
                 offset += indices.size
         split = f"{run.config.windows.split}:{part}"
         scores += errors.scores(run.config.name, run.config.windows.variable, split, some, worker.seed)
     return scores
-
-
-def _write_tables(folder: Path, windows: dict[str, Windows], at: Sequence[float] | None) -> None:
-    columns = {
-        name: np.concatenate([getattr(some, name) for some in windows.values()])
-        for name in ("start", "session", "trial", "first")
-    }
-    part = np.concatenate([np.full(len(some), name, dtype=object) for name, some in windows.items()])
-    table = xr.Dataset({name: ("window", values) for name, values in columns.items()} | {"part": ("window", part)})
-    table["start"].attrs["units"] = "s"
-    first = next(iter(windows.values()))
-    table = table.assign_coords(time=("time", first.times, {"units": "s"}))
-    if at is not None:
-        table = table.assign_coords(query=("query", np.asarray(at, dtype=np.float64), {"units": "s"}))
-    write_table(folder, "/", table)
-
-
-def _own_cells(arrays: Arrays, windows: Windows, indices: np.ndarray) -> Arrays:
-    """Put NaN where a session has no such cell."""
-    if windows.padded is None:
-        return arrays
-    there = np.arange(windows.padded) < np.array(windows.cells)[windows.session[indices], None]
-    per_cell = {name: values for name, values in arrays.items() if name not in (*TRAILING, "attention_maps")}
-    return arrays | {
-        name: np.where(there if name in PER_WINDOW else there[:, None], values, np.float32(np.nan))
-        for name, values in per_cell.items()
-    }
-
-
-def _store(
-    root: zarr.Group, arrays: Arrays, offset: int, total: int, windows: Windows, maps: Sequence[str] = ()
-) -> None:
-    space = ("roi",) if len(windows.space) == 1 else ("y", "x")
-    kept = tuple(name for name in MAP_AXES if name in maps)
-    trailing = TRAILING | {
-        "at": ("query", *space),
-        "at_few": ("query", *space),
-        "attention_maps": (*kept, "time", "place"),
-        **dict.fromkeys(PER_WINDOW, space),
-    }
-    for name, values in arrays.items():
-        if name not in root:
-            root.create_array(
-                name,
-                shape=(total, *values.shape[1:]),
-                chunks=values.shape,
-                dtype=values.dtype,
-                dimension_names=("window", *trailing.get(name, ("time", *space))),
-                fill_value=0,
-                **STORAGE,
-            )
-        target = cast("zarr.Array", root[name])
-        target[offset : offset + len(values)] = values

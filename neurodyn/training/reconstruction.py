@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neurodyn.backends.base import Batch
+from neurodyn.backends.batch import Batch
 from neurodyn.data.scores import Score, blank_score
 from neurodyn.data.windows import Windows
 from neurodyn.metrics.interpolation import linear_interpolation

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from neurodyn.backends.base import Backend, Layout
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Layout
 from neurodyn.core.config import Layer, resolve, validate
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording

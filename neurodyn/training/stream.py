@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import zarr
 
-from neurodyn.backends.base import Batch
+from neurodyn.backends.batch import Batch
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.window_view import over_baseline
 from neurodyn.training.devices import Devices, choose_devices, reproducible

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.base import Backend, Batch, Layout
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Layout
 
 SPACE = (5, 6)
 

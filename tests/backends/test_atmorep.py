@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurodyn.backends.atmorep import AtmoRep
-from neurodyn.backends.base import Batch, Channel, Layout, Signal
+from neurodyn.backends.batch import Batch, Channel, Layout, Signal
 from neurodyn.backends.cst import CST
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.ensemble import kernel_crps, statistical_loss

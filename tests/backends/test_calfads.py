@@ -9,7 +9,7 @@ import torch
 from oasis.functions import gen_data
 from scipy.stats import norm, poisson
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.calfads import CaLFADS, CaLFADSConfig
 from neurodyn.nn.ladder import Rung
 

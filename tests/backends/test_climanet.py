@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.climanet import ClimaNet, ClimaNetConfig
 from neurodyn.core.config import find_preset, load_yaml
 from neurodyn.core.errors import ConfigError

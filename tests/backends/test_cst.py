@@ -7,7 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.cst import CST, CSTConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.metrics.interpolation import linear_interpolation

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sklearn.linear_model import Ridge
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.forecasting.crossformer import Crossformer, Merge
 from neurodyn.backends.forecasting.forecaster import Forecaster
 from neurodyn.core.errors import ConfigError

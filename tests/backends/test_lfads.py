@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch.distributions import Normal, Poisson, kl_divergence
 
 from neurodyn.backends import lfads
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.lfads import LFADS, LFADSConfig, Spread
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.nn.dynamics import Noise

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.calfads import CaLFADS, CaLFADSConfig
 
 BATCH, BINS, CELLS = 65, 100, 30

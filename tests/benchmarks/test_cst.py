@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.cst import CST, CSTConfig
 from neurodyn.core.processor import keep_freed_memory
 

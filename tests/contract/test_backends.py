@@ -11,7 +11,8 @@ import safetensors.torch
 import torch
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.base import CAPABILITIES, Backend, Batch, Layout
+from neurodyn.backends.base import CAPABILITIES, Backend
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
 from neurodyn.data.window_config import ResponseConfig

@@ -9,7 +9,8 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.data.window_config import WindowConfig
-from neurodyn.decode.run import DecodeConfig, decode
+from neurodyn.decode.run import decode
+from neurodyn.decode.settings import DecodeConfig
 
 EVENTS = WindowConfig(duration=3.0, align="events", offset=-1.0)
 TRIALS, RATE, PERIOD = 40, 10.0, 4.0

@@ -8,7 +8,8 @@ from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.data.window_config import WindowConfig
-from neurodyn.decode.run import DecodeConfig, decode
+from neurodyn.decode.run import decode
+from neurodyn.decode.settings import DecodeConfig
 from tests.decode.runs import join_runs, simulated
 from tests.decode.runs import make_run as make_latents_run
 from tests.report.fake_run import make_run, traces

@@ -8,7 +8,8 @@ import pytest
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.window_config import WindowConfig
-from neurodyn.decode.run import DecodeConfig, decode
+from neurodyn.decode.run import decode
+from neurodyn.decode.settings import DecodeConfig
 from neurodyn.report.page import report
 from tests.report.fake_run import make_run, movie, traces
 

@@ -6,7 +6,7 @@ from scipy.optimize import curve_fit
 
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.decode.run import DecodeConfig
+from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 from neurodyn.decode.targets import make_labels
 from neurodyn.simulate.widefield import (

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.interpolate import RegularGridInterpolator
 
-from neurodyn.backends.base import Batch
+from neurodyn.backends.batch import Batch
 from neurodyn.training.attention import upsampled, with_points
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from neurodyn.backends.base import Batch, Signal
+from neurodyn.backends.batch import Batch, Signal
 from neurodyn.training.filling import hide_signals
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.search import Choice, Range

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
+from neurodyn.backends.batch import Layout
 from neurodyn.backends.settings import ConvolutionConfig, MapConfig
 from neurodyn.core.search import Choice
 from neurodyn.nn.convolutional import ConvGRUCell, empty_map, pooled

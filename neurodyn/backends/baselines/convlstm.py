@@ -7,8 +7,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
+from neurodyn.backends.batch import Layout
 from neurodyn.backends.settings import ConvolutionConfig, HidingConfig, MapConfig
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.convolutional import ConvLSTMCell, empty_map, pooled

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
+from neurodyn.backends.batch import Layout
 from neurodyn.backends.settings import MapConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.convolutional import pooled

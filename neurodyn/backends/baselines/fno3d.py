@@ -8,8 +8,9 @@ from jaxtyping import Float
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
+from neurodyn.backends.batch import Layout
 from neurodyn.backends.settings import HidingConfig, MapConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.convolutional import pooled

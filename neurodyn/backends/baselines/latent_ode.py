@@ -12,8 +12,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
+from neurodyn.backends.batch import Layout
 from neurodyn.backends.settings import HidingConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Range

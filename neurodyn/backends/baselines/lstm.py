@@ -6,8 +6,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
+from neurodyn.backends.batch import Layout
 from neurodyn.core.search import Range
 
 State = tuple[Tensor, Tensor]

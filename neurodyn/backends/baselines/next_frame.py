@@ -12,7 +12,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.parts import mean_where

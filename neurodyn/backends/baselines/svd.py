@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import Batch, Layout, Prediction
 from neurodyn.backends.baselines.interpolator import Interpolator, InterpolatorConfig
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.components import Components
 

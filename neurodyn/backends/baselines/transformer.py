@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import TRAINING_SEARCH, Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH, Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.settings import TOKEN_SEARCH, FrameConfig, TokenConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.attention import isolating_mask

@@ -7,8 +7,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
+from neurodyn.backends.batch import Layout
 from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.patches import Patches

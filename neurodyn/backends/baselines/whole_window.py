@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neurodyn.backends.base import Backend, Batch, Layout, Prediction
+from neurodyn.backends.base import Backend
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.settings import HidingConfig
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import interpolate

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from neurodyn.backends.base import Batch, Layout, Prediction
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.backends.source import FromSource
 from neurodyn.core.errors import ConfigError

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.classification.classifier import Classifier, ClassifierConfig
 from neurodyn.backends.forecasting.autoformer import Autoformer, AutoformerConfig
 from neurodyn.backends.forecasting.crossformer import Crossformer, CrossformerConfig

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.classification.classifier import Classifier, ClassifierConfig
 from neurodyn.core.search import Range
 

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout, Prediction
+from neurodyn.backends.base import TRAINING_SEARCH
+from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.backends.classification.classifier import cross_entropy, require_rule
 from neurodyn.backends.quantformer import CALCAGNO
 from neurodyn.backends.vocabulary import VocabularyConfig, VocabularyModel

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.classification.classifier import Classifier, ClassifierConfig
 
 

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.forecasting.transformer import (
     TRANSFORMER_SEARCH,
     EncoderDecoder,

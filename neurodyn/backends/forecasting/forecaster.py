@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurodyn.backends.base import Batch, Prediction
+from neurodyn.backends.batch import Batch, Prediction
 from neurodyn.backends.settings import FrameConfig
 from neurodyn.backends.source import FromSource
 from neurodyn.nn.parts import mean_where

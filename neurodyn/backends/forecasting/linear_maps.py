@@ -8,7 +8,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
 from neurodyn.core.search import Choice
 

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import TRAINING_SEARCH, Batch, Layout
+from neurodyn.backends.base import TRAINING_SEARCH
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.forecasting.forecaster import Forecaster
 from neurodyn.backends.forecasting.transformer import (
     ATTENTION_SEARCH,

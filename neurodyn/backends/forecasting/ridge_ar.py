@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.base import Batch, Layout
+from neurodyn.backends.batch import Batch, Layout
 from neurodyn.backends.forecasting.forecaster import ForecasterConfig
 from neurodyn.backends.forecasting.naive import Untrained
 from neurodyn.core.search import Choice, Range

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from neurodyn.backends.base import Batch
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range, Space
