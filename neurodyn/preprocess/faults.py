@@ -154,7 +154,7 @@ def _values(recording: Recording, name: str) -> Iterator[Fault]:
         return
     scanner = Scanner(array.shape, array.dtype, brain)
     still, repeated, last = np.ones(array.shape[1:], bool), 0, None
-    first = array[0].values
+    first = array.variable[0].values
     step = max(1, chunk_shape(array.shape)[0])
     for start in range(0, array.shape[0], step):
         values = array[start : start + step].values

@@ -1,0 +1,187 @@
+"""What `import neurodyn as nd` gives: the verbs of the command line as functions of recordings, in memory or on disk."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from neurodyn.core.config import build, layer_from_sets, resolve, validate
+from neurodyn.data.recording import Recording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Source = str | Path | Recording
+
+
+def open(path: str | Path) -> Recording:
+    """Open a recording (.zarr); its arrays are read when they are used.
+
+    Raises
+    ------
+    DataError
+        If it is none.
+    """
+    return Recording.open(Path(path))
+
+
+def read(path: str | Path, *, reader: str | None = None, **options: Any) -> Recording:
+    """Read any file or folder that `neurodyn inspect` understands.
+
+    Parameters
+    ----------
+    options
+        As of `neurodyn convert --set source.KEY`: fs, channels, axes, key, indicator, …
+
+    Raises
+    ------
+    DataError
+        If it is not understood, or has to be told something.
+    """
+    from neurodyn.readers.options import ReadOptions
+    from neurodyn.readers.read import read as read_source
+
+    return read_source(Path(path), build(ReadOptions, options, "options"), reader)
+
+
+def preprocess(
+    recording: Source,
+    chain: str | None = None,
+    out: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Recording:
+    """Run a preprocessing chain.
+
+    Parameters
+    ----------
+    chain
+        Name or YAML file (default: what suits the recording).
+    out
+        Recording to write; without, the result is in memory.
+    settings
+        As `--set`: {"dff.window": 30}.
+
+    Raises
+    ------
+    NeurodynError
+        If the chain does not fit the recording, or the data cannot bear a step.
+    """
+    from neurodyn.preprocess.chain import load_chain
+    from neurodyn.preprocess.default import default_chain
+
+    source = _opened(recording)
+    steps = load_chain(chain or default_chain(source)[0], sets=_sets(settings))
+    if out is not None:
+        return Recording.open(steps.run(source, Path(out)))
+    with tempfile.TemporaryDirectory() as folder:
+        return Recording(Recording.open(steps.run(source, Path(folder) / "recording.zarr")).tree.load())
+
+
+def fit(
+    recordings: Source | Sequence[Source],
+    model: str,
+    out: str | Path,
+    *,
+    gpu: str = "auto",
+    settings: Mapping[str, Any] | None = None,
+) -> Path:
+    """Train a model into the run folder `out`, and return that; a finished one is left as it is.
+
+    A recording that is only in memory is saved beside the folder first, as SESSION.zarr, since a run records its data.
+
+    Parameters
+    ----------
+    model
+        Preset or YAML file, as `neurodyn list models` gives them.
+    settings
+        As `--set`: {"training.epochs": 2}.
+
+    Raises
+    ------
+    NeurodynError
+        As `neurodyn train` would.
+    """
+    from neurodyn.training.config import load_run_config
+    from neurodyn.training.fit import fit as train
+
+    given = [recordings] if isinstance(recordings, str | Path | Recording) else list(recordings)
+    config, resolved = load_run_config(model, None, _sets(settings))
+    saved = [_saved(_opened(one), Path(out).parent) for one in given]
+    return train(config, resolved, saved, Path(out), gpu=gpu)
+
+
+def infer(run: str | Path, *, gpu: str = "auto") -> Path:
+    """Write the predictions of a run's held-out windows into its folder, and return their path."""
+    from neurodyn.training.infer import infer as predict
+
+    return predict(Path(run), gpu=gpu)
+
+
+def decode(source: Source, target: str | None = None, *, folds: bool = False, **settings: Any) -> pd.DataFrame:
+    """Decode a target from a recording or a run with predictions.
+
+    Parameters
+    ----------
+    source
+        A recording, in memory or on disk, or a run folder; a run's table is written there, too.
+    target
+        Stimulus or behaviour column (default: the only stimulus column).
+    folds
+        Whether to return a row per fold, too.
+    settings
+        As of `neurodyn decode --set KEY`: decoder, features, splits, shuffles, windows, …
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per score: value with interval, null, p, n, and a note.
+    """
+    import pandas as pd
+
+    from neurodyn.data.scores import Score, read_scores
+    from neurodyn.decode.run import decode as run_decoding
+    from neurodyn.decode.settings import DecodeConfig
+
+    config = validate(DecodeConfig, resolve(layer_from_sets(_sets({"target": target} | settings))))
+    with _on_disk(source) as (path, out):
+        scores = read_scores(run_decoding(path, config=config, out=out))
+    rows = [asdict(score) for score in scores if folds or score.fold == "all"]
+    return pd.DataFrame(rows, columns=[field.name for field in fields(Score)])
+
+
+def report(sources: str | Path | Sequence[str | Path], out: str | Path) -> Path:
+    """Write what was done and what came out, of recordings, runs and tables on disk, as one HTML page."""
+    from neurodyn.report.page import report as write_report
+
+    given = [sources] if isinstance(sources, str | Path) else sources
+    return write_report([Path(one) for one in given], Path(out))
+
+
+def _opened(recording: Source) -> Recording:
+    return recording if isinstance(recording, Recording) else open(recording)
+
+
+def _saved(recording: Recording, folder: Path) -> Path:
+    if recording.path is not None:
+        return recording.path
+    folder.mkdir(parents=True, exist_ok=True)
+    return recording.save(folder / f"{recording.session}.zarr")
+
+
+@contextmanager
+def _on_disk(source: Source) -> Iterator[tuple[Path, Path | None]]:
+    """Yield the path of a source, and where its table is to go: of recordings into a folder that is gone afterwards."""
+    if not isinstance(source, Recording) and not str(source).endswith(".zarr"):
+        yield Path(source), None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield _saved(_opened(source), Path(folder)), Path(folder) / "scores"
+
+
+def _sets(settings: Mapping[str, Any] | None) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in (settings or {}).items()]
