@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import pickle
 from collections.abc import Iterator
@@ -50,7 +51,9 @@ def save_checkpoint(journal: Journal, kept: Checkpoint, state: dict[str, Any]) -
     path = checkpoint_path(journal.folder)
     partial = path.with_suffix(".partial")
     with writing(path), _short_of_memory():
-        torch.save({"format": FORMAT, **vars(kept), **state}, partial)
+        archive = io.BytesIO()  # to a file, torch's own writer would take a full disk for a fault of its archive
+        torch.save({"format": FORMAT, **vars(kept), **state}, archive)
+        partial.write_bytes(archive.getbuffer())
         partial.replace(path)
     write_metrics(journal.folder, [*journal.rows, *kept.rows])
 

@@ -150,7 +150,7 @@ def test_the_checkpoint_of_a_training(harm, neurodyn, interrupted, movie, tmp_pa
 def test_a_changed_weight_in_a_checkpoint_is_found_although_torch_reads_it(neurodyn, interrupted, movie, tmp_path):
     copy = Path(shutil.copytree(interrupted, tmp_path / "run"))
     checkpoint = copy / "checkpoints" / "last.ckpt"
-    weights = max(torch.load(checkpoint, weights_only=True)["state_dict"].values(), key=lambda tensor: tensor.numel())
+    weights = max(torch.load(checkpoint, weights_only=True)["weights"].values(), key=lambda tensor: tensor.numel())
     data = checkpoint.read_bytes()
     place = data.index(weights.contiguous().numpy().tobytes())
     checkpoint.write_bytes(data[: place + 5] + bytes([data[place + 5] ^ 1]) + data[place + 6 :])

@@ -189,10 +189,10 @@ def test_no_test_frame_is_read(preset, traces, tmp_path, monkeypatch):
         def values(self):
             return self[:].values
 
-    from neurodyn.data import windows
+    from neurodyn.data import window_view
 
-    signal = windows.signal
-    monkeypatch.setattr(windows, "signal", lambda recording, name: Guarded(signal(recording, name)))
+    signal = window_view.signal
+    monkeypatch.setattr(window_view, "signal", lambda recording, name: Guarded(signal(recording, name)))
     assert run(preset, traces, tmp_path / "out", trials=2).best is not None
     assert max(read) >= round(0.65 * frames), "validation frames were read"
     with pytest.raises(PermissionError):
