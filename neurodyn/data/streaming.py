@@ -87,7 +87,7 @@ def _chunk_length(array: xr.Variable) -> int:
     return int(chunks[0]) if chunks else FRAMES
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def prefetch(items: Iterable[T]) -> Iterator[T]:
     """Yield items, one of which is made in a thread while another is in use.
 
     What making them raises is raised here; the thread ends with this iterator.

@@ -11,7 +11,7 @@ import torch
 
 from neurodyn.backends.base import Backend
 from neurodyn.backends.batch import Batch, Channel, Layout, Signal
-from neurodyn.data.streaming import ahead
+from neurodyn.data.streaming import prefetch
 from neurodyn.data.windows import Windows
 
 PREPARE_WINDOWS = 64
@@ -217,7 +217,7 @@ def read_micro_batches(windows: Windows, asked: Sequence[Asked]) -> Iterator[Mic
             yield MicroBatch(read_batch(windows, each.windows), torch.from_numpy(each.rows), each.whole)
         return
     blocks = list(_blocks(asked, windows.at_once))  # one in use, one read, one being read
-    read = ahead(read_batch(windows, np.concatenate([each.windows for each in block])) for block in blocks)
+    read = prefetch(read_batch(windows, np.concatenate([each.windows for each in block])) for block in blocks)
     for block, batch in zip(blocks, read, strict=True):
         start = 0
         for each in block:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import create_variable
-from neurodyn.data.streaming import ChunkStore, ahead
+from neurodyn.data.streaming import ChunkStore, prefetch
 from neurodyn.data.windows import Windows
 from neurodyn.training.batches import TrainingBatches, ValidationBatches, prepare, read_batch
 from neurodyn.training.config import load_run_config
@@ -155,11 +155,11 @@ def test_items_are_made_ahead_and_errors_are_raised_where_they_are_used():
 
     seen = []
     with pytest.raises(OSError, match="damaged"):
-        for item in ahead(items()):
+        for item in prefetch(items()):
             seen.append(item)
     assert seen == [0, 1, 2, 3, 4, 5]
     threads = threading.active_count()
-    for item in ahead(range(1000)):
+    for item in prefetch(range(1000)):
         if item == 3:
             break
     assert threading.active_count() == threads

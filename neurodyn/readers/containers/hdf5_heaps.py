@@ -1,4 +1,4 @@
-"""The heaps of texts in HDF5 files, looked through before HDF5 reads them: one kind of damage keeps it busy for ever.
+"""The global heaps of HDF5 files, where texts lie, looked through before HDF5 reads them: one kind of damage keeps it busy for ever.
 
 Source: The HDF Group, HDF5 File Format Specification 3.0, section III.E.
 """
