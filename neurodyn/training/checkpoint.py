@@ -30,8 +30,6 @@ class Checkpoint:
 
     Parameters
     ----------
-    attempt
-        0, plus one for every restart.
     rows
         Metrics, one row per epoch.
     best
@@ -40,7 +38,6 @@ class Checkpoint:
         Whether training is over.
     """
 
-    attempt: int
     rows: list[Row] = field(default_factory=list)
     best: dict[str, Any] = field(default_factory=lambda: {"epoch": -1, "value": math.inf, "weights": {}, "warm": False})
     finished: bool = False
@@ -52,7 +49,7 @@ def save_checkpoint(journal: Journal, kept: Checkpoint, state: dict[str, Any]) -
     partial = path.with_suffix(".partial")
     with writing(path), _short_of_memory():
         archive = io.BytesIO()  # to a file, torch's own writer would take a full disk for a fault of its archive
-        torch.save({"format": FORMAT, **vars(kept), **state}, archive)
+        torch.save({"format": FORMAT, "attempt": journal.attempt, **vars(kept), **state}, archive)
         partial.write_bytes(archive.getbuffer())
         partial.replace(path)
     write_metrics(journal.folder, [*journal.rows, *kept.rows])

@@ -70,7 +70,7 @@ class TrainingLoop:
         self.average = copy.deepcopy(self.backend).requires_grad_(False) if config.ema else None
         self.optimiser = self.make_optimiser()
         self.epoch = self.step = 0
-        self.kept = Checkpoint(journal.attempt)
+        self.kept = Checkpoint()
         self.train_losses, self.valid_losses = Mean(), Mean()
 
     @property
@@ -223,7 +223,7 @@ class TrainingLoop:
         kept = last_checkpoint(self.journal)
         if kept is None:
             return
-        self.kept = Checkpoint(self.journal.attempt, kept["rows"], kept["best"], kept["finished"])
+        self.kept = Checkpoint(kept["rows"], kept["best"], kept["finished"])
         self.epoch, self.step, self.plateau = kept["epoch"], kept["step"], Plateau(**kept["plateau"])
         self.backend.load_state_dict(kept["weights"])
         self.optimiser.load_state_dict(kept["optimiser"])

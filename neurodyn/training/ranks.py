@@ -108,7 +108,7 @@ def run_ranks(work: Callable[[Ranks, torch.device], None], devices: Devices, thr
     WorkError
         If one of them failed otherwise, or died.
     """
-    with tempfile.TemporaryDirectory() as folder, _library_log(), ended():
+    with tempfile.TemporaryDirectory() as folder, _library_log(), _ended():
         meeting = str(Path(folder) / "ranks")
         spawn(_rank, (work, devices, threads, log, meeting), nprocs=devices.ranks)
 
@@ -151,16 +151,8 @@ def _library_log() -> Iterator[None]:
 
 
 @contextmanager
-def ended() -> Iterator[None]:
-    """Let no process that is started meanwhile live on.
-
-    Raises
-    ------
-    NeurodynError
-        What one of them raised, where it is ours.
-    WorkError
-        If one of them failed otherwise, or died.
-    """
+def _ended() -> Iterator[None]:
+    """Let no process that is started meanwhile live on, and raise what one of them said."""
     before = multiprocessing.active_children()
     try:
         yield
