@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.interpolate import BSpline
+from scipy.linalg import solveh_banded
+from scipy.sparse import csr_array
 
 from neurodyn.calcium.ar1 import noise_sd
 from neurodyn.calcium.traces import bridged
@@ -15,6 +17,8 @@ KNOT_SECONDS = 30.0
 LOW_SHARE, LOW_NORMAL = 2.0, 2.0537  # per cent, and how many standard deviations below the mean these lie
 CHUNK_SECONDS = 10.0
 LEAST_WINDOW = 20
+OVERLAP = 3  # cubic B-splines: each reaches into that many next ones
+JITTER = 1e-10  # of the largest diagonal element: a function that no seen frame tells becomes 0 instead of anything
 
 
 @dataclass(frozen=True)
@@ -32,14 +36,14 @@ class Cell:
     tau
         Decay time constant, s.
     knots
-        Functions whose sum the baseline is, shape (time, function).
+        Functions whose sum the baseline is, shape (time, function), neighbours in neighbouring columns.
     """
 
     trace: np.ndarray
     starts: np.ndarray
     rate_hz: float
     tau: float
-    knots: np.ndarray
+    knots: csr_array
 
     @classmethod
     def of(cls, trace: np.ndarray, starts: np.ndarray, rate_hz: float, tau: float) -> Cell:
@@ -60,7 +64,8 @@ class Cell:
         """Return the cell with some of its frames, shape (window, time), each window a stretch."""
         starts = np.arange(len(windows) + 1) * windows.shape[1]
         chosen = windows.ravel()
-        return replace(self, trace=self.trace[chosen], starts=starts, knots=self.knots[chosen])
+        knots = self.knots[chosen]
+        return replace(self, trace=self.trace[chosen], starts=starts, knots=knots[:, np.diff(knots.tocsc().indptr) > 0])
 
     def bridged(self) -> Cell:
         """Return the cell with NaN frames on a line between their neighbours."""
@@ -69,16 +74,36 @@ class Cell:
     def smoothed(self, rest: np.ndarray) -> np.ndarray:
         """Return the baseline closest to what calcium leaves of a trace, both of shape (time,)."""
         seen = np.isfinite(rest)
-        return self.knots @ np.linalg.lstsq(self.knots[seen], rest[seen], rcond=None)[0]
+        return self.knots @ closest(self.knots[seen], rest[seen])
 
 
-def splines(frames: int, apart: float) -> np.ndarray:
+def splines(frames: int, apart: float) -> csr_array:
     """Return cubic B-splines with a knot every `apart` frames, a constant where that is too far, shape (time, function)."""
     count = round(frames / apart)
     if count < 2:
-        return np.ones((frames, 1))
+        return csr_array(np.ones((frames, 1)))
     inner = np.linspace(0, frames - 1, count + 1)
-    return BSpline.design_matrix(np.arange(frames), np.r_[[0.0] * 3, inner, [frames - 1.0] * 3], 3).toarray()
+    return csr_array(BSpline.design_matrix(np.arange(frames), np.r_[[0.0] * 3, inner, [frames - 1.0] * 3], 3))
+
+
+def closest(knots: csr_array, courses: np.ndarray) -> np.ndarray:
+    """Return the weights with which splines add up closest to courses, shape (function,) or (function, course).
+
+    By normal equations, which for splines are banded: a recording of hours takes milliseconds. Dense least squares took
+    nine tenths of the time of counting spikes.
+
+    Parameters
+    ----------
+    knots
+        As `splines` gives them, shape (time, function).
+    courses
+        Shape (time,) or (time, course).
+    """
+    gram = knots.T @ knots
+    reach = min(OVERLAP, gram.shape[0] - 1)
+    bands = np.stack([np.r_[np.zeros(k), gram.diagonal(k)] for k in range(reach, -1, -1)])
+    bands[-1] += JITTER * bands[-1].max()
+    return solveh_banded(bands, knots.T @ courses)
 
 
 def cell_noise(cell: Cell) -> float:

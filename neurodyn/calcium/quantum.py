@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 
 from neurodyn.calcium.ar1 import varies
-from neurodyn.calcium.cell import Cell, busiest, cell_noise, first_baseline
+from neurodyn.calcium.cell import Cell, busiest, cell_noise, closest, first_baseline
 from neurodyn.calcium.jumps import events, suggested
 from neurodyn.compiled.counting import backward, forward
 
@@ -158,14 +158,15 @@ def _shared(fit: Fit) -> np.ndarray:
 def improved(cell: Cell, fit: Fit) -> Fit:
     """Return the parameters that make an explained trace likeliest: the M-step of expectation maximisation."""
     seen = np.isfinite(cell.trace)
-    trace, basis, (mean, square) = cell.trace[seen], cell.knots[seen], fit.calcium[seen].T
-    cross = mean @ basis
-    left = np.block([[square.sum(), cross[None]], [cross[:, None], basis.T @ basis]])
-    found = np.linalg.lstsq(left, np.r_[mean @ trace, basis.T @ trace], rcond=None)[0]
-    quantum = max(float(found[0]), FINEST * cell.resolution * fit.noise)
-    rest = (trace - quantum * mean - basis @ found[1:]) ** 2 + quantum**2 * (square - mean**2)
+    trace, knots, (mean, square) = cell.trace[seen], cell.knots[seen], fit.calcium[seen].T
+    weights = closest(knots, np.stack([trace, mean], axis=1))
+    trace_left, mean_left = np.stack([trace, mean]) - (knots @ weights).T  # what no baseline explains
+    found = mean @ trace_left / (mean @ mean_left + (square - mean**2).sum())
+    quantum = max(float(found), FINEST * cell.resolution * fit.noise)
+    rest = (trace_left - quantum * mean_left) ** 2 + quantum**2 * (square - mean**2)
     noise = max(math.sqrt(float(rest.mean())), 1e-3 * quantum)
-    return replace(fit, quantum=quantum, noise=noise, baseline=cell.knots @ found[1:], shares=_shared(fit))
+    baseline = cell.knots @ (weights[:, 0] - quantum * weights[:, 1])
+    return replace(fit, quantum=quantum, noise=noise, baseline=baseline, shares=_shared(fit))
 
 
 def maximised(cell: Cell, first: Fit, hopeless: float = -math.inf) -> Fit:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from neurodyn.calcium.cell import Cell, busiest, splines
+from neurodyn.calcium.cell import Cell, busiest, closest, splines
 from neurodyn.calcium.quantum import counted, tell
 
 TAU, QUANTUM = 0.7, 0.2
@@ -75,6 +75,24 @@ def test_the_quantum_does_not_depend_on_the_unit_or_an_offset():
 def test_splines_sum_to_one_and_are_one_where_the_trace_is_short():
     np.testing.assert_allclose(splines(900, 300).sum(axis=1), 1)
     assert splines(500, 450).shape == (500, 1)
+
+
+def test_the_closest_splines_are_those_of_dense_least_squares():
+    rng = np.random.default_rng(0)
+    for frames in (100, 900, 4000):
+        knots, courses = splines(frames, 90), rng.normal(size=(frames, 2))
+        expected = np.linalg.lstsq(knots.toarray(), courses, rcond=None)[0]
+        np.testing.assert_allclose(closest(knots, courses), expected, atol=1e-7)
+        np.testing.assert_allclose(closest(knots, courses[:, 0]), expected[:, 0], atol=1e-7)
+
+
+def test_splines_over_frames_that_are_not_seen_are_bounded_and_fit_where_frames_are_seen():
+    knots = splines(2000, 100)
+    seen = np.r_[0:600, 1500:2000]
+    course = np.sin(np.arange(2000) / 200)
+    fitted = knots @ closest(knots[seen], course[seen])
+    np.testing.assert_allclose(fitted[seen], course[seen], atol=0.01)
+    assert np.abs(fitted).max() < 2
 
 
 def test_the_busiest_windows_lie_within_stretches():
