@@ -21,6 +21,7 @@ from neurodyn.nn.recurrent import (
     flat,
     fused,
     gates_and_candidate,
+    parted,
     product,
     recurrent_gradient,
     taken,
@@ -271,11 +272,12 @@ def loop(
     """
     factors = state @ rows.T
     moments, samples, states = [], [], []
+    own, generated = parted(control_weights), parted(weights)
     for t in range(len(pre)):
-        control = cell(pre[t] + control_bias + factors @ feedback, control, control_weights)
+        control = cell(pre[t] + control_bias + factors @ feedback, control, *own)
         moment = control @ posterior + posterior_bias
         drawn = sample(*moment.chunk(2, dim=-1), noise[t])
-        state = cell(drawn @ entering + bias, state, weights)
+        state = cell(drawn @ entering + bias, state, *generated)
         factors = (keep[t] * state) @ rows.T
         for kept, value in zip((moments, samples, states), (moment, drawn, state), strict=True):
             kept.append(value)

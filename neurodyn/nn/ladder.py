@@ -144,8 +144,9 @@ def loop(
     """
     before, pre = calcium, h @ entering + bias
     kept: list[tuple[Tensor, ...]] = []
+    parts = recurrent.parted(weights)
     for t in range(len(pre)):
-        control = recurrent.cell(pre[t] + calcium @ feedback, control, weights)
+        control = recurrent.cell(pre[t] + calcium @ feedback, control, *parts)
         mean, logvar = (control @ posterior + posterior_bias).chunk(2, dim=-1)
         z = mean + torch.exp(0.5 * logvar) * noise[t]
         spike = torch.relu(torch.exp((z @ readout + drive[t]).clamp(max=ceiling)) - 1)

@@ -92,21 +92,29 @@ def loop(x: Tensor, weights: Tensor, bias: Tensor, recurrent: Tensor, initial: T
 
     Several units run side by side where all have a leading dimension more (after time, of `x`).
     """
-    pre = x @ weights + bias
-    order = range(len(pre) - 1, -1, -1) if backwards else range(len(pre))
+    pre = (x @ weights + bias).unbind()
+    parts = parted(recurrent)
     states: list[Tensor] = []
     h = initial
-    for t in order:
-        h = cell(pre[t], h, recurrent)
+    for step in reversed(pre) if backwards else pre:
+        h = cell(step, h, *parts)
         states.append(h)
     return torch.stack(states[::-1] if backwards else states)
 
 
-def cell(pre: Tensor, h: Tensor, recurrent: Tensor) -> Tensor:
-    """Return the next state; `pre` is the input part of the gates, shape (batch, 3 hidden)."""
+def parted(recurrent: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the parts of U for z, r and for n: once before a loop, since the gradient of a slice is a whole U of zeros."""
+    hidden = recurrent.shape[-1] // 3
+    gates, candidate = recurrent.split([2 * hidden, hidden], dim=-1)
+    return gates, candidate
+
+
+def cell(pre: Tensor, h: Tensor, gates: Tensor, candidate: Tensor) -> Tensor:
+    """Return the next state; `pre` is the input part of the gates, shape (batch, 3 hidden), the others U as `parted`."""
     hidden = h.shape[-1]
-    z, r = torch.sigmoid(pre[..., : 2 * hidden] + h @ recurrent[..., : 2 * hidden]).chunk(2, dim=-1)
-    n = torch.tanh(pre[..., 2 * hidden :] + (r * h) @ recurrent[..., 2 * hidden :])
+    early, late = pre.split([2 * hidden, hidden], dim=-1)
+    z, r = torch.sigmoid(early + h @ gates).chunk(2, dim=-1)
+    n = torch.tanh(late + (r * h) @ candidate)
     return z * h + (1 - z) * n
 
 

@@ -81,12 +81,10 @@ class TrialClassifiers(nn.Module):
     ) -> Float[Tensor, "network batch classes"]:
         """Return the logits of each trial's class; `kept` multiplies inputs and final states."""
         w, x = self.weights, x * kept[0]
-        ends = []
-        for way in (0, 1):
-            initial = w["initial"][:, way].expand(-1, x.shape[2], -1)
-            states = loop(x, w["input"][:, way], w["bias"][:, way], w["recurrent"][:, way], initial, way == 1)
-            ends.append(states[0 if way else -1])
-        return (torch.cat(ends, dim=-1) * kept[1]) @ w["output"] + w["offset"]
+        ways = torch.stack([x, x.flip(0)], dim=2)  # both directions step side by side, as if they were networks
+        initial = w["initial"].expand(-1, -1, x.shape[2], -1)
+        last = loop(ways, w["input"], w["bias"], w["recurrent"], initial, False)[-1]
+        return (last.transpose(1, 2).flatten(2) * kept[1]) @ w["output"] + w["offset"]
 
     @torch.no_grad()
     def probabilities(self, trials: np.ndarray) -> np.ndarray:
