@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from neurodyn.core.config import build, layer_from_sets, resolve, validate
+from neurodyn.core.extras import require
 from neurodyn.data.recording import Recording
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ def fit(
     NeurodynError
         As `neurodyn train` would.
     """
+    require("torch", "Training")
     from neurodyn.training.config import load_run_config
     from neurodyn.training.fit import fit as train
 
@@ -117,6 +119,7 @@ def fit(
 
 def infer(run: str | Path, *, gpu: str = "auto") -> Path:
     """Write the predictions of a run's held-out windows into its folder, and return their path."""
+    require("torch", "A model")
     from neurodyn.training.infer import infer as predict
 
     return predict(Path(run), gpu=gpu)

@@ -24,6 +24,7 @@ import typer
 
 from neurodyn.cli.parameters import parameters_of, typed
 from neurodyn.core.errors import ConfigError, NeurodynError, TerminatedError, WorkError, out_of_memory
+from neurodyn.core.extras import lacking
 from neurodyn.core.log import LOGGER, Report, log_to, silent
 from neurodyn.core.registry import unknown
 
@@ -312,10 +313,10 @@ def show_error(error: BaseException) -> int:
         said, code = ("Terminated (SIGTERM).", TERMINATED) if terminated else ("Interrupted.", INTERRUPTED)
         sys.stderr.write(f"{said}\nWhat was finished is saved.\nType the same command again to go on.\n")
         return code
+    error = lacking(error) or error
     lines, code = _three_lines(error), getattr(error, "exit_code", 1)
-    lacking = out_of_memory(error)
-    if lacking is not None:
-        lines, code = _of_memory(lacking), 1
+    if (full := out_of_memory(error)) is not None:
+        lines, code = _of_memory(full), 1
     if CONSOLE.debug:
         _leave_bundle(error)
     sys.stderr.write("".join(f"{line}\n" for line in lines))

@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
 
 def doctor(common: Common) -> None:
     """Check versions, GPU, space and optional parts."""
+    from neurodyn.core.extras import EXTRAS
     from neurodyn.core.provenance import PACKAGES, version
 
     facts = {"neurodyn": version(), "python": platform.python_version()} | {name: version(name) for name in PACKAGES}
@@ -29,9 +30,9 @@ def doctor(common: Common) -> None:
         "free disk here": f"{shutil.disk_usage(Path.cwd()).free / 2**30:.1f} GiB",
         "gpu": _gpus(),
     }
-    missing = [name for name in ("torch", "snakemake", "pynwb", "oasis") if importlib.util.find_spec(name) is None]
-    if version("suite2p") == "absent":
-        facts["suite2p"] = "absent; neurodyn extract needs it: pip install 'neurodyn[suite2p]'"
+    missing = [name for name in ("pynwb", "oasis") if importlib.util.find_spec(name) is None]
+    absent = [name for name in EXTRAS if importlib.util.find_spec(name) is None]
+    facts |= {name: f"absent; to have it: pip install 'neurodyn[{EXTRAS[name]}]'" for name in absent}
     width = max(map(len, facts))
     common.plan([f"{name.ljust(width)}  {value}" for name, value in facts.items()], **facts)
     if missing:
@@ -43,6 +44,8 @@ def doctor(common: Common) -> None:
 
 
 def _gpus() -> str:
+    if importlib.util.find_spec("torch") is None:
+        return "not to be told without torch"
     from neurodyn.training.devices import describe_gpus
 
     return describe_gpus()

@@ -6,7 +6,8 @@ import time
 from functools import partial
 from typing import Any
 
-from neurodyn.core.errors import ConfigError, NeurodynError, WorkError
+from neurodyn.core.errors import NeurodynError, WorkError
+from neurodyn.core.extras import require
 from neurodyn.fetch.download import Link
 
 LINK_LASTS_S = 600.0  # links to the archive's storage expire after an hour
@@ -39,13 +40,7 @@ class Remote:
     """
 
     def __init__(self, url: Place, path: str, size: int, timeout: float) -> None:
-        try:
-            import remfile
-        except ImportError as error:
-            raise ConfigError(
-                "Streaming needs remfile.", f"{error}.", "Install the extra: pip install 'neurodyn[dandi]'"
-            ) from error
-        self.path, self.file = path, remfile.File(url, _size=size)
+        self.path, self.file = path, require("remfile", "Streaming").File(url, _size=size)
         session: Any = self.file.session
         session.request = partial(session.request, timeout=timeout)  # remfile would wait forever
 

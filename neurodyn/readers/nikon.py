@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.errors import DataError
+from neurodyn.core.extras import require
 from neurodyn.data.damage import library
 from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
@@ -81,14 +82,7 @@ class Nd2Frames:
 
 
 def _opened(path: Path) -> Any:
-    try:
-        import nd2
-    except ImportError as error:
-        raise ConfigError(
-            "ND2 files are read through the library nd2, which is not installed.",
-            f"{error}.",
-            "Type: uv pip install 'neurodyn[nd2]'",
-        ) from error
+    nd2 = require("nd2", "An ND2 file")
     _check_ends(path)
     file = None
     try:

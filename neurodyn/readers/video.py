@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.errors import DataError
+from neurodyn.core.extras import require
 from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
 from neurodyn.readers.options import ReadOptions
@@ -54,7 +55,7 @@ class Video:
         self.path, self.dtype = path, np.dtype(np.uint8)
         self._lock, self._next = threading.Lock(), 0
         self._capture = self._open()
-        cv2 = opencv()
+        cv2 = require("cv2", "A video")
         count, width, height = (
             int(self._capture.get(prop))
             for prop in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
@@ -74,7 +75,7 @@ class Video:
         return out[(0 if isinstance(wanted, int) else slice(None), *space)]
 
     def _open(self) -> Any:
-        cv2 = opencv()
+        cv2 = require("cv2", "A video")
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise _unreadable(self.path, "no decoder opens it")
@@ -85,7 +86,7 @@ class Video:
         return capture
 
     def _frame(self, index: int) -> np.ndarray:
-        cv2 = opencv()
+        cv2 = require("cv2", "A video")
         if index < self._next:
             self._capture.release()
             self._capture, self._next = self._open(), 0
@@ -96,25 +97,6 @@ class Video:
         if picture is None:
             raise _unreadable(self.path, f"frame {self._next - 1} of {self.shape[0]} cannot be decoded")
         return picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY)
-
-
-def opencv() -> Any:
-    """Return the module cv2.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
-    try:
-        import cv2
-    except ImportError as error:
-        raise ConfigError(
-            "Videos are read through OpenCV, which is not installed.",
-            f"{error}.",
-            "Type: uv pip install 'neurodyn[video]'",
-        ) from error
-    return cv2
 
 
 def check_whole(path: Path) -> None:

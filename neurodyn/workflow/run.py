@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from neurodyn.core.errors import ConfigError, TerminatedError, WorkError
+from neurodyn.core.extras import check
 from neurodyn.core.files import atomic, locked, make_folder, read_json, write_json
 from neurodyn.workflow.job import FAILED, PLAN
 from neurodyn.workflow.pipeline import Plan
@@ -125,10 +126,11 @@ def run(folder: Path, plan: Plan, how: How | None = None, *, existing: str = "er
     Raises
     ------
     ConfigError
-        If the folder holds another plan, or another process runs jobs in it.
+        If Snakemake is absent, the folder holds another plan, or another process runs jobs in it.
     WorkError
         If a job failed. Its cause, its log and the command that repeats it have been told as it ended.
     """
+    check("snakemake", "A pipeline")
     how = how or How()
     with locked(folder.parent / f"{folder.name}.run", wait=PATIENCE) as lock:
         if prepare(folder, plan, existing):

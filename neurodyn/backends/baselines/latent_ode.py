@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
 from neurodyn.backends.batch import Layout
 from neurodyn.backends.settings import HidingConfig
-from neurodyn.core.errors import ConfigError
+from neurodyn.core.extras import require
 from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components
 from neurodyn.nn.parts import normal
@@ -70,7 +70,7 @@ class LatentODE(ContinuousWindow):
 
     def __init__(self, config: LatentODEConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.solve = _torchdiffeq()
+        self.solve: Solver = require("torchdiffeq", "latent_ode").odeint
         entries = self.frames.shape[0]
         components, latent = min(config.components, entries), config.latent
         self.register_buffer("axes", torch.zeros(components, entries))
@@ -135,23 +135,6 @@ class LatentODE(ContinuousWindow):
         weight = 2 * self.config.observation_noise**2 / (len(self.axes) * frames)
         nats = 0.5 * (mean**2 + (2 * log_sd).exp() - 1) - log_sd
         return {"kl": weight * nats.sum(-1).mean()}
-
-
-def _torchdiffeq() -> Solver:
-    """Import the integrator.
-
-    Raises
-    ------
-    ConfigError
-        If torchdiffeq is not installed.
-    """
-    try:
-        from torchdiffeq import odeint
-    except ImportError as error:
-        raise ConfigError(
-            "latent_ode needs torchdiffeq.", "It is not installed.", "pip install 'neurodyn[baselines]'"
-        ) from error
-    return cast("Solver", odeint)
 
 
 def _perceptron(sizes: list[int]) -> nn.Sequential:

@@ -16,8 +16,8 @@ from neurodyn.backends.forecasting.transformer import (
     EncoderDecoder,
     TransformerConfig,
     hold_at_zero,
-    load_transformers,
 )
+from neurodyn.core.extras import require
 
 
 class AutoformerConfig(TransformerConfig):
@@ -62,7 +62,7 @@ class Autoformer(EncoderDecoder):
     def __init__(self, config: AutoformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         layout.require_frames(layout.horizon + 2, "autoformer")
-        library = load_transformers("autoformer")
+        library = require("transformers", "autoformer")
         self.start = min(config.start, self.source)
         lengths = self.source, self.start + layout.horizon
         settings = library.AutoformerConfig(

@@ -17,8 +17,8 @@ from neurodyn.backends.forecasting.transformer import (
     AttentionConfig,
     EncoderDecoder,
     hold_at_zero,
-    load_transformers,
 )
+from neurodyn.core.extras import require
 
 
 class InformerConfig(AttentionConfig):
@@ -55,7 +55,7 @@ class Informer(EncoderDecoder):
 
     def __init__(self, config: InformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        library = load_transformers("informer")
+        library = require("transformers", "informer")
         self.start = min(config.start, self.source)
         settings = library.InformerConfig(
             **self.sizes(self.start),

@@ -17,8 +17,8 @@ from neurodyn.backends.forecasting.transformer import (
     AttentionConfig,
     hold_at_zero,
     hold_in_front,
-    load_transformers,
 )
+from neurodyn.core.extras import require
 
 
 class PatchTSTConfig(AttentionConfig):
@@ -52,7 +52,7 @@ class PatchTST(Forecaster):
     def __init__(self, config: PatchTSTConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         layout.require_frames(layout.horizon + 2, "patchtst")
-        library = load_transformers("patchtst")
+        library = require("transformers", "patchtst")
         self.patch = min(config.patch, self.source // 2)
         self.model = library.PatchTSTForPrediction(
             library.PatchTSTConfig(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
-from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range, Space
 
 TRANSFORMER_SEARCH: dict[str, Space] = {
@@ -98,23 +96,6 @@ class EncoderDecoder(Forecaster):
 def hold_in_front(x: Float[Tensor, "batch time entry"], multiple: int) -> Float[Tensor, "batch longer entry"]:
     """Repeat the first frame in front until the number of frames is a multiple."""
     return torch.cat([x[:, :1].expand(-1, -x.shape[1] % multiple, -1), x], dim=1)
-
-
-def load_transformers(model: str) -> ModuleType:
-    """Import Hugging Face's library.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError(
-            f"{model} needs transformers.", "It is not installed.", "pip install 'neurodyn[baselines]'"
-        ) from error
-    return transformers
 
 
 def hold_at_zero(module: nn.Module, *endings: str) -> None:
