@@ -11,9 +11,8 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from neurodyn.core.config import Params, load_yaml
+from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.runs import open_prediction, run_windows
 from neurodyn.data.scores import Score
 from neurodyn.data.windows import Windows
 from neurodyn.evaluate.base import PredictionEvaluation
@@ -34,6 +33,8 @@ from neurodyn.metrics.forecast import (
     trace_ssim,
 )
 from neurodyn.metrics.intervals import block_indices, widening
+from neurodyn.runs.folder import RunFolder
+from neurodyn.runs.prediction import Prediction
 
 PSTH, LAST_VALUE, CEILING = "PSTH (reference)", "last value (reference)", "noise ceiling"
 OF_VARYING = ("correlation", "absolute_correlation")
@@ -101,7 +102,7 @@ class Forecast(PredictionEvaluation):
     def open(self, paths: Sequence[Path]) -> list[Inferred]:
         """Open runs with a prediction, trained or inferred with one horizon."""
         for path in paths:
-            if not (path / "config.yaml").is_file():
+            if not RunFolder(path).begun:
                 raise _without_forecasts(path)
         sources = [_with_horizon(one) for one in super().open(paths)]
         _check_alike(sources)
@@ -111,7 +112,7 @@ class Forecast(PredictionEvaluation):
         """Return the mean over neurons (fold "all"), every neuron (fold "roi K"), and every step ahead (fold "S s")."""
         first = {(_key(one), part): one for one in reversed(sources) for part in one.scored}
         for path, runs in groupby(sources, key=lambda one: one.path):
-            whole = run_windows(path, open_prediction(path), load_yaml(path / "config.yaml").values)
+            whole = Prediction.open(RunFolder(path)).whole
             for one in runs:
                 for part in one.scored:
                     yield from _scores(one, part, whole, one is first[_key(one), part], self.config)

@@ -18,6 +18,8 @@ from neurodyn.core.log import LOGGER, log_to
 from neurodyn.core.provenance import provenance
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
+from neurodyn.runs.config import RunConfig, TrainingConfig
+from neurodyn.runs.folder import Existing, RunFolder
 from neurodyn.training.batches import (
     PREPARE_WINDOWS,
     OrderedBatches,
@@ -27,13 +29,13 @@ from neurodyn.training.batches import (
     prepare,
 )
 from neurodyn.training.checkpoint import checkpoint_path, last_checkpoint, read_checkpoint, write_metrics
-from neurodyn.training.config import RunConfig, TrainingConfig
+from neurodyn.training.config import backend_config
 from neurodyn.training.devices import Devices, choose_devices, reproducible
-from neurodyn.training.folder import Existing, RunFolder, save_model
 from neurodyn.training.loop import TrainingLoop
 from neurodyn.training.ranks import Ranks, heard, run_ranks
 from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal, Progress, Row, UnstableError
+from neurodyn.training.weights import save_model
 
 
 def fit(
@@ -289,7 +291,7 @@ def _start_from(backend: Backend, config: RunConfig, windows: Windows, weights: 
 
 def _built(config: RunConfig, windows: Windows, seed: int) -> Backend:
     torch.manual_seed(derive_seed(seed, "weights"))
-    return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
+    return BACKENDS.get(config.backend)(backend_config(config), layout(windows))
 
 
 def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import aligned_chunks, create_variable, write_tree
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
+from neurodyn.runs.config import RunConfig
 from neurodyn.training.batches import layout, prepare, read_batch
-from neurodyn.training.config import RunConfig
+from neurodyn.training.config import backend_config
 from neurodyn.training.devices import choose_devices, reproducible
 from neurodyn.training.holes import HoleConfig, with_holes
 from neurodyn.training.run import check_fit, load_run
@@ -85,7 +86,7 @@ class Filler:
         ConfigError
             If it needs training.
         """
-        backend = BACKENDS.get(self.config.backend)(self.config.backend_config(), layout(windows))
+        backend = BACKENDS.get(self.config.backend)(backend_config(self.config), layout(windows))
         if backend.stages():
             raise ConfigError(
                 f"{self.config.name} fills nothing without training.",

@@ -16,7 +16,7 @@ from neurodyn.backends.batch import Batch, Layout, Prediction
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.search import Choice, Range
-from neurodyn.training.config import RunConfig
+from neurodyn.runs.config import RunConfig
 from neurodyn.training.fit import fit
 
 FINAL = ("model.safetensors", "metrics.csv", "model.json", "status.json", "config.yaml")  # what a finished run leaves
