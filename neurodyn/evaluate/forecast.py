@@ -13,7 +13,7 @@ from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.scores import Score
+from neurodyn.data.scores import NAN, Score
 from neurodyn.data.windows import Windows
 from neurodyn.evaluate.base import PredictionEvaluation
 from neurodyn.evaluate.inferred import Inferred
@@ -41,7 +41,6 @@ OF_VARYING = ("correlation", "absolute_correlation")
 BY_HORIZON = "_by_horizon"
 CHUNK_WINDOWS = 64
 BLOCK_ENTRIES = 2**20
-NAN = float("nan")
 Measures = dict[str, np.ndarray]
 
 

@@ -12,7 +12,7 @@ import xarray as xr
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
-from neurodyn.data.scores import Score
+from neurodyn.data.scores import NAN, Score
 from neurodyn.data.splits import PARTS
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
@@ -137,7 +137,7 @@ class Inferred:
         how = {"features": "", "bootstraps": bootstraps, "seed": seed}
         yield self.score(part, target, metric, sums, lambda s: float(s[0] / s[1]), **how)
         for start, value in zip(self.windows.start[rows], values[rows], strict=True):
-            row = self.row(part, target, metric, "", float(value), (float("nan"), float("nan")), 1)
+            row = self.row(part, target, metric, "", float(value), (NAN, NAN), 1)
             yield replace(row, fold=f"{start:.3f} s")
 
     def row(
@@ -152,12 +152,9 @@ class Inferred:
             split=f"{split}:{part}",
             target=target,
             metric=metric,
-            fold="all",
             value=value,
             ci_low=ci[0],
             ci_high=ci[1],
-            null_mean=float("nan"),
-            p=float("nan"),
             n=n,
             unit="trials",
             features=features,
