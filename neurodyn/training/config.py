@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from neurodyn.backends import BACKENDS
+from neurodyn.backends import config_class
+from neurodyn.backends.settings.base import BackendConfig
 from neurodyn.core.config import (
     Layer,
-    Params,
     Resolved,
     find_preset,
     layers_of,
@@ -60,10 +60,10 @@ def run_config(resolved: Resolved, name: str) -> RunConfig:
         Naming file, line and key of what is wrong.
     """
     config = validate(RunConfig, resolved)
-    model = validate(BACKENDS.get(config.backend).Config, resolved, ("model",))
+    model = validate(config_class(config.backend), resolved, ("model",))
     return config.model_copy(update={"name": config.name or name, "model": model.model_dump(mode="json")})
 
 
-def backend_config(config: RunConfig) -> Params:
+def backend_config(config: RunConfig) -> BackendConfig:
     """Return `model` as the back-end's own configuration."""
-    return BACKENDS.get(config.backend).Config.model_validate(config.model)
+    return config_class(config.backend).model_validate(config.model)

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Layout
+from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows

@@ -11,7 +11,7 @@ import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Channel, Layout
+from neurodyn.backends.layout import Channel, Layout
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import atomic, read_json, sha256, write_json
 from neurodyn.data.damage import DAMAGED, reason

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.batch import Layout
+from neurodyn.backends.layout import Layout
 from neurodyn.core.config import list_presets
 from neurodyn.core.errors import ConfigError, UnknownNameError
 from neurodyn.training.config import backend_config, load_run_config

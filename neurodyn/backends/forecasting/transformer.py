@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
-from neurodyn.core.errors import ConfigError
+from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.settings.forecasting import TransformerConfig
 from neurodyn.core.search import Choice, Range, Space
 
 TRANSFORMER_SEARCH: dict[str, Space] = {
@@ -22,27 +20,6 @@ TRANSFORMER_SEARCH: dict[str, Space] = {
     "model.dropout": Range(0.0, 0.5),
 }
 ATTENTION_SEARCH = TRANSFORMER_SEARCH | {"model.heads": Choice((2, 4, 8))}
-
-
-class TransformerConfig(ForecasterConfig):
-    """Sizes of a forecasting transformer."""
-
-    width: int = Field(128, gt=0, description="features per token")
-    layers: int = Field(2, gt=0, description="layers; of encoder and decoder each, where there are both")
-    feedforward: int = Field(512, gt=0, description="hidden units per layer")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
-
-
-class AttentionConfig(TransformerConfig):
-    """Sizes of a forecasting transformer whose attention has heads."""
-
-    heads: int = Field(8, gt=0, description="attention heads; divides width")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> AttentionConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
 
 
 class EncoderDecoder(Forecaster):
@@ -98,23 +75,6 @@ class EncoderDecoder(Forecaster):
 def hold_in_front(x: Float[Tensor, "batch time entry"], multiple: int) -> Float[Tensor, "batch longer entry"]:
     """Repeat the first frame in front until the number of frames is a multiple."""
     return torch.cat([x[:, :1].expand(-1, -x.shape[1] % multiple, -1), x], dim=1)
-
-
-def load_transformers(model: str) -> ModuleType:
-    """Import Hugging Face's library.
-
-    Raises
-    ------
-    ConfigError
-        If it is not installed.
-    """
-    try:
-        import transformers
-    except ImportError as error:
-        raise ConfigError(
-            f"{model} needs transformers.", "It is not installed.", "pip install 'neurodyn[baselines]'"
-        ) from error
-    return transformers
 
 
 def hold_at_zero(module: nn.Module, *endings: str) -> None:
