@@ -91,7 +91,7 @@ CONFIGS = Registry(
         "vit3d": "neurodyn.backends.settings.movies:ViT3DConfig",
         "vivit": "neurodyn.backends.settings.movies:ViViTConfig",
     },
-    "neurodyn.configs",
+    "neurodyn.backends",
 )
 
 
@@ -103,4 +103,4 @@ def config_class(name: str) -> Any:
     UnknownNameError
         If there is no such back-end.
     """
-    return CONFIGS.get(name) if name in CONFIGS.targets() else BACKENDS.get(name).Config
+    return CONFIGS.get(name) if name in CONFIGS.own else BACKENDS.get(name).Config
