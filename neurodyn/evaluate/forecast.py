@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
@@ -39,6 +39,8 @@ from neurodyn.runs.prediction import Prediction
 PSTH, LAST_VALUE, CEILING = "PSTH (reference)", "last value (reference)", "noise ceiling"
 OF_VARYING = ("correlation", "absolute_correlation")
 BY_HORIZON = "_by_horizon"
+LIKENESS = {"correlation": "r", "absolute_correlation": "|r|", "ssim": "SSIM", "skill": "Skill"}
+ERRORS = {"mse": "MSE", "mae": "MAE", "smape": "SMAPE", "mase": "MASE", "psnr": "PSNR (dB)"}
 CHUNK_WINDOWS = 64
 BLOCK_ENTRIES = 2**20
 Measures = dict[str, np.ndarray]
@@ -96,6 +98,7 @@ class Forecast(PredictionEvaluation):
     name = "forecast"
     Config = ForecastConfig
     figure = "forecast"
+    labels: ClassVar = LIKENESS | ERRORS
     config: ForecastConfig
 
     def open(self, paths: Sequence[Path]) -> list[Inferred]:
