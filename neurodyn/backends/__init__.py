@@ -1,5 +1,7 @@
 """Models behind one contract; one file per model."""
 
+from typing import Any
+
 from neurodyn.core.registry import Registry
 
 BACKENDS = Registry(
@@ -46,3 +48,59 @@ BACKENDS = Registry(
     },
     "neurodyn.backends",
 )
+# Told apart from the models, so that settings and data can be checked without torch, which takes seconds to import.
+CONFIGS = Registry(
+    "backend",
+    {
+        "ar_lstm": "neurodyn.backends.settings.forecasting:ARLSTMConfig",
+        "atmorep": "neurodyn.backends.settings.atmorep:AtmoRepConfig",
+        "autoformer": "neurodyn.backends.settings.forecasting:AutoformerConfig",
+        "autoformer_classifier": "neurodyn.backends.settings.classification:AutoformerClassifierConfig",
+        "brainlm": "neurodyn.backends.settings.forecasting:BrainLMConfig",
+        "calfads": "neurodyn.backends.settings.dynamics:CaLFADSConfig",
+        "climanet": "neurodyn.backends.settings.climanet:ClimaNetConfig",
+        "convgru": "neurodyn.backends.settings.movies:ConvGRUConfig",
+        "convlstm": "neurodyn.backends.settings.movies:ConvLSTMConfig",
+        "crossformer": "neurodyn.backends.settings.forecasting:CrossformerConfig",
+        "crossformer_classifier": "neurodyn.backends.settings.classification:CrossformerClassifierConfig",
+        "cst": "neurodyn.backends.settings.cst:CSTConfig",
+        "dlinear": "neurodyn.backends.settings.forecasting:DLinearConfig",
+        "fno2d": "neurodyn.backends.settings.movies:FNO2DConfig",
+        "fno3d": "neurodyn.backends.settings.movies:FNO3DConfig",
+        "informer": "neurodyn.backends.settings.forecasting:InformerConfig",
+        "informer_classifier": "neurodyn.backends.settings.classification:InformerClassifierConfig",
+        "latent_ode": "neurodyn.backends.settings.movies:LatentODEConfig",
+        "lfads": "neurodyn.backends.settings.dynamics:LFADSConfig",
+        "logistic_response": "neurodyn.backends.settings.classification:ClassifierConfig",
+        "linear": "neurodyn.backends.settings.interpolation:InterpolatorConfig",
+        "lstm": "neurodyn.backends.settings.movies:LSTMConfig",
+        "lstm_response": "neurodyn.backends.settings.classification:LSTMResponseConfig",
+        "nlinear": "neurodyn.backends.settings.forecasting:LinearMapConfig",
+        "patchtst": "neurodyn.backends.settings.forecasting:PatchTSTConfig",
+        "pca": "neurodyn.backends.settings.interpolation:PCAConfig",
+        "persistence": "neurodyn.backends.settings.interpolation:InterpolatorConfig",
+        "psth": "neurodyn.backends.settings.forecasting:UntrainedConfig",
+        "quantformer": "neurodyn.backends.settings.vocabulary:QuantFormerConfig",
+        "quantformer_classifier": "neurodyn.backends.settings.vocabulary:QuantFormerClassifierConfig",
+        "response_rate": "neurodyn.backends.settings.classification:ResponseRateConfig",
+        "ridge_ar": "neurodyn.backends.settings.forecasting:RidgeARConfig",
+        "source_mean": "neurodyn.backends.settings.forecasting:UntrainedConfig",
+        "spline": "neurodyn.backends.settings.interpolation:SplineConfig",
+        "svd": "neurodyn.backends.settings.interpolation:SVDConfig",
+        "transformer": "neurodyn.backends.settings.movies:TransformerConfig",
+        "vit3d": "neurodyn.backends.settings.movies:ViT3DConfig",
+        "vivit": "neurodyn.backends.settings.movies:ViViTConfig",
+    },
+    "neurodyn.backends",
+)
+
+
+def config_class(name: str) -> Any:
+    """Return a back-end's `Config`, without its model where it stands apart.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such back-end.
+    """
+    return CONFIGS.get(name) if name in CONFIGS.own else BACKENDS.get(name).Config

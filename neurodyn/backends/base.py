@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.core.config import Params
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import BackendConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range, Space
 
@@ -43,7 +44,7 @@ class Backend(nn.Module, ABC):
     Parameters
     ----------
     config
-        An instance of the class's `Config`.
+        An instance of the class's `Config`, which says what the model can, its stages, and what data it refuses.
     layout
         Shapes and rate of the data.
 
@@ -54,14 +55,19 @@ class Backend(nn.Module, ABC):
         loss comparable: no weights of its parts, nothing that decides what is hidden or in which unit errors are.
     """
 
-    Config: ClassVar[type[Params]]
+    Config: ClassVar[type[BackendConfig]]
     SEARCH: ClassVar[Mapping[str, Space]] = TRAINING_SEARCH
-    capabilities: ClassVar[frozenset[str]]
     citation: ClassVar[str] = ""
 
-    def __init__(self, config: Params, layout: Layout) -> None:
+    def __init__(self, config: BackendConfig, layout: Layout) -> None:
         super().__init__()
+        config.check(layout, type(self).__name__)
         self.config, self.layout = config, layout
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """What the model can."""
+        return self.config.capabilities
 
     @abstractmethod
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
@@ -215,7 +221,7 @@ class Backend(nn.Module, ABC):
 
     def stages(self) -> tuple[str, ...]:
         """Name the training stages in order; () for a model that `prepare` fits entirely."""
-        return ("main",)
+        return self.config.stages
 
     def begin(self, stage: str, batches: Iterable[Batch]) -> None:  # noqa: B027 - optional hook
         """Get ready for a stage: what is trained, and what `loss` returns; told before each, again when training resumes.

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH, Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.dynamics import CaLFADSConfig
 from neurodyn.calcium.kinetics import fit_kinetics
-from neurodyn.core.config import Params
 from neurodyn.core.search import Range
 from neurodyn.nn.cells import Cells, RunningMoments, Spread
 from neurodyn.nn.dropout import Dropout
@@ -34,40 +34,6 @@ LEAST_KL = 1.0
 EMPTY = -3.0
 LEAST_SHARE = 1e-3
 WORST_FIT = 2.0
-
-
-class CaLFADSConfig(Params):
-    """Configuration of CaLFADS."""
-
-    factors: int = Field(8, gt=0, description="latent factors")
-    generator: int = Field(64, gt=0, description="states of the generator")
-    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
-    deep_encoder: int = Field(64, gt=0, description="states per direction of the encoder of the initial state")
-    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
-    deep_controller: int = Field(64, gt=0, description="states of the controller that infers the inputs")
-    encoder: int = Field(32, gt=0, description="states per direction of the encoder of spikes")
-    controller: int = Field(32, gt=0, description="states of the controller of spikes")
-    latent: int = Field(64, gt=0, description="latents of the spikes per frame")
-    coupled: bool = Field(
-        False, description="the data train the deep dynamics through the spikes' drive too, not through the rates alone"
-    )
-    stacked: bool = Field(False, description="deep encoders read the shallow encoder instead of the data")
-    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
-    cell_dropout: float = Field(
-        0.2, ge=0, lt=1, description="share of cells that training hides from the deep encoders, window by window"
-    )
-    tau: float | None = Field(None, gt=0, description="decay time constant, s (default: estimated from training data)")
-    rise: float = Field(0.0, ge=0, description="rise time constant, s; 0 for none, i.e. AR(1)")
-    gain: float | None = Field(None, gt=0, description="jump of fluorescence at one spike (default: estimated)")
-    dye: Literal["linear", "hill"] = Field("linear", description="calcium to fluorescence: c, or cⁿ / (1 + γ cⁿ)")
-    exponent: float = Field(2.0, gt=0, description="n of the Hill dye")
-    saturation: float = Field(0.01, ge=0, description="γ of the Hill dye")
-    initial_calcium: Literal["inferred", "zero"] = Field("inferred", description="calcium before the first frame")
-    readout_scale: float = Field(0.1, gt=0, description="initial size of the spike read-out, over 1/√latent")
-    warmup: int = Field(320, ge=0, description="steps in which the divergence of the spikes grows, then the deep one")
-    freeze: int = Field(0, ge=0, description="steps for which the deep dynamics are not trained")
-    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
-    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
 
 
 class _Encoded(NamedTuple):
@@ -115,7 +81,6 @@ class CaLFADS(Backend):
         "model.dropout": Range(0.0, 0.5),
         "model.cell_dropout": Range(0.0, 0.5),
     }
-    capabilities = frozenset({"reconstruct", "latents", "spikes", "inputs", "uncertainty"})
     citation = (
         "Prince L.Y., Bakhtiari S., Gillon C.J., Richards B.A. (2021). Parallel inference of hierarchical latent dynamics "
         "in two-photon calcium imaging of neuronal populations. bioRxiv 2021.03.05.434105."

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field, model_validator
 from torch import Tensor
 
 from neurodyn.backends.base import TRAINING_SEARCH, Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.core.config import Params
-from neurodyn.core.errors import ConfigError
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.dynamics import LFADSConfig
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.cells import Cells, RunningMoments, Spread
 from neurodyn.nn.dynamics import Dynamics, Noise
@@ -30,45 +28,6 @@ LEAST_KL = 1.0
 LEAST_SHARE = 1e-3
 LEAST_MEAN = 1e-4
 LOG_LINKS = ("poisson", "gaussian_exp")
-ZERO_INFLATED = ("zero_inflated_gamma", "lognormal")
-
-
-class LFADSConfig(Params):
-    """Configuration of LFADS."""
-
-    likelihood: Literal["poisson", "gaussian", "gaussian_exp", "zero_inflated_gamma", "lognormal"] = Field(
-        "poisson", description="density of the data given the factors"
-    )
-    loc: float | None = Field(
-        None, ge=0, description="smallest event, in the data's unit, of the zero-inflated likelihoods (default: theirs)"
-    )
-    variance: float = Field(0.5, gt=0, description="variance of gaussian_exp, in the data's unit, squared")
-    factors: int = Field(8, gt=0, description="latent factors")
-    generator: int = Field(64, gt=0, description="states of the generator")
-    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
-    encoder: int = Field(64, gt=0, description="states per direction of the encoder of the initial state")
-    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
-    controller: int = Field(64, gt=0, description="states of the controller that infers the inputs")
-    read_in: int | None = Field(
-        None, gt=0, description="width to which cells of several sessions are mapped (default: as many as factors)"
-    )
-    encode: float | None = Field(
-        None, gt=0, description="leading part of a window that the encoders see, s; what follows is predicted"
-    )
-    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
-    coordinated_dropout: float = Field(
-        0.0, ge=0, lt=1, description="share of data hidden from the encoders in training, which alone trains; 0: all do"
-    )
-    pass_rate: float = Field(0.0, ge=0, le=1, description="share of the other data that trains, too")
-    warmup: int = Field(320, ge=0, description="steps in which divergences and penalty grow to their full weight")
-    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
-    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> LFADSConfig:
-        if self.loc is not None and self.likelihood not in ZERO_INFLATED:
-            raise ValueError(f"loc is for {' and '.join(ZERO_INFLATED)}, not for {self.likelihood}")
-        return self
 
 
 class LFADS(Backend):
@@ -97,7 +56,6 @@ class LFADS(Backend):
         "model.dropout": Range(0.0, 0.5),
         "model.coordinated_dropout": Choice((0.0, 0.2, 0.3, 0.5)),
     }
-    capabilities = frozenset({"reconstruct", "forecast", "latents", "inputs", "sessions", "uncertainty"})
     citation = (
         "Pandarinath C., O'Shea D.J., Collins J., et al. (2018). Inferring single-trial neural population dynamics using "
         "sequential auto-encoders. Nat. Methods 15:805."
@@ -125,7 +83,7 @@ class LFADS(Backend):
         self.read_out = SessionLinear(sessions, config.factors, count * self.likelihood.parameters_per_cell)
         with torch.no_grad():  # spread and shape of every density begin alike in all windows
             self.read_out.weight.unflatten(2, (count, -1))[..., 1:] = 0.0
-        self.encoded = _encoded(config, layout)
+        self.encoded = config.frames_encoded(layout)
         self.warm(None)
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
@@ -320,23 +278,3 @@ def _likelihood(config: LFADSConfig, cells: int) -> Likelihood:
     if config.loc is not None:
         options["loc"] = config.loc
     return LIKELIHOODS[config.likelihood](cells, **options)
-
-
-def _encoded(config: LFADSConfig, layout: Layout) -> int:
-    """Return how many frames the encoders see.
-
-    Raises
-    ------
-    ConfigError
-        If it is none, or more than there are.
-    """
-    if config.encode is None:
-        return layout.frames
-    frames = round(config.encode * layout.rate_hz)
-    if not 1 <= frames <= layout.frames:
-        raise ConfigError(
-            f"model.encode is {config.encode:g} s, which is {frames} frames.",
-            f"A window has {layout.frames} frames at {layout.rate_hz:g} Hz.",
-            f"Encode at most the window: --set model.encode={layout.frames / layout.rate_hz:g}",
-        )
-    return frames

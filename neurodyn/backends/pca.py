@@ -7,24 +7,17 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.core.config import Params
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.interpolation import PCAConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
 from neurodyn.nn.parts import mean_where
-
-
-class PCAConfig(Params):
-    """Configuration of PCA."""
-
-    components: int = Field(20, gt=0, description="principal components, at most the entries of a frame")
-    hide: int = Field(5, gt=0, description="most inner frames hidden in the reported hidden-frame error")
 
 
 class PCA(Backend):
@@ -40,7 +33,6 @@ class PCA(Backend):
     SEARCH = {
         "model.components": Range(2, 100, log=True),
     }
-    capabilities = frozenset({"reconstruct", "latents"})
     citation = "Pearson K. (1901). On lines and planes of closest fit to systems of points in space. Phil. Mag. 2:559."
     config: PCAConfig
     brain: Tensor
@@ -53,10 +45,6 @@ class PCA(Backend):
         self.register_buffer("brain", torch.from_numpy(layout.brain.ravel().copy()), persistent=False)
         self.register_buffer("mean", torch.zeros(entries))
         self.register_buffer("components", torch.zeros(min(config.components, entries), entries))
-
-    def stages(self) -> tuple[str, ...]:
-        """`prepare` fits it entirely."""
-        return ()
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and components in one pass; a missing entry counts as its mean in the first chunk.

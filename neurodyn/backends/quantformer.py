@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.vocabulary import Traces, VocabularyConfig, VocabularyModel
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.vocabulary import QuantFormerConfig
+from neurodyn.backends.vocabulary import Traces, VocabularyModel
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.parts import mean_where
 
@@ -21,19 +21,6 @@ CALCAGNO = (
     "Calcagno S., et al. (2024). QuantFormer: learning to quantize for neural activity forecasting in mouse visual cortex. "
     "arXiv:2412.07264."
 )
-
-
-class QuantFormerConfig(VocabularyConfig):
-    """Configuration of QuantFormer."""
-
-    gamma: float = Field(0.0, ge=0, description="focus on codes that are badly known, exponent of the focal loss")
-    balance: float = Field(1.0, ge=0, le=1, description="weight of a code: its frequency to minus this power")
-    trace_weight: float = Field(
-        0.0, ge=0, description="weight of the squared error of the softly decoded forecast, beside that of its codes"
-    )
-    decoding: Literal["hard", "soft"] = Field(
-        "hard", description="decode the likeliest codes, or the mean vectors under their probabilities"
-    )
 
 
 class QuantFormer(VocabularyModel):
@@ -48,7 +35,6 @@ class QuantFormer(VocabularyModel):
     cancel), the frozen quantiser stays as it is, and source codes are the frozen encoder's.
     """
 
-    SECOND = "forecaster"
     Config = QuantFormerConfig
     SEARCH = TRAINING_SEARCH | {
         "model.width": Choice((32, 64, 128, 256)),
@@ -56,7 +42,6 @@ class QuantFormer(VocabularyModel):
         "model.layers": Range(1, 4),
         "model.dropout": Range(0.0, 0.5),
     }
-    capabilities = frozenset({"forecast", "sessions"})
     citation = CALCAGNO
     config: QuantFormerConfig
     counts: Tensor
@@ -70,7 +55,7 @@ class QuantFormer(VocabularyModel):
     def begin(self, stage: str, batches: Iterable[Batch]) -> None:
         """Freeze what the stage does not train; before stage 2, count the codes."""
         super().begin(stage, batches)
-        if stage == self.SECOND:
+        if stage == self.config.stages[-1]:
             self.counts.zero_()  # so that every code counts as itself
             found = torch.zeros_like(self.counts)
             for batch in batches:

@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.settings import FrameConfig
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import SourceConfig
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import hold
 
@@ -27,11 +28,10 @@ class FromSource(Backend):
         If windows have no horizon.
     """
 
-    config: FrameConfig
+    config: SourceConfig
 
-    def __init__(self, config: FrameConfig, layout: Layout) -> None:
+    def __init__(self, config: SourceConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        layout.require_horizon(type(self).__name__)
         self.frames = Frames(layout.brain, image=False)
 
     @property

@@ -6,18 +6,18 @@ import math
 from abc import abstractmethod
 from collections.abc import Iterable
 from itertools import groupby
-from typing import ClassVar, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.core.config import Params
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.vocabulary import VocabularyConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.cells import Cells
 from neurodyn.nn.interpolation import hold
@@ -28,32 +28,6 @@ from neurodyn.nn.transformer import TransformerBlock
 
 QUANTIZER = "quantizer"
 PRIVATE = ("cells.", "neuron", "neurons.")  # what belongs to the cells of one recording
-
-
-class VocabularyConfig(Params):
-    """Configuration that all models of the vocabulary share."""
-
-    patch: int = Field(16, gt=0, description="frames per patch")
-    width: int = Field(128, gt=0, description="features per token")
-    heads: int = Field(8, gt=0, description="attention heads; divides width")
-    layers: int = Field(2, gt=0, description="blocks of each transformer")
-    feedforward: int | None = Field(None, gt=0, description="hidden units per block (default: 4 × width)")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
-    codebook: Literal["learned", "ema", "fsq"] = Field("learned", description="what patches are quantised with")
-    codes: int = Field(32, gt=1, description="vectors in the codebook; fsq: the product of its levels")
-    levels: tuple[int, ...] = Field((8, 5), description="levels of each number (codebook: fsq)")
-    commitment: float = Field(0.25, gt=0, description="weight of what draws patches and their vectors together")
-    mask: float = Field(0.2, ge=0, lt=1, description="share of patches hidden while the quantiser is trained")
-    traces: int = Field(4096, gt=0, description="most single traces in a step of the quantiser, drawn at random")
-    across: bool = Field(False, description="attend across neurons, too")
-
-    @model_validator(mode="after")
-    def _consistent(self) -> VocabularyConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        if self.codebook == "fsq" and min(self.levels) < 3:
-            raise ValueError(f"levels {self.levels}: at least 3 each")
-        return self
 
 
 class Traces(NamedTuple):
@@ -72,13 +46,11 @@ class VocabularyModel(Backend):
     neuron's token belongs to its name, so that another session of the same cells knows it.
     """
 
-    SECOND: ClassVar[str]
     config: VocabularyConfig
     neuron: Tensor
 
     def __init__(self, config: VocabularyConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        layout.require_horizon(type(self).__name__)
         width, hidden = config.width, config.feedforward or 4 * config.width
         shape = (width, config.heads, config.layers, hidden, config.dropout)
         book = Codebook(config.codebook, config.codes, width, config.commitment, config.levels)
@@ -111,10 +83,6 @@ class VocabularyModel(Backend):
     def read(self) -> int:
         """Patches that stage 2 reads."""
         return self.patches
-
-    def stages(self) -> tuple[str, ...]:
-        """First the vocabulary, then what is said with it."""
-        return QUANTIZER, self.SECOND
 
     def begin(self, stage: str, batches: Iterable[Batch]) -> None:
         """Freeze what the stage does not train; give stage 2 the quantiser's encoder."""

@@ -12,6 +12,45 @@ from neurodyn.cli.common import Gpu
 from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.core.errors import ConfigError
 
+Attention = Annotated[
+    str | None,
+    typer.Option(
+        "--attention", help="Also write attention apart by: layer, head, query (with commas).", show_default=False
+    ),
+]
+Few = Annotated[
+    int | None,
+    typer.Option("--few", min=1, help="Also ask for so many of the times of --at together.", show_default=False),
+]
+Horizon = Annotated[
+    float | None,
+    typer.Option(
+        "--horizon",
+        help="Forecast the last so many seconds of every window from the frames before.",
+        show_default=False,
+    ),
+]
+Stream = Annotated[
+    str | None,
+    typer.Option(
+        "--stream",
+        help="Forecast frame by frame: from stdin (-), one JSON list of numbers per line, or from a recording that grows.",
+        show_default=False,
+    ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads (default: those of training).", show_default=False),
+]
+At = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        help="Also predict at these times within the window, s: 0.05,0.15; truth: where truth is known; frames: nowhere else.",
+        show_default=False,
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
@@ -28,44 +67,12 @@ def infer(
         str, typer.Option("--on", help="Windows to infer: test, valid, train or all; several with commas.")
     ] = "test",
     gpu: Gpu = "auto",
-    attention: Annotated[
-        str | None,
-        typer.Option(
-            "--attention", help="Also write attention apart by: layer, head, query (with commas).", show_default=False
-        ),
-    ] = None,
-    few: Annotated[
-        int | None,
-        typer.Option("--few", min=1, help="Also ask for so many of the times of --at together.", show_default=False),
-    ] = None,
-    horizon: Annotated[
-        float | None,
-        typer.Option(
-            "--horizon",
-            help="Forecast the last so many seconds of every window from the frames before.",
-            show_default=False,
-        ),
-    ] = None,
-    stream: Annotated[
-        str | None,
-        typer.Option(
-            "--stream",
-            help="Forecast frame by frame: from stdin (-), one JSON list of numbers per line, or from a recording that grows.",
-            show_default=False,
-        ),
-    ] = None,
-    threads: Annotated[
-        int | None,
-        typer.Option("--threads", min=1, help="CPU threads (default: those of training).", show_default=False),
-    ] = None,
-    at: Annotated[
-        str | None,
-        typer.Option(
-            "--at",
-            help="Also predict at these times within the window, s: 0.05,0.15; truth: where truth is known; frames: nowhere else.",
-            show_default=False,
-        ),
-    ] = None,
+    attention: Attention = None,
+    few: Few = None,
+    horizon: Horizon = None,
+    stream: Stream = None,
+    threads: Threads = None,
+    at: At = None,
 ) -> None:
     """Predict held-out windows and score hidden frames against linear interpolation."""
     from neurodyn.training.infer import check

@@ -46,7 +46,8 @@ def _params(kind: str, name: str) -> Any:
 
 
 def _model_rows(name: str) -> list[tuple[str, str, str, str]]:
-    from neurodyn.training.config import RunConfig, load_run_config
+    from neurodyn.runs.config import RunConfig
+    from neurodyn.training.config import load_run_config
 
     config, _ = load_run_config(name, None, [])
     backend = registry("backend").get(config.backend)

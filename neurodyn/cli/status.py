@@ -22,15 +22,13 @@ def status(
     common: Common, folder: Annotated[Path, typer.Argument(help="Output folder of run, train or tune.")]
 ) -> None:
     """Show what became of a pipeline's jobs, failures last, of a training run, or of the trials of a search."""
-    from neurodyn.core.files import read_json
+    from neurodyn.runs.folder import RunFolder
     from neurodyn.workflow.job import PLAN
 
     if (folder / PLAN).exists():
         _show_jobs(common, folder)
-    elif (folder / "config.yaml").exists():
-        finished = folder / "status.json"
-        state = str(read_json(finished)["state"]) if finished.exists() else "unfinished"
-        _show(common, [{"job": "train", "state": state, "product": str(folder)}], [])
+    elif RunFolder(folder).begun:
+        _show(common, [{"job": "train", "state": RunFolder(folder).state, "product": str(folder)}], [])
     elif (folder / "study.yaml").exists():
         _show_trials(common, folder)
     else:

@@ -53,8 +53,8 @@ def train(
     if task == "classify":
         model = f"{model}-classifier"
     find_preset("model", model)  # a misspelt name ends here, before seconds of imports
+    from neurodyn.training.check import check
     from neurodyn.training.config import load_run_config
-    from neurodyn.training.fit import check, fit
 
     flags = [f"training.epochs={epochs}"] if epochs is not None else []
     flags += [f"start={start}"] if start is not None else []
@@ -68,6 +68,8 @@ def train(
             check(config, recordings, gpu=gpu)
             common.plan([f"{', '.join(map(str, recordings))} -> {folder}", *_origins(resolved)], output=folder)
             continue
+        from neurodyn.training.fit import fit
+
         with progress_bar(common) as report:
             progress = _epochs(report)
             fit(config, resolved, recordings, folder, gpu=gpu, resume=resume, existing=existing, progress=progress)

@@ -104,3 +104,8 @@ def aligned_chunks(target: zarr.Array, chunk_bytes: int = 64 * 2**20) -> list[sl
     frame = max(1, int(np.prod(target.shape[1:], dtype=np.int64)) * target.dtype.itemsize)
     step = max(border, chunk_bytes // frame // border * border)
     return [slice(start, min(start + step, target.shape[0])) for start in range(0, target.shape[0], step)]
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """Return fixed-width strings; what a store gives back may be objects or variable-length strings."""
+    return np.array([str(value) for value in values])

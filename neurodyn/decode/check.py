@@ -10,6 +10,7 @@ from neurodyn.data.windows import Windows
 from neurodyn.decode import DECODERS
 from neurodyn.decode.column import with_target
 from neurodyn.decode.gaps import without_gaps
+from neurodyn.decode.labels import Labels
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source, open_source
 from neurodyn.decode.splits import make_folds, order_groups
@@ -20,8 +21,13 @@ def check(source: Path, config: DecodeConfig) -> None:
     """Refuse what `decode` would refuse before it fits anything; nothing is written."""
     opened, config = opened_for(source, config)
     for session in opened.sessions():
-        labels, rows = make_labels(session, config)
-        without_gaps(session.take(rows), labels, config)
+        labelled(session, config)
+
+
+def labelled(session: Source, config: DecodeConfig) -> tuple[Source, Labels]:
+    """Return the windows of one recording that can be decoded, and their labels."""
+    labels, rows = make_labels(session, config)
+    return without_gaps(session.take(rows), labels, config)
 
 
 def check_folds(recording: Recording, windows: WindowConfig, config: DecodeConfig) -> None:

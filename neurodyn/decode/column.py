@@ -7,6 +7,7 @@ import numpy as np
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.stimulus_code import with_stimulus_alone
+from neurodyn.data.store import as_text
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.events import Events, event_windows
 from neurodyn.decode.settings import DecodeConfig
@@ -57,11 +58,6 @@ def read_column(recording: Recording, config: DecodeConfig) -> Column:
             raise DataError(f"'{name}' is not a number.", f"Found {found.dtype}; % needs numbers.", "Leave out the %.")
         values = values % modulo
     return Column(name, values, str(found.attrs.get("units", "")), modulo, of_behavior)
-
-
-def as_text(values: np.ndarray) -> np.ndarray:
-    """Return fixed-width strings; what a store gives back may be objects or variable-length strings."""
-    return np.array([str(value) for value in values])
 
 
 def suitable_windows(recording: Recording, config: DecodeConfig) -> WindowConfig:

@@ -14,14 +14,12 @@ from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
 from neurodyn.data.scores import Score, write_scores
-from neurodyn.decode.check import opened_for
+from neurodyn.decode.check import labelled, opened_for
 from neurodyn.decode.features import build_features, feature_names, is_model
-from neurodyn.decode.gaps import without_gaps
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
-from neurodyn.decode.targets import make_labels
 from neurodyn.decode.tasks import default_decoder
 
 LOGGER = logging.getLogger(__name__)
@@ -58,9 +56,8 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     made: list[dict[str, Any]] = []
     sessions = list(opened.sessions())
     for number, session in enumerate(sessions):
-        labels, rows = make_labels(session, config)
         tell = within(progress, number, len(sessions))
-        part, summary = _decode_session(*without_gaps(session.take(rows), labels, config), config, tell)
+        part, summary = _decode_session(*labelled(session, config), config, tell)
         scores += part
         made.append(summary)
     table = folder / f"scores{suffix}.csv"

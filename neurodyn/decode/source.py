@@ -10,13 +10,13 @@ from typing import Self
 import numpy as np
 import xarray as xr
 
-from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
-from neurodyn.data.runs import match, model_name, of_others, open_prediction, run_windows
 from neurodyn.data.windows import Windows
-from neurodyn.decode.column import as_text, suitable_windows
+from neurodyn.decode.column import suitable_windows
 from neurodyn.decode.settings import DecodeConfig
+from neurodyn.runs.folder import PREDICTION, RunFolder
+from neurodyn.runs.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def open_source(path: Path, config: DecodeConfig) -> Source:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a run folder or a recording.", "Check the path.")
-    if (path / "config.yaml").is_file() or (path / "prediction.zarr").is_dir():
+    if RunFolder(path).begun or (path / PREDICTION).is_dir():
         return _open_run(path, config)
     return _open_recording(path, config)
 
@@ -119,23 +119,18 @@ def _open_run(path: Path, config: DecodeConfig) -> Source:
         raise ConfigError(
             "on: all does not fit a run.", "A run is decoded from its held-out windows only.", "Leave `on` out."
         )
-    prediction = _held_out(open_prediction(path), path)
-    settings = load_yaml(path / "config.yaml").values
-    whole = run_windows(path, prediction, settings)
-    train = None if of_others(prediction) else whole.split()["train"]
-    return Source(match(prediction, whole), train, prediction, model_name(settings, path))
+    given = _held_out(Prediction.open(RunFolder(path)))
+    train = None if given.of_others else given.whole.split()["train"]
+    return Source(given.windows(), train, given.values, given.run.model)
 
 
-def _held_out(prediction: xr.Dataset, path: Path) -> xr.Dataset:
+def _held_out(given: Prediction) -> Prediction:
     """Leave out windows the model was trained or selected on."""
-    if "part" not in prediction:
-        return prediction
-    part = as_text(prediction["part"].values)
-    rows = np.flatnonzero((part == "test") | (part == "all"))
+    rows = np.flatnonzero(np.isin(given.part, ("test", "all")))
     if not rows.size:
         raise DataError(
-            f"{path} has no prediction for held-out windows.",
-            f"Found parts: {', '.join(sorted(set(part)))}.",
-            f"Make it: neurodyn infer {path}",
+            f"{given.run.path} has no prediction for held-out windows.",
+            f"Found parts: {', '.join(sorted(set(given.part)))}.",
+            f"Make it: neurodyn infer {given.run.path}",
         )
-    return prediction.isel(window=rows)
+    return given.take(rows)

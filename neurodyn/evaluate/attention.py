@@ -60,26 +60,19 @@ class Attention(ModelEvaluation):
 
 
 def _scores(run: Run, model: str, errors: np.ndarray, config: AttentionConfig) -> Iterator[Score]:
-    windows, nothing = run.windows[config.part], float("nan")
+    windows = run.windows[config.part]
     low, high = bootstrap_interval(
         lambda index: float(errors[index].mean()), errors.size, resamples=config.bootstraps, seed=config.seed
     )
-    whole = Score(
+    single = Score(
         session=windows.recordings[int(windows.session[0])].session,
         model=model,
         seed=run.config.training.seed,
         split=f"{run.config.windows.split}:{config.part}",
         target="attention",
         metric="attention_error",
-        fold="all",
-        value=float(errors.mean()),
-        ci_low=low,
-        ci_high=high,
-        null_mean=nothing,
-        p=nothing,
-        n=errors.size,
         unit="windows",
     )
-    yield whole
+    yield replace(single, value=float(errors.mean()), ci_low=low, ci_high=high, n=errors.size)
     for start, error in zip(windows.start, errors, strict=True):
-        yield replace(whole, fold=f"{start:.3f} s", value=float(error), ci_low=nothing, ci_high=nothing, n=1)
+        yield replace(single, fold=f"{start:.3f} s", value=float(error))

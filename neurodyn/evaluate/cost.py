@@ -64,28 +64,21 @@ class Cost(ModelEvaluation):
 
 
 def _scores(cost: StepCost, config: CostConfig) -> Iterator[Score]:
-    run, times, nothing = cost.run, cost.seconds, float("nan")
+    run, times = cost.run, cost.seconds
     low, high = bootstrap_interval(
         lambda index: float(np.median(times[index])), times.size, resamples=config.bootstraps, seed=config.seed
     )
-    whole = Score(
+    single = Score(
         session=run.windows["train"].recordings[0].session,
         model=run.config.name,
         seed=run.config.training.seed,
         split="train",
         target=config.vary or "model",
         metric="seconds",
-        fold="all",
-        value=float(np.median(times)),
-        ci_low=low,
-        ci_high=high,
-        null_mean=nothing,
-        p=nothing,
-        n=times.size,
         unit="steps",
         features="" if cost.value is None else f"{cost.value:g}",
     )
-    yield whole
+    yield replace(single, value=float(np.median(times)), ci_low=low, ci_high=high, n=times.size)
     for k, seconds in enumerate(times):
-        yield replace(whole, fold=str(k), value=float(seconds), ci_low=nothing, ci_high=nothing, n=1)
-    yield replace(whole, metric="megabytes", value=cost.peak / 1e6, ci_low=nothing, ci_high=nothing, n=1)
+        yield replace(single, fold=str(k), value=float(seconds))
+    yield replace(single, metric="megabytes", value=cost.peak / 1e6)

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
-from neurodyn.core.config import Params, load_yaml
+from neurodyn.core.config import Params
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.runs import open_prediction, run_windows
-from neurodyn.data.scores import Score
+from neurodyn.data.scores import NAN, Score
 from neurodyn.data.windows import Windows
 from neurodyn.evaluate.base import PredictionEvaluation
 from neurodyn.evaluate.inferred import Inferred
@@ -34,13 +33,16 @@ from neurodyn.metrics.forecast import (
     trace_ssim,
 )
 from neurodyn.metrics.intervals import block_indices, widening
+from neurodyn.runs.folder import RunFolder
+from neurodyn.runs.prediction import Prediction
 
 PSTH, LAST_VALUE, CEILING = "PSTH (reference)", "last value (reference)", "noise ceiling"
 OF_VARYING = ("correlation", "absolute_correlation")
 BY_HORIZON = "_by_horizon"
+LIKENESS = {"correlation": "r", "absolute_correlation": "|r|", "ssim": "SSIM", "skill": "Skill"}
+ERRORS = {"mse": "MSE", "mae": "MAE", "smape": "SMAPE", "mase": "MASE", "psnr": "PSNR (dB)"}
 CHUNK_WINDOWS = 64
 BLOCK_ENTRIES = 2**20
-NAN = float("nan")
 Measures = dict[str, np.ndarray]
 
 
@@ -96,12 +98,13 @@ class Forecast(PredictionEvaluation):
     name = "forecast"
     Config = ForecastConfig
     figure = "forecast"
+    labels: ClassVar = LIKENESS | ERRORS
     config: ForecastConfig
 
     def open(self, paths: Sequence[Path]) -> list[Inferred]:
         """Open runs with a prediction, trained or inferred with one horizon."""
         for path in paths:
-            if not (path / "config.yaml").is_file():
+            if not RunFolder(path).begun:
                 raise _without_forecasts(path)
         sources = [_with_horizon(one) for one in super().open(paths)]
         _check_alike(sources)
@@ -111,7 +114,7 @@ class Forecast(PredictionEvaluation):
         """Return the mean over neurons (fold "all"), every neuron (fold "roi K"), and every step ahead (fold "S s")."""
         first = {(_key(one), part): one for one in reversed(sources) for part in one.scored}
         for path, runs in groupby(sources, key=lambda one: one.path):
-            whole = run_windows(path, open_prediction(path), load_yaml(path / "config.yaml").values)
+            whole = Prediction.open(RunFolder(path)).whole
             for one in runs:
                 for part in one.scored:
                     yield from _scores(one, part, whole, one is first[_key(one), part], self.config)

@@ -10,16 +10,15 @@ from typing import Any, Self
 import numpy as np
 import xarray as xr
 
-from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
-from neurodyn.data.runs import match, model_name, open_prediction, run_windows
-from neurodyn.data.scores import Score
+from neurodyn.data.scores import NAN, Score
 from neurodyn.data.splits import PARTS
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.decode.column import as_text
 from neurodyn.metrics.intervals import bootstrap_interval
+from neurodyn.runs.folder import RunFolder
+from neurodyn.runs.prediction import Prediction
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Inferred:
         how = {"features": "", "bootstraps": bootstraps, "seed": seed}
         yield self.score(part, target, metric, sums, lambda s: float(s[0] / s[1]), **how)
         for start, value in zip(self.windows.start[rows], values[rows], strict=True):
-            row = self.row(part, target, metric, "", float(value), (float("nan"), float("nan")), 1)
+            row = self.row(part, target, metric, "", float(value), (NAN, NAN), 1)
             yield replace(row, fold=f"{start:.3f} s")
 
     def row(
@@ -153,12 +152,9 @@ class Inferred:
             split=f"{split}:{part}",
             target=target,
             metric=metric,
-            fold="all",
             value=value,
             ci_low=ci[0],
             ci_high=ci[1],
-            null_mean=float("nan"),
-            p=float("nan"),
             n=n,
             unit="trials",
             features=features,
@@ -182,7 +178,7 @@ def open_inferred(paths: Sequence[Path], windows: WindowConfig | None = None, tr
     """
     found = []
     for path in paths:
-        opened = _of_run(path) if (path / "config.yaml").is_file() else _of_recording(path, windows)
+        opened = _of_run(path) if RunFolder(path).begun else _of_recording(path, windows)
         for session in np.unique(opened.windows.session):
             found.append(opened.take(np.flatnonzero(opened.windows.session == session)))
     for one in found:
@@ -196,11 +192,9 @@ def open_inferred(paths: Sequence[Path], windows: WindowConfig | None = None, tr
 
 
 def _of_run(path: Path) -> Inferred:
-    prediction, settings = open_prediction(path), load_yaml(path / "config.yaml").values
-    windows = match(prediction, run_windows(path, prediction, settings))
-    part = as_text(prediction["part"].values) if "part" in prediction else np.full(len(windows), "test")
-    seed = int((settings.get("training") or {}).get("seed", 0))
-    return Inferred(path, model_name(settings, path), seed, windows, part, prediction)
+    run = RunFolder(path)
+    given = Prediction.open(run)
+    return Inferred(path, run.model, run.seed, given.windows(), given.part, given.values)
 
 
 def _of_recording(path: Path, config: WindowConfig | None) -> Inferred:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from neurodyn.core.errors import DataError
+from neurodyn.runs.folder import RunFolder
 
 
 def runs_in(source: Path) -> list[Path]:
@@ -15,9 +16,9 @@ def runs_in(source: Path) -> list[Path]:
     DataError
         If there is none.
     """
-    if (source / "config.yaml").is_file() or not source.is_dir():
+    if RunFolder(source).begun or not source.is_dir():
         return [source]
-    runs = sorted(path.parent for path in source.glob("*/config.yaml"))
+    runs = sorted(path for path in source.iterdir() if RunFolder(path).begun)
     return runs or recordings_in(source)
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from neurodyn.core.errors import ConfigError
+from neurodyn.nn.tiling import check_patches, patch_of
 
 
 class Patches(nn.Module):
@@ -39,8 +39,8 @@ class Patches(nn.Module):
     def __init__(self, brain: np.ndarray, patch: tuple[int, int], rois: int | None = None) -> None:
         super().__init__()
         frame = np.atleast_2d(brain)
-        height, width = patch if brain.ndim == 2 else (1, min(rois or brain.size, brain.size))
-        _check(brain, frame.shape, (height, width))
+        height, width = patch_of(brain, patch, rois)
+        check_patches(brain, (height, width))
         self.space = brain.shape
         self.grid = (-(-frame.shape[0] // height), -(-frame.shape[1] // width))
         index = _tile(np.arange(frame.size).reshape(frame.shape), self.grid, (height, width))
@@ -100,17 +100,6 @@ class Patches(nn.Module):
         out = values.new_zeros(*values.shape[:-1], self.positions)
         out[..., self.sites] = values
         return out
-
-
-def _check(brain: np.ndarray, frame: tuple[int, ...], patch: tuple[int, int]) -> None:
-    if not brain.any():
-        raise ConfigError("The brain mask is empty.", "Expected at least one entry inside.", "Check the brain mask.")
-    if patch[0] > frame[0] or patch[1] > frame[1]:
-        raise ConfigError(
-            f"Patches of {patch[0]}×{patch[1]} pixels do not fit the frame.",
-            f"The frame has {frame[0]}×{frame[1]} pixels.",
-            "Use smaller ones: --set model.patch=[8,8]",
-        )
 
 
 def _tile(index: np.ndarray, grid: tuple[int, int], patch: tuple[int, int]) -> np.ndarray:

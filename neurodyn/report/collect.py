@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
-from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import read_json
-from neurodyn.data.integrity import open_whole
 from neurodyn.data.recording import Recording
-from neurodyn.data.runs import PREDICTED, locate, of_others, open_recordings, recordings_on_record
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text, number
 from neurodyn.report.decoding import decoding_section, decoding_summary
@@ -34,6 +30,9 @@ from neurodyn.report.model import (
 from neurodyn.report.provenance import config_section, provenance_section
 from neurodyn.report.quality import quality_section
 from neurodyn.report.signals import data_table, signals_section
+from neurodyn.runs.folder import PREDICTION, RunFolder
+from neurodyn.runs.prediction import Prediction
+from neurodyn.runs.windows import open_recordings
 
 
 @dataclass
@@ -65,7 +64,12 @@ class Folder:
         rows = [score for table in tables for score in read_scores(table)]
         return rows, [read_json(record) for record in records if record.is_file()]
 
-    def recordings(self, config: Mapping[str, Any]) -> list[Recording]:
+    @property
+    def run(self) -> RunFolder:
+        """The folder as that of a run."""
+        return RunFolder(self.path)
+
+    def recordings(self) -> list[Recording]:
         """Open the recordings a run was trained on, noting those that are gone.
 
         Raises
@@ -73,20 +77,19 @@ class Folder:
         DataError
             If one has changed since.
         """
-        known = recordings_on_record(self.path, config)
-        gone = [name for name in known if not locate(self.path, name).exists()]
+        known = self.run.inputs
+        gone = [name for name in known if not self.run.locate(name).exists()]
         self.missing += [f"recording {name}: it is no longer there, so its signals cannot be shown." for name in gone]
-        return open_recordings(self.path, {name: then for name, then in known.items() if name not in gone})
+        return open_recordings(self.run, {name: then for name, then in known.items() if name not in gone})
 
-    def prediction(self) -> xr.Dataset | None:
+    def prediction(self) -> Prediction | None:
         """Open the prediction, or note that it is missing."""
-        path = self.path / "prediction.zarr"
-        if not path.is_dir():
+        if not (self.path / PREDICTION).is_dir():
             self.missing.append(
                 f"prediction.zarr: no held-out windows were predicted. Make it: neurodyn infer {self.path}"
             )
             return None
-        return open_whole(path)
+        return Prediction.open(self.run)
 
 
 def collect(path: Path, beside: Sequence[Path] = ()) -> Part:
@@ -106,7 +109,7 @@ def collect(path: Path, beside: Sequence[Path] = ()) -> Part:
     """
     if not path.exists():
         raise DataError(f"{path} does not exist.", "Expected a run folder, a recording or scores.", "Check the path.")
-    if (path / "config.yaml").is_file():
+    if RunFolder(path).begun:
         return _run_part(Folder(path), beside)
     if (path / "zarr.json").is_file():
         return _recording_part(Recording.open(path))
@@ -177,11 +180,11 @@ def _scores_part(folder: Folder) -> Part:
 
 
 def _run_part(folder: Folder, beside: Sequence[Path]) -> Part:
-    config = load_yaml(folder.path / "config.yaml").values
+    config = folder.run.settings
     card = folder.record("model.json", "the model's size and source are not known.")
     status = folder.record("status.json", "training did not end, or is still going on.")
     provenance = folder.record("provenance.json", "who made this, from what and when is not known.")
-    recordings = folder.recordings(config)
+    recordings = folder.recordings()
     variable = str((config.get("windows") or {}).get("variable", "dff"))
     prediction = folder.prediction()
     scores, records = folder.scores()
@@ -230,14 +233,17 @@ def _training_summary(status: Mapping[str, Any]) -> list[str]:
 def _model_section(
     folder: Folder,
     status: Mapping[str, Any],
-    prediction: xr.Dataset | None,
+    prediction: Prediction | None,
     recordings: list[Recording],
     variable: str,
     filled: list[Score],
 ) -> Section:
     blocks: list[Block | None] = []
     if prediction is not None and (own := _recordings_of(folder, prediction, recordings)):
-        blocks += [prediction_figure(prediction, own, variable), attention_figure(prediction, own[0].brain)]
+        blocks += [
+            prediction_figure(prediction.values, own, variable),
+            attention_figure(prediction.values, own[0].brain),
+        ]
     blocks += [
         hidden_figure(filled),
         reconstruction_table(filled) if filled else None,
@@ -248,15 +254,15 @@ def _model_section(
     return Section("Model", shown or [Text("Nothing of the model can be shown yet.", missing=True)])
 
 
-def _recordings_of(folder: Folder, prediction: xr.Dataset, recordings: list[Recording]) -> list[Recording]:
+def _recordings_of(folder: Folder, prediction: Prediction, recordings: list[Recording]) -> list[Recording]:
     """Return the recordings a prediction was made from: the run's own, or others named in its settings; [] if gone."""
-    if not of_others(prediction):
+    if not prediction.of_others:
         return recordings
-    known = dict(prediction.attrs["settings"]["inputs"])
-    if not all(locate(folder.path, name).exists() for name in known):
+    known = prediction.inputs
+    if not all(prediction.run.locate(name).exists() for name in known):
         folder.missing.append(f"recordings of the prediction ({', '.join(known)}): they are no longer there.")
         return []
-    return open_recordings(folder.path, known, PREDICTED)
+    return prediction.recordings()
 
 
 def _curves(folder: Folder) -> Block | None:

@@ -21,6 +21,7 @@ from neurodyn.report.blocks import Block, Figure, Part, Section, Table, number, 
 from neurodyn.report.style import BLACK, BLUE, GREY, draw
 
 METRICS = Latents.labels
+HEADLINE = next(iter(METRICS))
 PARTS = {"valid": "new trials of the conditions trained on", "test": "held-out conditions", "all": "other recordings"}
 MEANS = (
     "Squared correlation of all entries pooled, latents after an affine map fitted on training trials; "
@@ -259,9 +260,9 @@ def _summary(results: Results, part: str) -> list[str]:
     for dataset in results.datasets:
         said = []
         for model in results.models:
-            draws = results.values.get((dataset, model, "latents_r2", part))
+            draws = results.values.get((dataset, model, HEADLINE, part))
             if draws:
-                figure = results.figure(dataset, model, "latents_r2", part)
+                figure = results.figure(dataset, model, HEADLINE, part)
                 beside = f", published {number(figure[0])}" if figure else ""
                 said.append(f"{results.model(model)} {_cell(_mean(draws))} ({len(draws)} seeds{beside})")
         if said:

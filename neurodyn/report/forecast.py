@@ -12,15 +12,13 @@ from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.recording import UNITS
 from neurodyn.data.scores import Score
-from neurodyn.evaluate.forecast import BY_HORIZON, CEILING, LAST_VALUE, PSTH
+from neurodyn.evaluate.forecast import BY_HORIZON, CEILING, ERRORS, LAST_VALUE, LIKENESS, PSTH
 from neurodyn.report.blocks import Cited, Figure, Part, Section, Table, interval, number, short, short_interval
 from neurodyn.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, draw
 
 COLOURS, DASHES = (BLUE, ORANGE, GREEN, RED, SKY), ("-", "-.", ":")
 REFERENCES = {PSTH: BLACK, LAST_VALUE: GREY}
-LIKENESS = {"correlation": "r", "absolute_correlation": "|r|", "ssim": "SSIM", "skill": "Skill"}
 FEW = 6  # models whose bands, and figures in the summary, can still be told apart
-ERRORS = {"mse": "MSE", "mae": "MAE", "smape": "SMAPE", "mase": "MASE", "psnr": "PSNR (dB)"}
 SCHOPPE = (
     "Schoppe O., Harper N.S., Willmore B.D.B., King A.J., Schnupp J.W.H. (2016). Measuring the performance of neural "
     "models. Front. Comput. Neurosci. 10:10."

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Channel, Layout, Signal
+from neurodyn.backends.batch import Batch, Signal
 from neurodyn.data.streaming import prefetch
 from neurodyn.data.windows import Windows
 
@@ -27,26 +27,6 @@ def derive_seed(seed: int, purpose: str, *index: int) -> int:
 def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     """Return a CPU generator with the derived seed."""
     return torch.Generator().manual_seed(derive_seed(seed, purpose, *index))
-
-
-def layout(windows: Windows) -> Layout:
-    """Describe windows to a back-end."""
-    names = tuple(recording.session for recording in windows.recordings)
-    return Layout(
-        windows.frames,
-        windows.space,
-        windows.rate_hz,
-        windows.brain,
-        windows.cells,
-        names,
-        windows.horizon,
-        windows.code,
-        windows.rule,
-        windows.names,
-        windows.centres,
-        windows.config.variable,
-        tuple(Channel(other.config.variable, other.space, other.brain) for other in windows.others),
-    )
 
 
 def model_sessions(windows: Windows, indices: np.ndarray | slice = slice(None)) -> np.ndarray:

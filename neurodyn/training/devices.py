@@ -6,13 +6,13 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-
-import scipy.linalg  # noqa: F401 - its BLAS must be loaded before its threads can be limited
-import torch
-from threadpoolctl import threadpool_limits
+from typing import TYPE_CHECKING
 
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.log import LOGGER
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,15 @@ class Devices:
     @property
     def first(self) -> torch.device:
         """The device for work that one device does."""
+        import torch
+
         return torch.device("cuda", self.gpus[0]) if self.gpus else torch.device("cpu")
 
 
 def describe_gpus() -> str:
     """Name the visible GPUs, or say that there is none."""
+    import torch
+
     names = [f"{index}: {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
     return ", ".join(names) or "none"
 
@@ -64,6 +68,8 @@ def choose_devices(gpu: str, processes: int = 1) -> Devices:
     """
     if gpu == "none":
         return Devices((), processes)
+    import torch
+
     found = torch.cuda.device_count()
     if gpu == "auto":
         if not found:
@@ -87,6 +93,10 @@ def choose_devices(gpu: str, processes: int = 1) -> Devices:
 @contextlib.contextmanager
 def reproducible(threads: int, devices: Devices) -> Iterator[None]:
     """Compute with deterministic algorithms and a fixed number of threads; restore PyTorch's state afterwards."""
+    import scipy.linalg  # noqa: F401 - its BLAS must be loaded before its threads can be limited
+    import torch
+    from threadpoolctl import threadpool_limits
+
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     if devices.gpus:
         os.environ.setdefault(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +11,32 @@ import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
+from neurodyn.backends.layout import Layout
 from neurodyn.core.config import Resolved
-from neurodyn.core.errors import ConfigError, NeurodynError, WorkError
-from neurodyn.core.files import locked, make_folder, sha256, write_json
+from neurodyn.core.errors import NeurodynError, WorkError
+from neurodyn.core.files import locked, make_folder, write_json
 from neurodyn.core.log import LOGGER, log_to
 from neurodyn.core.provenance import provenance
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
+from neurodyn.runs.config import RunConfig, TrainingConfig
+from neurodyn.runs.folder import Existing, RunFolder
 from neurodyn.training.batches import (
     PREPARE_WINDOWS,
     OrderedBatches,
     derive_seed,
     generator,
-    layout,
     prepare,
 )
 from neurodyn.training.checkpoint import checkpoint_path, last_checkpoint, read_checkpoint, write_metrics
-from neurodyn.training.config import RunConfig, TrainingConfig
-from neurodyn.training.devices import Devices, choose_devices, reproducible
-from neurodyn.training.folder import Existing, RunFolder, save_model
+from neurodyn.training.config import backend_config
+from neurodyn.training.devices import Devices, reproducible
 from neurodyn.training.loop import TrainingLoop
+from neurodyn.training.opening import check_stages, labelled, opened, sources
 from neurodyn.training.ranks import Ranks, heard, run_ranks
 from neurodyn.training.run import load_run
 from neurodyn.training.stability import Journal, Progress, Row, UnstableError
+from neurodyn.training.weights import save_model
 
 
 def fit(
@@ -80,8 +83,8 @@ def fit(
     WorkError
         If the loss stays not finite, or the model collapsed, more often than the configuration allows.
     """
-    devices, opened, parts = _opened(config, recordings, gpu)  # before the folder is touched: bad input leaves nothing
-    wanted = config.model_dump(mode="json") | {"recordings": sources(opened)}
+    devices, found, parts = opened(config, recordings, gpu)  # before the folder is touched: bad input leaves nothing
+    wanted = config.model_dump(mode="json") | {"recordings": sources(found)}
     folder = RunFolder(Path(out))
     with locked(folder.path, wait=0):
         state = folder.claim(wanted, existing)
@@ -97,90 +100,6 @@ def fit(
             LOGGER.removeHandler(handler)
             handler.close()
     return folder.path
-
-
-def check(config: RunConfig, recordings: Sequence[Path | Recording], *, gpu: str = "auto") -> None:
-    """Refuse what `fit` would refuse before it trains, and build the model; nothing is written."""
-    _, _, parts = _opened(config, recordings, gpu)
-    _stages(config, labelled(parts)["train"])
-
-
-def _opened(
-    config: RunConfig, recordings: Sequence[Path | Recording], gpu: str
-) -> tuple[Devices, list[Recording], dict[str, Windows]]:
-    """Return the devices, the recordings and their windows, where training can begin with them."""
-    devices = choose_devices(gpu, config.training.processes)
-    opened = [open_saved(recording) for recording in recordings]
-    parts = cut_parts(config, opened)
-    _require_a_window_each(config, parts["train"], devices)
-    return devices, opened, parts
-
-
-def cut_parts(config: RunConfig, recordings: Sequence[Recording], without: str | None = None) -> dict[str, Windows]:
-    """Cut the windows that a model asks for and split them; the part `without` is left out, and never read."""
-    ragged = "sessions" in _capabilities(config)
-    return Windows.cut(recordings, config.windows, ragged).split(without)
-
-
-def _require_a_window_each(config: RunConfig, windows: Windows, devices: Devices) -> None:
-    """Refuse batches that leave a process without a window.
-
-    Raises
-    ------
-    ConfigError
-        If there are more processes than windows in a batch, or at all.
-    """
-    for stage in config.every_training():
-        pieces = devices.ranks * stage.accumulate
-        if stage.batch < devices.ranks or (len(windows) < pieces and not stage.steps_per_epoch):
-            raise ConfigError(
-                f"{len(windows)} training windows in batches of {stage.batch} cannot be shared.",
-                f"Found {devices.ranks} GPUs or processes and {stage.accumulate} batches per step; each needs a window.",
-                f"Use larger batches, or fewer GPUs: --set training.batch={max(stage.batch, devices.ranks)}",
-            )
-
-
-def _capabilities(config: RunConfig) -> frozenset[str]:
-    """Return what the model can.
-
-    Raises
-    ------
-    ConfigError
-        If it is to be shown more signals than it takes.
-    """
-    able = BACKENDS.get(config.backend).capabilities
-    if config.windows.others and "channels" not in able:
-        raise ConfigError(
-            f"{config.backend} takes one signal.",
-            f"Found beside it: {', '.join(config.windows.others)}.",
-            "Leave out windows.others, or train a model of several: atmorep",
-        )
-    return able
-
-
-def labelled(parts: dict[str, Windows]) -> dict[str, Windows]:
-    """Let the training windows decide, where responses are asked for, what counts as one in all parts."""
-    rule = parts["train"].with_rule().rule
-    return {name: replace(windows, rule=rule) for name, windows in parts.items()}
-
-
-def open_saved(recording: Path | Recording) -> Recording:
-    """Open a recording; refuse one that is only in memory."""
-    if not isinstance(recording, Recording):
-        return Recording.open(recording)
-    if recording.path is None:
-        raise ConfigError(
-            f"Recording '{recording.session}' is only in memory.",
-            "A run records where its data are.",
-            "Save it first: recording.save(PATH), then Recording.open(PATH)",
-        )
-    return recording
-
-
-def sources(recordings: Sequence[Recording]) -> list[dict[str, str]]:
-    """Return path and SHA-256 of every recording."""
-    paths = [recording.path.resolve() for recording in recordings if recording.path]
-    return [{"path": str(path), "sha256": sha256(path)} for path in paths]
 
 
 def _start(path: Path, config: RunConfig, resolved: Resolved | None, wanted: dict[str, Any], resume: bool) -> None:
@@ -205,7 +124,7 @@ def train_parts(
     progress
         Called after every epoch with its row of metrics and `epochs`; while other stages follow, with `stages_left`.
     """
-    *earlier, _ = _stages(config, parts["train"])
+    *earlier, _ = stages_left(config, parts["train"])
     weights = None
     for number, stage in enumerate(earlier):
         folder = path / "stages" / stage
@@ -236,16 +155,10 @@ def _calibrated(
     return backend.state_dict()
 
 
-def _stages(config: RunConfig, windows: Windows) -> tuple[str, ...]:
+def stages_left(config: RunConfig, windows: Windows) -> tuple[str, ...]:
     """Return the stages that are to be trained; "main" stands for what `prepare` does."""
+    check_stages(config)
     backend = _built(config, windows, 0)
-    strange = set(config.stages) - set(backend.stages())
-    if strange:
-        raise ConfigError(
-            f"{config.backend} has no stage {', '.join(sorted(strange))}.",
-            f"It is trained in: {', '.join(backend.stages()) or 'none'}.",
-            "Name one of these in `stages`, or leave it out.",
-        )
     done = backend.take_over(load_run(Path(config.start)).backend) if config.start else ()
     return tuple(stage for stage in backend.stages() if stage not in done) or ("main",)
 
@@ -289,7 +202,7 @@ def _start_from(backend: Backend, config: RunConfig, windows: Windows, weights: 
 
 def _built(config: RunConfig, windows: Windows, seed: int) -> Backend:
     torch.manual_seed(derive_seed(seed, "weights"))
-    return BACKENDS.get(config.backend)(config.backend_config(), layout(windows))
+    return BACKENDS.get(config.backend)(backend_config(config), Layout.of(windows))
 
 
 def _measured(backend: Backend, config: RunConfig, valid: Windows) -> dict[str, Any]:

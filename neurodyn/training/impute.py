@@ -13,6 +13,7 @@ import zarr
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
+from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER, Report, silent
@@ -21,8 +22,9 @@ from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import aligned_chunks, create_variable, write_tree
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.training.batches import layout, prepare, read_batch
-from neurodyn.training.config import RunConfig
+from neurodyn.runs.config import RunConfig
+from neurodyn.training.batches import prepare, read_batch
+from neurodyn.training.config import backend_config
 from neurodyn.training.devices import choose_devices, reproducible
 from neurodyn.training.holes import HoleConfig, with_holes
 from neurodyn.training.run import check_fit, load_run
@@ -85,7 +87,7 @@ class Filler:
         ConfigError
             If it needs training.
         """
-        backend = BACKENDS.get(self.config.backend)(self.config.backend_config(), layout(windows))
+        backend = BACKENDS.get(self.config.backend)(backend_config(self.config), Layout.of(windows))
         if backend.stages():
             raise ConfigError(
                 f"{self.config.name} fills nothing without training.",

@@ -20,8 +20,9 @@ from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.data.splits import PARTS
 from neurodyn.data.windows import Windows
+from neurodyn.runs.folder import PREDICTION
+from neurodyn.runs.prediction_store import MAP_AXES, Arrays, own_cells, store, write_tables
 from neurodyn.training.devices import choose_devices, reproducible
-from neurodyn.training.prediction_store import MAP_AXES, Arrays, own_cells, store, write_tables
 from neurodyn.training.reconstruction import Errors, Filled, hide
 from neurodyn.training.run import Run, load_run
 
@@ -95,7 +96,7 @@ def infer(
     """
     run, devices = load_run(run_path), choose_devices(gpu)
     windows, times = _asked(run, recordings, parts, at, few, maps, horizon)
-    target = run.path / "prediction.zarr"
+    target = run.path / PREDICTION
     with locked(target):
         settings = _settings(run, recordings, list(parts), attention, times, seed) | {
             "maps": list(maps),
@@ -210,7 +211,7 @@ def _settings(
     return {
         "model": run.config.name,
         "model_sha256": sha256(run.path / "model.safetensors"),
-        "inputs": run.inputs if recordings is None else {str(path): sha256(path) for path in given},
+        "inputs": run.folder.inputs if recordings is None else {str(path): sha256(path) for path in given},
         "parts": parts if recordings is None else ["all"],
         "attention": attention,
         "at": None if at is None else [float(time) for time in at],

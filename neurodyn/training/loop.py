@@ -16,9 +16,9 @@ from neurodyn.backends.base import Backend
 from neurodyn.core.log import LOGGER
 from neurodyn.data.windows import Windows
 from neurodyn.nn.parts import Part, computing, counts, knowing
+from neurodyn.runs.config import TrainingConfig
 from neurodyn.training.batches import MicroBatch, TrainingBatches, ValidationBatches, derive_seed, generator
 from neurodyn.training.checkpoint import Checkpoint, last_checkpoint, save_checkpoint
-from neurodyn.training.config import TrainingConfig
 from neurodyn.training.ranks import Ranks
 from neurodyn.training.schedule import Plateau, share_of_peak
 from neurodyn.training.stability import Journal, Progress, Row, UnstableError

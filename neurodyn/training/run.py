@@ -8,41 +8,45 @@ from functools import cached_property
 from pathlib import Path
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Layout
-from neurodyn.core.config import Layer, resolve, validate
+from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
-from neurodyn.data.runs import locate, open_recordings, recordings_on_record
 from neurodyn.data.windows import Windows
-from neurodyn.training.config import RunConfig
-from neurodyn.training.folder import RunFolder, load_model
+from neurodyn.runs.config import RunConfig
+from neurodyn.runs.folder import RunFolder
+from neurodyn.runs.windows import open_windows
+from neurodyn.training.weights import load_model
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model with its configuration and its data.
+    """A trained model with its folder.
 
     Parameters
     ----------
-    path
+    folder
         The run folder.
-    config
-        The resolved configuration.
     backend
         The trained model, in evaluation mode, on the CPU.
-    inputs
-        SHA-256 of the recordings it was trained on, as they were then, by path.
     """
 
-    path: Path
-    config: RunConfig
+    folder: RunFolder
     backend: Backend
-    inputs: dict[str, str]
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.folder.path
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved configuration."""
+        return self.folder.config
 
     @property
     def recordings(self) -> tuple[Path, ...]:
         """Paths of the recordings it was trained on."""
-        return tuple(locate(self.path, name) for name in self.inputs)
+        return tuple(map(self.folder.locate, self.folder.inputs))
 
     @cached_property
     def windows(self) -> dict[str, Windows]:
@@ -53,7 +57,7 @@ class Run:
         DataError
             If a recording has changed since: windows that were held out then might not be the same now.
         """
-        return self._cut(open_recordings(self.path, self.inputs)).split()
+        return self._fitted(open_windows(self.folder, ragged=self._ragged)).split()
 
     def cut(self, recordings: Sequence[Path]) -> Windows:
         """Cut windows from recordings as in training.
@@ -63,18 +67,21 @@ class Run:
         DataError
             If a recording is gone, or does not fit the model.
         """
-        return self._cut([Recording.open(path) for path in recordings])
+        opened = [Recording.open(path) for path in recordings]
+        return self._fitted(Windows.cut(opened, self.config.windows, self._ragged))
 
-    def _cut(self, recordings: Sequence[Recording]) -> Windows:
+    @property
+    def _ragged(self) -> bool:
+        return self.backend.tells_sessions and "sessions" in self.backend.capabilities
+
+    def _fitted(self, windows: Windows) -> Windows:
+        """Return windows with what the model learned of its own: its sessions, its code of stimuli, its rule of responses."""
         expected = self.backend.layout
-        apart = self.backend.tells_sessions
-        several = apart and "sessions" in self.backend.capabilities
-        windows = Windows.cut(recordings, self.config.windows, several)
         windows = replace(windows, code=expected.code, rule=expected.rule)
-        if apart:
+        if self.backend.tells_sessions:
             windows = _placed(windows, expected)
         elif len(expected.sessions) == 1:  # any recordings of its shape stand for the one session the model knows
-            windows = replace(windows, places=(0,) * len(recordings))
+            windows = replace(windows, places=(0,) * len(windows.recordings))
         check_fit(windows, expected)
         return windows
 
@@ -127,16 +134,7 @@ def load_run(path: Path) -> Run:
     DataError
         If there is no run, or it is not finished.
     """
-    path = Path(path)
-    folder = RunFolder(path)
-    values = folder.recorded()
-    if values is None or not folder.done:
-        raise DataError(
-            f"{path} is not a finished run.",
-            "It has no config.yaml." if values is None else "Its training was not completed.",
-            "Train it, or run the same command again to finish: neurodyn train MODEL RECORDING -o DIR",
-        )
-    inputs = recordings_on_record(path, values)
-    values.pop("recordings")
-    config = validate(RunConfig, resolve([Layer(values, str(path / "config.yaml"))]))
-    return Run(path, config, load_model(path), inputs)
+    folder = RunFolder(Path(path))
+    folder.require_done()
+    _ = folder.inputs, folder.config  # what is wrong with these is said before weights are read
+    return Run(folder, load_model(folder.path))

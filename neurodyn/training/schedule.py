@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-from neurodyn.training.config import TrainingConfig
+from neurodyn.runs.config import TrainingConfig
 
 NEW_SHARE = 0.7
 

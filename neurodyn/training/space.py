@@ -14,7 +14,8 @@ from neurodyn.core.config import Layer, Params, Resolved, resolve, validate, wit
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.registry import unknown
 from neurodyn.core.search import Range, Space, read_space
-from neurodyn.training.config import TUNE, RunConfig, TrainingConfig, read_layers, run_config
+from neurodyn.runs.config import RunConfig, TrainingConfig
+from neurodyn.training.config import TUNE, read_layers, run_config
 
 SECTIONS = ("model", "training")
 

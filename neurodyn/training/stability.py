@@ -10,8 +10,8 @@ from typing import Any, Literal, NoReturn, Self
 from neurodyn.core.errors import WorkError
 from neurodyn.core.files import read_json, write_json
 from neurodyn.core.log import LOGGER
+from neurodyn.runs.config import TrainingConfig
 from neurodyn.training.batches import derive_seed
-from neurodyn.training.config import TrainingConfig
 
 Row = dict[str, float | int]
 Progress = Callable[[Row], None]

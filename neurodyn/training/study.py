@@ -24,7 +24,7 @@ from neurodyn.core.config import load_yaml
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import atomic, clear_partials, is_locked, lock_of, locked, remove
 from neurodyn.core.search import Choice, Space
-from neurodyn.training.folder import Existing, differences
+from neurodyn.runs.folder import Existing, differences
 from neurodyn.training.space import Search
 
 NAME = "neurodyn"

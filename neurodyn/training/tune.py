@@ -18,15 +18,17 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from neurodyn.backends import BACKENDS
+from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import ConfigError, TerminatedError, WorkError
 from neurodyn.core.files import atomic, make_folder, read_json
 from neurodyn.core.log import LOGGER
 from neurodyn.core.search import plain
 from neurodyn.data.windows import Windows
-from neurodyn.training.batches import layout
+from neurodyn.runs.folder import Existing
+from neurodyn.training.config import backend_config
 from neurodyn.training.devices import Devices, choose_devices, reproducible
-from neurodyn.training.fit import cut_parts, labelled, open_saved, sources, train_parts
-from neurodyn.training.folder import Existing
+from neurodyn.training.fit import train_parts
+from neurodyn.training.opening import cut_parts, labelled, open_saved, sources
 from neurodyn.training.space import Search
 from neurodyn.training.stability import Row
 from neurodyn.training.study import Study, Trial, best_of, read_trials, write_trials
@@ -206,7 +208,7 @@ def _parts(search: Search, opened: list[Any]) -> dict[str, Windows]:
             f"Found {len(parts['train'])} training windows.",
             "Give validation a share: --set windows.fractions=[0.6,0.1,0.3]",
         )
-    BACKENDS.get(config.backend)(config.backend_config(), layout(parts["train"]))
+    BACKENDS.get(config.backend)(backend_config(config), Layout.of(parts["train"]))
     return parts
 
 

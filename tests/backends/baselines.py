@@ -7,7 +7,8 @@ import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.layout import Layout
 
 SPACE = (5, 6)
 

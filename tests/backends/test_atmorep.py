@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from neurodyn.backends.atmorep import AtmoRep
-from neurodyn.backends.batch import Batch, Channel, Layout, Signal
+from neurodyn.backends.batch import Batch, Signal
 from neurodyn.backends.cst import CST
+from neurodyn.backends.layout import Channel, Layout
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.ensemble import kernel_crps, statistical_loss
 from neurodyn.nn.parts import mean_where

@@ -8,7 +8,8 @@ import torch
 import xarray as xr
 
 from neurodyn.backends.atmorep import AtmoRep
-from neurodyn.backends.batch import Batch, Channel, Layout, Signal
+from neurodyn.backends.batch import Batch, Signal
+from neurodyn.backends.layout import Channel, Layout
 from neurodyn.data.recording import Recording
 from neurodyn.nn.ensemble import fair_crps
 from neurodyn.training.batches import OrderedBatches, generator, read_batch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.backends.batch import Layout
+from neurodyn.backends.layout import Layout
 from neurodyn.core.config import find_preset, load_yaml
 from tests.backends.baselines import generator, make, make_batch, parameters
 

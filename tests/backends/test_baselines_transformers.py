@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neurodyn.backends.baselines.transformer import TransformerConfig, choose_tokens
-from neurodyn.backends.batch import Layout
+from neurodyn.backends.layout import Layout
 from neurodyn.core.config import find_preset, load_yaml
 from neurodyn.core.errors import ConfigError
 from tests.backends.baselines import generator, make, make_batch, parameters

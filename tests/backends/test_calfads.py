@@ -9,8 +9,9 @@ import torch
 from oasis.functions import gen_data
 from scipy.stats import norm, poisson
 
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.calfads import CaLFADS, CaLFADSConfig
+from neurodyn.backends.layout import Layout
 from neurodyn.nn.ladder import Rung
 
 RATE, FRAMES, CELLS = 10.0, 40, 5

@@ -7,8 +7,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.climanet import ClimaNet, ClimaNetConfig
+from neurodyn.backends.layout import Layout
 from neurodyn.core.config import find_preset, load_yaml
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.interpolation import interpolate

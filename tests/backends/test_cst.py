@@ -7,8 +7,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.cst import CST, CSTConfig
+from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import ConfigError
 from neurodyn.metrics.interpolation import linear_interpolation
 from neurodyn.nn.derivatives import along

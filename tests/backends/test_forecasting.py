@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from sklearn.linear_model import Ridge
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.crossformer import Crossformer, Merge
 from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import ConfigError
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
 

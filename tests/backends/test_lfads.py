@@ -9,7 +9,8 @@ from pydantic import ValidationError
 from torch.distributions import Normal, Poisson, kl_divergence
 
 from neurodyn.backends import lfads
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.layout import Layout
 from neurodyn.backends.lfads import LFADS, LFADSConfig, Spread
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.nn.dynamics import Noise

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.layout import Layout
 from neurodyn.backends.pca import PCA, PCAConfig
 from neurodyn.nn import components
 

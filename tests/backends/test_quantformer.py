@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.layout import Layout
 from neurodyn.backends.quantformer import QuantFormer, QuantFormerConfig
 from neurodyn.backends.vocabulary import QUANTIZER
 from neurodyn.core.errors import ConfigError

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.calfads import CaLFADS, CaLFADSConfig
+from neurodyn.backends.layout import Layout
 
 BATCH, BINS, CELLS = 65, 100, 30
 SIZES = {

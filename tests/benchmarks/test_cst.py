@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.cst import CST, CSTConfig
+from neurodyn.backends.layout import Layout
 from neurodyn.core.processor import keep_freed_memory
 
 OFFICIAL = {"full": (3.9, 5.0), "nystrom": (9.5, 11.6)}

@@ -1,7 +1,6 @@
 """QuantFormer on a session of the Allen Brain Observatory's size, and a forecast per frame: pytest -m slow -n 0 -s THIS."""
 
 import csv
-import dataclasses
 import os
 import time
 from pathlib import Path
@@ -70,9 +69,7 @@ def streamed_run(tmp_path_factory) -> Path:
 
 def latencies(run: Run, threads: int, frames: int = 300) -> list[float]:
     """Time forecasts as `neurodyn infer --stream` makes them, ms."""
-    training = run.config.training.model_copy(update={"threads": threads})
-    config = run.config.model_copy(update={"training": training})
-    took, streamer = [], Streamer(dataclasses.replace(run, config=config), Devices(()))
+    took, streamer = [], Streamer(run, Devices(()), threads)
     with reproducible(threads, streamer.devices):
         for frame in np.random.default_rng(1).random((95 + frames, 500)).astype(np.float32):
             begun = time.perf_counter()

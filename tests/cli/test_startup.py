@@ -74,7 +74,7 @@ def recording(tmp_path_factory) -> Path:
         (("inspect",), LIGHT),
         (("validate",), LIGHT),
         (("decode", "--target", "contrast", "--dry-run"), LIGHT),
-        (("train", "cst-traces", "--gpu", "none", "--dry-run"), UNUSED),
+        (("train", "cst-traces", "--dry-run"), LIGHT),
     ],
 )
 def test_a_command_imports_nothing_that_it_does_not_use(recording, arguments, unused) -> None:

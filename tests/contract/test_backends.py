@@ -12,7 +12,8 @@ import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import CAPABILITIES, Backend
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.layout import Layout
 from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
 from neurodyn.data.window_config import ResponseConfig
@@ -137,7 +138,9 @@ def _built(name: str, space: tuple[int, ...], seed: int) -> Backend:
 
 
 def layout(kind: type[Backend], space: tuple[int, ...], *sessions: tuple[int, ...] | tuple[str, ...]) -> Layout:
-    ahead = {"horizon": HORIZON, "code": CODE, "rule": RULE} if {"forecast", "classify"} & kind.capabilities else {}
+    ahead = (
+        {"horizon": HORIZON, "code": CODE, "rule": RULE} if {"forecast", "classify"} & kind.Config.capabilities else {}
+    )
     return Layout(FRAMES, space, 10.0, brain(space), *sessions, **ahead)
 
 
@@ -182,7 +185,7 @@ def case(request) -> tuple[str, tuple[int, ...]]:
 
 def test_declared_capabilities_and_citation(case):
     kind = BACKENDS.get(case[0])
-    assert kind.capabilities <= CAPABILITIES
+    assert kind.Config.capabilities <= CAPABILITIES
     assert kind.citation
     assert all(field.description for field in kind.Config.model_fields.values())
 
@@ -328,7 +331,7 @@ def test_sessions_with_fewer_cells_keep_what_is_theirs(case):
     """Entries beyond a session's cells change nothing, and the session decides what is predicted."""
     name, space = case
     kind = BACKENDS.get(name)
-    if "sessions" not in kind.capabilities or len(space) > 1:
+    if "sessions" not in kind.Config.capabilities or len(space) > 1:
         return
     cells = (space[0], space[0] - 2)
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
 from neurodyn.core.config import Resolved
 from neurodyn.core.search import Choice
-from neurodyn.training.config import TrainingConfig
+from neurodyn.runs.config import TrainingConfig
 from neurodyn.training.space import Search, TuneConfig
 from tests.contract.test_backends import SMALL, SPACES, generator, layout, make_batch
 

@@ -11,9 +11,9 @@ import xarray as xr
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
+from neurodyn.data.store import as_text
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.decode.source import as_text
 from neurodyn.evaluate.forecast import CEILING, LAST_VALUE, PSTH, Forecast, ForecastConfig
 from neurodyn.evaluate.run import evaluate
 from neurodyn.metrics.intervals import bootstrap_interval

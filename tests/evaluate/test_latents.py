@@ -11,7 +11,7 @@ from sklearn.linear_model import LinearRegression
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
-from neurodyn.decode.source import as_text
+from neurodyn.data.store import as_text
 from neurodyn.evaluate.latents import Latents, LatentsConfig
 from neurodyn.evaluate.run import evaluate
 from tests.decode.runs import join_runs, make_run, simulated

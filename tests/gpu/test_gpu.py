@@ -16,7 +16,8 @@ import zarr
 from neurodyn.backends import BACKENDS
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import read_json
-from neurodyn.training.config import RunConfig, load_run_config
+from neurodyn.runs.config import RunConfig
+from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
 from neurodyn.training.infer import infer
 from tests.benchmarks.test_quantformer import TRIALS, session

@@ -7,8 +7,9 @@ import pytest
 import xarray as xr
 
 from neurodyn.data.recording import Recording
+from neurodyn.runs.config import RunConfig
 from neurodyn.simulate import SIMULATORS
-from neurodyn.training.config import RunConfig, load_run_config
+from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
 from neurodyn.training.infer import infer
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from neurodyn.backends import BACKENDS
-from neurodyn.backends.batch import Layout
+from neurodyn.backends.layout import Layout
 from neurodyn.core.config import list_presets
 from neurodyn.core.errors import ConfigError, UnknownNameError
-from neurodyn.training.config import load_run_config
+from neurodyn.training.config import backend_config, load_run_config
 
 PUBLISHED = {"cst-small": 18.17e6, "cst-base": 86.22e6}
 
@@ -27,7 +27,7 @@ def test_published_networks_have_the_published_number_of_parameters(name):
     config, _ = load_run_config(name)
     layout = Layout(10, (184, 208), 10.0, np.ones((184, 208), bool))
     with torch.device("meta"):  # count without allocating
-        model = BACKENDS.get(config.backend)(config.backend_config(), layout)
+        model = BACKENDS.get(config.backend)(backend_config(config), layout)
     assert sum(p.numel() for p in model.parameters()) == pytest.approx(PUBLISHED[name], rel=1e-3)
     assert model.patches.grid == (8, 13)
 

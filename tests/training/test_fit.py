@@ -16,9 +16,10 @@ import yaml
 from neurodyn.core.errors import ConfigError, DataError, WorkError
 from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
+from neurodyn.runs.config import RunConfig
 from neurodyn.training import fit as fit_module
 from neurodyn.training.batches import TrainingBatches
-from neurodyn.training.config import RunConfig, load_run_config
+from neurodyn.training.config import load_run_config
 from neurodyn.training.devices import choose_devices
 from neurodyn.training.fit import fit
 from neurodyn.training.loop import TrainingLoop
@@ -237,7 +238,7 @@ def test_sigkill_at_random_moments_ends_with_the_same_bytes(config, movie, tmp_p
     whole = run(longer, movie, tmp_path / "whole")
     (tmp_path / "config.json").write_text(longer.model_dump_json())
     script = (
-        "import sys; from pathlib import Path; from neurodyn.training.config import RunConfig;"
+        "import sys; from pathlib import Path; from neurodyn.runs.config import RunConfig;"
         "from neurodyn.training.fit import fit;"
         "fit(RunConfig.model_validate_json(Path(sys.argv[1]).read_text()), None, [Path(sys.argv[2])], Path(sys.argv[3]), gpu='none')"
     )

@@ -20,9 +20,10 @@ from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
 from neurodyn.nn.parts import Part
+from neurodyn.runs.config import RunConfig
 from neurodyn.training.batches import TrainingBatches, ValidationBatches
 from neurodyn.training.checkpoint import read_checkpoint
-from neurodyn.training.config import RunConfig, load_run_config
+from neurodyn.training.config import load_run_config
 from neurodyn.training.devices import choose_devices
 from neurodyn.training.loop import TrainingLoop
 from neurodyn.training.ranks import heard, told

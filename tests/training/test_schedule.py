@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.training.config import TrainingConfig
+from neurodyn.runs.config import TrainingConfig
 from neurodyn.training.schedule import Plateau, share_of_peak
 
 

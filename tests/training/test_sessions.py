@@ -11,8 +11,9 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.report.page import report
+from neurodyn.runs.config import RunConfig
 from neurodyn.training.batches import read_batch, session_chunks
-from neurodyn.training.config import RunConfig, load_run_config
+from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
 from neurodyn.training.infer import infer
 from neurodyn.training.run import load_run

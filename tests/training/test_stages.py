@@ -7,7 +7,8 @@ import safetensors.torch
 import torch
 
 from neurodyn.core.errors import ConfigError
-from neurodyn.training.config import RunConfig, load_run_config
+from neurodyn.runs.config import RunConfig
+from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
 from neurodyn.training.loop import TrainingLoop
 

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, distributed, nn
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.core.config import Params
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import BackendConfig
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.search import Choice, Range
-from neurodyn.training.config import RunConfig
+from neurodyn.runs.config import RunConfig
 from neurodyn.training.fit import fit
 
 FINAL = ("model.safetensors", "metrics.csv", "model.json", "status.json", "config.yaml")  # what a finished run leaves
@@ -44,7 +45,7 @@ def metrics(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(handle))
 
 
-class ToyConfig(Params):
+class ToyConfig(BackendConfig):
     """When it fails.
 
     At step `planted` the loss or its gradient is NaN, if the number has by then been pulled above `ceiling`; a model
@@ -64,13 +65,13 @@ class ToyConfig(Params):
     ends: int | None = None
     end: str = "data"
     once: str | None = None
+    capabilities: ClassVar = frozenset({"reconstruct"})
 
 
 class Toy(Backend):
     """x̂ = x + b, pulled upwards by one learning rate a step."""
 
     Config = ToyConfig
-    capabilities = frozenset({"reconstruct"})
     config: ToyConfig
     luck: Tensor
     seen: ClassVar[list[tuple[bool, float]]] = []
@@ -125,15 +126,16 @@ class Toy(Backend):
         raise RuntimeError("the toy broke")
 
 
-class SessionsConfig(Params):
+class SessionsConfig(BackendConfig):
     """No settings."""
+
+    capabilities: ClassVar = frozenset({"reconstruct", "latents", "sessions"})
 
 
 class Sessions(Backend):
     """x̂ = mean of each session's cells over its training windows, plus a trained number."""
 
     Config = SessionsConfig
-    capabilities = frozenset({"reconstruct", "latents", "sessions"})
     level: Tensor
 
     def __init__(self, config: SessionsConfig, layout: Layout) -> None:
@@ -159,13 +161,14 @@ class Sessions(Backend):
         return {"error": error.where(batch.valid, 0.0).sum() / batch.valid.sum()}
 
 
-class TunableConfig(Params):
+class TunableConfig(BackendConfig):
     """Where it stands: `level` is best at 0.3, `shape` is [2, 2] or not, and a `bad` one cannot be built."""
 
     level: float = 0.9
     shape: tuple[int, int] = (1, 1)
     size: int | None = None
     bad: bool = False
+    capabilities: ClassVar = frozenset({"reconstruct"})
 
 
 class Tunable(Backend):
@@ -177,7 +180,6 @@ class Tunable(Backend):
         "model.shape": Choice(((1, 1), (2, 2))),
         "training.lr": Range(1e-3, 1e-1, log=True),
     }
-    capabilities = frozenset({"reconstruct"})
     config: TunableConfig
     mean: Tensor
 

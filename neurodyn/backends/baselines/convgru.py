@@ -5,24 +5,16 @@ from __future__ import annotations
 from itertools import pairwise
 
 from jaxtyping import Float
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
-from neurodyn.backends.batch import Layout
-from neurodyn.backends.settings import ConvolutionConfig, MapConfig
+from neurodyn.backends.baselines.next_frame import NextFrame
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.movies import ConvGRUConfig
 from neurodyn.core.search import Choice
 from neurodyn.nn.convolutional import ConvGRUCell, empty_map, pooled
 
 State = list[Tensor]
-
-
-class ConvGRUConfig(NextFrameConfig, MapConfig, ConvolutionConfig):
-    """Configuration of the ConvGRU."""
-
-    encoder: tuple[PositiveInt, ...] = Field((8, 16), min_length=1, description="channels of each cell of the encoder")
-    decoder: tuple[PositiveInt, ...] = Field((16, 16), min_length=1, description="channels of each cell of the decoder")
 
 
 class ConvGRU(NextFrame):

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
-from neurodyn.backends.batch import Layout
-from neurodyn.backends.settings import ConvolutionConfig, HidingConfig, MapConfig
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.movies import ConvLSTMConfig
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.convolutional import ConvLSTMCell, empty_map, pooled
 
 State = tuple[Tensor, Tensor]
-
-
-class ConvLSTMConfig(HidingConfig, MapConfig, ConvolutionConfig):
-    """Configuration of the ConvLSTM."""
-
-    hidden: int = Field(16, gt=0, description="channels of each cell")
-    context: int | None = Field(
-        None, gt=0, description="leading frames that the encoder reads; what follows is predicted (default: all)"
-    )
 
 
 class ConvLSTM(WholeWindow):

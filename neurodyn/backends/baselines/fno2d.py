@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
-from neurodyn.backends.batch import Layout
-from neurodyn.backends.settings import MapConfig
+from neurodyn.backends.baselines.next_frame import NextFrame
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.movies import FNO2DConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.convolutional import pooled
 from neurodyn.nn.spectral import FourierLayers, coordinates
-
-
-class FNO2DConfig(NextFrameConfig, MapConfig):
-    """Configuration of FNO-2D."""
-
-    history: int = Field(3, gt=0, description="frames from which the next one is predicted")
-    width: int = Field(12, gt=0, description="channels")
-    layers: int = Field(3, gt=0, description="Fourier layers")
-    modes: tuple[PositiveInt, PositiveInt] = Field((8, 8), description="frequencies kept in rows and columns")
-    decoder: int = Field(32, gt=0, description="hidden units of the map from channels to values")
 
 
 class FNO2D(NextFrame):

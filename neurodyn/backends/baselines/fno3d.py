@@ -5,29 +5,16 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
-from neurodyn.backends.batch import Layout
-from neurodyn.backends.settings import HidingConfig, MapConfig
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.movies import FNO3DConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.convolutional import pooled
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.spectral import FourierLayers, coordinates
-
-
-class FNO3DConfig(HidingConfig, MapConfig):
-    """Configuration of FNO-3D."""
-
-    width: int = Field(12, gt=0, description="channels")
-    layers: int = Field(3, gt=0, description="Fourier layers")
-    modes: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
-        (4, 8, 8), description="frequencies kept in time, rows and columns"
-    )
-    padding: int = Field(2, ge=0, description="frames of zeros after the window, since it is not periodic")
-    decoder: int = Field(32, gt=0, description="hidden units of the map from channels to values")
 
 
 class FNO3D(ContinuousWindow):

@@ -8,21 +8,15 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.settings import FrameConfig
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.interpolation import InterpolatorConfig
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.masking import without_inner_frames
 from neurodyn.nn.parts import mean_where
-
-
-class InterpolatorConfig(FrameConfig):
-    """Configuration of interpolation."""
-
-    hide: int = Field(5, gt=0, description="most inner frames hidden in the reported hidden-frame error")
 
 
 class Interpolator(Backend):
@@ -33,16 +27,11 @@ class Interpolator(Backend):
 
     Config = InterpolatorConfig
     SEARCH = {}
-    capabilities = frozenset({"reconstruct", "continuous_time"})
     config: InterpolatorConfig
 
     def __init__(self, config: InterpolatorConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         self.frames = Frames(layout.brain, image=False)
-
-    def stages(self) -> tuple[str, ...]:
-        """Nothing is trained."""
-        return ()
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit the mean, for entries that are never visible, and the unit of the errors."""

@@ -4,41 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import ContinuousWindow, Estimate, Given
-from neurodyn.backends.batch import Layout
-from neurodyn.backends.settings import HidingConfig
-from neurodyn.core.extras import require
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.movies import LatentODEConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.components import principal_components
 from neurodyn.nn.parts import normal
 
 Solver = Callable[..., Tensor]
-
-
-class LatentODEConfig(HidingConfig):
-    """Configuration of the LatentODE; frames are standardised as principal components, whatever `normalise` says."""
-
-    components: int = Field(10, gt=0, description="principal components of a frame that are modelled")
-    latent: int = Field(4, gt=0, description="latent dimensions")
-    dynamics: int = Field(40, gt=0, description="hidden units of the vector field")
-    dynamics_layers: int = Field(3, gt=1, description="linear maps of the vector field")
-    encoder: int = Field(25, gt=0, description="states per layer of the recognition network")
-    encoder_layers: int = Field(2, gt=0, description="layers of the recognition network")
-    decoder: int = Field(40, gt=0, description="hidden units of the decoder, which has two linear maps")
-    solver: Literal["rk4", "midpoint", "euler", "dopri5"] = Field("rk4", description="integrator, of torchdiffeq")
-    substeps: int = Field(1, gt=0, description="steps of the integrator per frame")
-    observation_noise: float = Field(
-        0.1, ge=0, description="standard deviation of the components given the latents; 0 leaves out the divergence"
-    )
 
 
 class LatentODE(ContinuousWindow):
@@ -70,7 +51,9 @@ class LatentODE(ContinuousWindow):
 
     def __init__(self, config: LatentODEConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.solve: Solver = require("torchdiffeq", "latent_ode").odeint
+        from torchdiffeq import odeint
+
+        self.solve = cast("Solver", odeint)
         entries = self.frames.shape[0]
         components, latent = min(config.components, entries), config.latent
         self.register_buffer("axes", torch.zeros(components, entries))

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.baselines.next_frame import NextFrame, NextFrameConfig
-from neurodyn.backends.batch import Layout
+from neurodyn.backends.baselines.next_frame import NextFrame
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.movies import LSTMConfig
 from neurodyn.core.search import Range
 
 State = tuple[Tensor, Tensor]
-
-
-class LSTMConfig(NextFrameConfig):
-    """Configuration of the LSTM."""
-
-    hidden: int = Field(64, gt=0, description="width of the state")
 
 
 class LSTM(NextFrame):

@@ -9,22 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.settings import FrameConfig
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.movies import NextFrameConfig
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.parts import mean_where
-
-
-class NextFrameConfig(FrameConfig):
-    """Configuration that all predictors of the next frame share."""
-
-    context: int | None = Field(
-        None, gt=0, description="frames seen in training before predictions feed on themselves (default: half a window)"
-    )
 
 
 class NextFrame(Backend):
@@ -36,7 +28,6 @@ class NextFrame(Backend):
     """
 
     IMAGE: ClassVar[bool] = True
-    capabilities = frozenset({"reconstruct", "latents"})
     config: NextFrameConfig
 
     def __init__(self, config: NextFrameConfig, layout: Layout) -> None:

@@ -7,21 +7,12 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from neurodyn.backends.baselines.interpolator import Interpolator, InterpolatorConfig
+from neurodyn.backends.baselines.interpolator import Interpolator
+from neurodyn.backends.settings.interpolation import SplineConfig
 from neurodyn.core.search import Choice
-
-
-class SplineConfig(InterpolatorConfig):
-    """Configuration of the spline."""
-
-    boundary: Literal["not-a-knot", "natural"] = Field(
-        "not-a-knot",
-        description="third derivative continuous at the outermost inner points, or no curvature at the ends",
-    )
 
 
 class Spline(Interpolator):

@@ -7,22 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.baselines.interpolator import Interpolator, InterpolatorConfig
-from neurodyn.backends.batch import Batch, Layout, Prediction
+from neurodyn.backends.baselines.interpolator import Interpolator
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.interpolation import SVDConfig
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.components import Components
-
-
-class SVDConfig(InterpolatorConfig):
-    """Configuration of imputation by principal components."""
-
-    components: int = Field(50, gt=0, description="rank, at most the entries of a frame")
-    shrink: bool = Field(
-        True, description="draw uncertain scores towards zero; without, the fixed point of iterative SVD imputation"
-    )
 
 
 class SVD(Interpolator):
@@ -37,7 +29,6 @@ class SVD(Interpolator):
         "model.components": Range(2, 200, log=True),
         "model.shrink": Choice((False, True)),
     }
-    capabilities = frozenset({"reconstruct", "latents", "uncertainty"})
     citation = (
         "Troyanskaya O. et al. (2001). Missing value estimation methods for DNA microarrays. Bioinformatics 17:520."
     )

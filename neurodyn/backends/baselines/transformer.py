@@ -8,34 +8,19 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import TRAINING_SEARCH, Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.settings import TOKEN_SEARCH, FrameConfig, TokenConfig
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import TOKEN_SEARCH
+from neurodyn.backends.settings.movies import TransformerConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.attention import isolating_mask
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.parts import mean_where, normal, shuffled, uniform
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
-
-
-class TransformerConfig(TokenConfig, FrameConfig):
-    """Configuration of the Transformer."""
-
-    layers: int = Field(3, gt=0, description="transformer blocks")
-    official: bool = Field(False, description="the published network: linear positions, post-norm, two-layer head")
-    chosen: float = Field(0.3, gt=0, le=1, description="share of tokens that are guessed in training")
-    masked: float = Field(0.8, ge=0, le=1, description="share of the chosen tokens that become the constant")
-    swapped: float = Field(0.1, ge=0, le=1, description="share of the chosen tokens that become another one")
-    constant: float = Field(0.5, description="what stands for a value that is not known, standard deviations")
-    noise: float = Field(0.0, ge=0, description="noise added to the input in training, standard deviations")
-    query: Literal["isolated", "joint"] = Field(
-        "joint", description="unknown tokens see only known ones and themselves, or all see all (the paper)"
-    )
-    at_once: int | None = Field(None, gt=0, description="times asked together between frames (default: all)")
 
 
 class Transformer(Backend):
@@ -56,7 +41,6 @@ class Transformer(Backend):
         "model.layers": Range(1, 6),
         "model.noise": Range(0.0, 0.2),
     }
-    capabilities = frozenset({"reconstruct", "latents", "continuous_time", "attention"})
     citation = (
         "Devlin J. et al. (2019). BERT: pre-training of deep bidirectional transformers for language understanding. "
         "NAACL, 4171-4186."
@@ -65,7 +49,6 @@ class Transformer(Backend):
 
     def __init__(self, config: TransformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        layout.require_frames(2, type(self).__name__)
         self.frames, self.patches = Frames(layout.brain), Patches(layout.brain, config.patch, config.rois)
         self.network = TokenTransformer(
             self.patches.pixels,

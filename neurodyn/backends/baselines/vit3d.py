@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
-from neurodyn.backends.batch import Layout
-from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import TOKEN_SEARCH
+from neurodyn.backends.settings.movies import ViT3DConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
-
-
-class ViT3DConfig(TokenConfig, HidingConfig):
-    """Configuration of 3D-ViT."""
-
-    tubelet: int = Field(2, gt=0, description="frames per token")
-    layers: int = Field(3, gt=0, description="transformer blocks")
 
 
 class ViT3D(WholeWindow):

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.baselines.whole_window import Estimate, Given, WholeWindow
-from neurodyn.backends.batch import Layout
-from neurodyn.backends.settings import TOKEN_SEARCH, HidingConfig, TokenConfig
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import TOKEN_SEARCH
+from neurodyn.backends.settings.movies import ViViTConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.positions import FourierFeatures
 from neurodyn.nn.transformer import TransformerBlock
-
-
-class ViViTConfig(TokenConfig, HidingConfig):
-    """Configuration of ViViT."""
-
-    embedding: int | None = Field(
-        None, gt=0, description="hidden units of the map from patch to token (default: none, the map is linear)"
-    )
-    spatial_layers: int = Field(2, gt=0, description="blocks within each frame")
-    temporal_layers: int = Field(2, gt=0, description="blocks across frames")
 
 
 class ViViT(WholeWindow):

@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.settings import HidingConfig
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import HidingConfig
 from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
@@ -70,12 +71,10 @@ class WholeWindow(Backend):
     """
 
     IMAGE: ClassVar[bool] = True
-    capabilities = frozenset({"reconstruct", "latents"})
     config: HidingConfig
 
     def __init__(self, config: HidingConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        layout.require_frames(3, type(self).__name__)
         self.frames = Frames(layout.brain, self.IMAGE)
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
@@ -123,8 +122,6 @@ class WholeWindow(Backend):
 
 class ContinuousWindow(WholeWindow):
     """A model of whole windows that gives frames at any time."""
-
-    capabilities = WholeWindow.capabilities | {"continuous_time"}
 
     def at(self, batch: Batch, times: Float[Tensor, "batch query"]) -> Float[Tensor, "batch query *space"]:
         """Predict frames at any times, in seconds on the clock of `batch.t`, from the visible entries."""

@@ -6,21 +6,14 @@ from abc import abstractmethod
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.settings import FrameConfig
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.classification import ClassifierConfig
 from neurodyn.backends.source import FromSource
-from neurodyn.core.errors import ConfigError
 from neurodyn.nn.parts import counted, mean_where
-
-
-class ClassifierConfig(FrameConfig):
-    """Configuration that all classifiers of responses share."""
-
-    balance: bool = Field(False, description="weigh responses and their absence alike in the loss")
 
 
 class Classifier(FromSource):
@@ -36,12 +29,10 @@ class Classifier(FromSource):
     """
 
     Config = ClassifierConfig
-    capabilities = frozenset({"classify"})
     config: ClassifierConfig
 
     def __init__(self, config: ClassifierConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        require_rule(layout, type(self).__name__)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Return the log-odds of responses."""
@@ -63,22 +54,6 @@ class Classifier(FromSource):
         if batch.responses is None:
             raise ValueError("a batch without responses")
         return batch.responses.flatten(1)[:, self.frames.cells.brain]
-
-
-def require_rule(layout: Layout, model: str) -> None:
-    """Refuse windows that do not say which cells respond.
-
-    Raises
-    ------
-    ConfigError
-        If no rule does.
-    """
-    if layout.rule is None:
-        raise ConfigError(
-            f"{model} needs to know which cells respond.",
-            "Found windows without a rule of responses.",
-            "Choose one: --set windows.responses.rule=tsai_wen",
-        )
 
 
 def cross_entropy(

@@ -6,23 +6,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.classification.classifier import Classifier, ClassifierConfig
-from neurodyn.backends.forecasting.autoformer import Autoformer, AutoformerConfig
-from neurodyn.backends.forecasting.crossformer import Crossformer, CrossformerConfig
-from neurodyn.backends.forecasting.informer import Informer, InformerConfig, drawing_from
-
-
-class CrossformerClassifierConfig(CrossformerConfig, ClassifierConfig):
-    """Configuration of the Crossformer as a classifier."""
-
-
-class InformerClassifierConfig(InformerConfig, ClassifierConfig):
-    """Configuration of the Informer as a classifier."""
-
-
-class AutoformerClassifierConfig(AutoformerConfig, ClassifierConfig):
-    """Configuration of the Autoformer as a classifier; `start` is the decoder's, which it does without."""
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.classification.classifier import Classifier
+from neurodyn.backends.forecasting.autoformer import Autoformer
+from neurodyn.backends.forecasting.crossformer import Crossformer
+from neurodyn.backends.forecasting.informer import Informer, drawing_from
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.classification import (
+    AutoformerClassifierConfig,
+    CrossformerClassifierConfig,
+    InformerClassifierConfig,
+)
 
 
 class CrossformerClassifier(Classifier):

@@ -6,8 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.classification.classifier import Classifier, ClassifierConfig
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.classification.classifier import Classifier
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.classification import ClassifierConfig
 
 
 class LogisticResponse(Classifier):

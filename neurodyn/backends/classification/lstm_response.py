@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.classification.classifier import Classifier, ClassifierConfig
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.classification.classifier import Classifier
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.classification import LSTMResponseConfig
 from neurodyn.core.search import Range
-
-
-class LSTMResponseConfig(ClassifierConfig):
-    """Configuration of the LSTM."""
-
-    hidden: int = Field(128, gt=0, description="width of the state, the cells' and the stimulus's embeddings")
-    layers: int = Field(2, gt=0, description="recurrent layers")
 
 
 class LSTMResponse(Classifier):

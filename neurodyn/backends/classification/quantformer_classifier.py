@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.classification.classifier import cross_entropy, require_rule
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.classification.classifier import cross_entropy
+from neurodyn.backends.layout import Layout
 from neurodyn.backends.quantformer import CALCAGNO
-from neurodyn.backends.vocabulary import VocabularyConfig, VocabularyModel
+from neurodyn.backends.settings.vocabulary import QuantFormerClassifierConfig
+from neurodyn.backends.vocabulary import VocabularyModel
 from neurodyn.core.search import Choice, Range
-
-
-class QuantFormerClassifierConfig(VocabularyConfig):
-    """Configuration of QuantFormer as a classifier."""
-
-    balance: bool = Field(False, description="weigh responses and their absence alike in the loss")
 
 
 class QuantFormerClassifier(VocabularyModel):
@@ -31,7 +26,6 @@ class QuantFormerClassifier(VocabularyModel):
     Calcagno et al. 2024, arXiv:2412.07264.
     """
 
-    SECOND = "classifier"
     Config = QuantFormerClassifierConfig
     SEARCH = TRAINING_SEARCH | {
         "model.width": Choice((32, 64, 128, 256)),
@@ -41,13 +35,11 @@ class QuantFormerClassifier(VocabularyModel):
         "model.codes": Range(8, 128, log=True),
         "model.mask": Range(0.0, 0.5),
     }
-    capabilities = frozenset({"classify", "sessions"})
     citation = CALCAGNO
     config: QuantFormerClassifierConfig
 
     def __init__(self, config: QuantFormerClassifierConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        require_rule(layout, "QuantFormer")
         self.own = nn.Parameter(torch.randn(config.width))
         self.head = nn.Linear(config.width, 1)
 

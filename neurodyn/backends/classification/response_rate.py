@@ -8,8 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.classification.classifier import Classifier, ClassifierConfig
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.classification.classifier import Classifier
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.classification import ResponseRateConfig
 
 
 class ResponseRate(Classifier):
@@ -22,18 +24,15 @@ class ResponseRate(Classifier):
     Laplace 1814, Essai philosophique sur les probabilités (the rule of succession).
     """
 
+    Config = ResponseRateConfig
     SEARCH = {}
     citation = "Laplace P.-S. (1814). Essai philosophique sur les probabilités."
     rates: Tensor
 
-    def __init__(self, config: ClassifierConfig, layout: Layout) -> None:
+    def __init__(self, config: ResponseRateConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         conditions = len(layout.code.conditions) if layout.code else 0
         self.register_buffer("rates", torch.full((conditions + 1, self.entries), 0.5))
-
-    def stages(self) -> tuple[str, ...]:
-        """Nothing is trained."""
-        return ()
 
     def prepare_batches(self, batches: Iterable[Batch]) -> None:
         """Count responses; the last row is the rate over all windows."""

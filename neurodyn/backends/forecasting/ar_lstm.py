@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import ARLSTMConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.parts import mean_where
-
-
-class ARLSTMConfig(ForecasterConfig):
-    """Configuration of the AR-LSTM."""
-
-    hidden: int = Field(128, gt=0, description="width of the state and of the stimulus's embedding")
-    layers: int = Field(2, gt=0, description="recurrent layers")
 
 
 class ARLSTM(Forecaster):

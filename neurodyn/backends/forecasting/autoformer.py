@@ -3,36 +3,21 @@
 from __future__ import annotations
 
 import math
+from importlib import import_module
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.transformer import (
     TRANSFORMER_SEARCH,
     EncoderDecoder,
-    TransformerConfig,
     hold_at_zero,
 )
-from neurodyn.core.extras import require
-
-
-class AutoformerConfig(TransformerConfig):
-    """Configuration of the Autoformer."""
-
-    start: int = Field(48, gt=0, description="last source frames that the decoder starts from; at most the source")
-    trend: int = Field(3, gt=0, description="frames of the moving average that makes the trend, odd")
-    factor: int = Field(10, gt=0, description="c: of L delays, the c ln L of highest correlation enter; at most L")
-
-    @field_validator("trend")
-    @classmethod
-    def _odd(cls, trend: int) -> int:
-        if trend % 2 == 0:
-            raise ValueError("must be odd")
-        return trend
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import AutoformerConfig
 
 
 class Autoformer(EncoderDecoder):
@@ -61,8 +46,7 @@ class Autoformer(EncoderDecoder):
 
     def __init__(self, config: AutoformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        layout.require_frames(layout.horizon + 2, "autoformer")
-        library = require("transformers", "autoformer")
+        library = import_module("transformers")
         self.start = min(config.start, self.source)
         lengths = self.source, self.start + layout.horizon
         settings = library.AutoformerConfig(

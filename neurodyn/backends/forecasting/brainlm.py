@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Bool, Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.forecaster import Forecaster
-from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, AttentionConfig
+from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import BrainLMConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.parts import mean_where, uniform
 from neurodyn.nn.positions import FourierFeatures
@@ -18,13 +19,6 @@ from neurodyn.nn.quantizer import patched
 from neurodyn.nn.transformer import TransformerBlock
 
 BAND = 4.0  # cycles across the field of view
-
-
-class BrainLMConfig(AttentionConfig):
-    """Configuration of BrainLM."""
-
-    patch: int = Field(16, gt=0, description="frames per patch")
-    mask: float = Field(0.2, ge=0, lt=1, description="share of source patches hidden in training, beside the horizon")
 
 
 class BrainLM(Forecaster):

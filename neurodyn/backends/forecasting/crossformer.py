@@ -6,23 +6,16 @@ from typing import cast
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.forecaster import Forecaster
-from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, AttentionConfig, hold_in_front
+from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, hold_in_front
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import CrossformerConfig
 from neurodyn.nn.normalisation import LayerNorm
 from neurodyn.nn.transformer import TransformerBlock
-
-
-class CrossformerConfig(AttentionConfig):
-    """Configuration of the Crossformer."""
-
-    segment: int = Field(16, gt=0, description="frames per segment; at most the source")
-    merge: int = Field(4, gt=0, description="neighbouring segments that a layer joins; at most all of them")
-    routers: int = Field(10, gt=0, description="vectors through which the neurons of a segment exchange")
 
 
 class Crossformer(Forecaster):

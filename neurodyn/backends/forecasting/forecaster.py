@@ -9,13 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from neurodyn.backends.batch import Batch, Prediction
-from neurodyn.backends.settings import FrameConfig
+from neurodyn.backends.settings.forecasting import ForecasterConfig
 from neurodyn.backends.source import FromSource
 from neurodyn.nn.parts import mean_where
-
-
-class ForecasterConfig(FrameConfig):
-    """Configuration that all forecasters share."""
 
 
 class Forecaster(FromSource):
@@ -26,7 +22,6 @@ class Forecaster(FromSource):
     """
 
     Config = ForecasterConfig
-    capabilities = frozenset({"forecast"})
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Return the source as seen, then the forecast."""

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from importlib import import_module
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.forecasting.transformer import (
-    ATTENTION_SEARCH,
-    AttentionConfig,
-    EncoderDecoder,
-    hold_at_zero,
-)
-from neurodyn.core.extras import require
-
-
-class InformerConfig(AttentionConfig):
-    """Configuration of the Informer."""
-
-    start: int = Field(64, gt=0, description="last source frames that the decoder starts from; at most the source")
-    factor: int = Field(10, gt=0, description="c: of L queries, c ⌈ln (L + 1)⌉ attend, the others take an average")
-    distil: bool = Field(True, description="halve the source between the encoder's layers")
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, EncoderDecoder, hold_at_zero
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import InformerConfig
 
 
 class Informer(EncoderDecoder):
@@ -55,7 +43,7 @@ class Informer(EncoderDecoder):
 
     def __init__(self, config: InformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        library = require("transformers", "informer")
+        library = import_module("transformers")
         self.start = min(config.start, self.source)
         settings = library.InformerConfig(
             **self.sizes(self.start),

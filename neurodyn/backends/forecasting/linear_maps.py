@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import DLinearConfig, LinearMapConfig
 from neurodyn.core.search import Choice
 
 ZENG = "Zeng A., Chen M., Zhang L., Xu Q. (2023). Are transformers effective for time series forecasting? AAAI."
-
-
-class LinearMapConfig(ForecasterConfig):
-    """Configuration of NLinear."""
-
-    individual: bool = Field(False, description="a map for every entry; else one for all")
 
 
 class LinearMap(nn.Module):
@@ -58,14 +53,6 @@ class NLinear(Forecaster):
         """Map the deviations from the last value."""
         last = source[:, -1:]
         return self.map(source - last) + last
-
-
-class DLinearConfig(LinearMapConfig):
-    """Configuration of DLinear."""
-
-    trend: int = Field(
-        25, gt=0, description="frames of the moving average that makes the trend, odd; at most the source"
-    )
 
 
 class DLinear(Forecaster):

@@ -8,18 +8,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.backends.batch import Batch
+from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import UntrainedConfig
 
 
 class Untrained(Forecaster):
     """A forecaster that `prepare` and `prepare_batches` fit entirely."""
 
+    Config = UntrainedConfig
     SEARCH = {}
-
-    def stages(self) -> tuple[str, ...]:
-        """Nothing is trained."""
-        return ()
 
 
 class SourceMean(Untrained):
@@ -48,7 +47,7 @@ class PSTH(Untrained):
     citation = "Gerstein G.L., Kiang N.Y.-S. (1960). An approach to the quantitative analysis of electrophysiological data from single neurons. Biophys. J. 1:15."
     means: Tensor
 
-    def __init__(self, config: ForecasterConfig, layout: Layout) -> None:
+    def __init__(self, config: UntrainedConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         conditions = len(layout.code.conditions) if layout.code else 0
         self.register_buffer("means", torch.zeros(conditions + 1, layout.horizon, self.entries))

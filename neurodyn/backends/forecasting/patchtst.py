@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from importlib import import_module
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
 from neurodyn.backends.base import TRAINING_SEARCH
-from neurodyn.backends.batch import Batch, Layout
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.forecaster import Forecaster
-from neurodyn.backends.forecasting.transformer import (
-    ATTENTION_SEARCH,
-    AttentionConfig,
-    hold_at_zero,
-    hold_in_front,
-)
-from neurodyn.core.extras import require
-
-
-class PatchTSTConfig(AttentionConfig):
-    """Configuration of PatchTST."""
-
-    patch: int = Field(16, gt=0, description="frames per patch; at most half the source")
-    head: Literal["mean", "flat"] = Field(
-        "mean", description="read the horizon from the patches' mean, as the library does, or from all, as published"
-    )
+from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, hold_at_zero, hold_in_front
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import PatchTSTConfig
 
 
 class PatchTST(Forecaster):
@@ -51,8 +37,7 @@ class PatchTST(Forecaster):
 
     def __init__(self, config: PatchTSTConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        layout.require_frames(layout.horizon + 2, "patchtst")
-        library = require("transformers", "patchtst")
+        library = import_module("transformers")
         self.patch = min(config.patch, self.source // 2)
         self.model = library.PatchTSTForPrediction(
             library.PatchTSTConfig(

@@ -6,20 +6,13 @@ from collections.abc import Iterable
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
-from neurodyn.backends.batch import Batch, Layout
-from neurodyn.backends.forecasting.forecaster import ForecasterConfig
+from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.naive import Untrained
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.forecasting import RidgeARConfig
 from neurodyn.core.search import Choice, Range
-
-
-class RidgeARConfig(ForecasterConfig):
-    """Configuration of the autoregression."""
-
-    penalty: float = Field(10.0, gt=0, description="ridge penalty, in units of a z-scored training window")
-    stimulus: bool = Field(True, description="regress on the stimulus, too, where it is told")
 
 
 class RidgeAR(Untrained):

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.settings.forecasting import TransformerConfig
 from neurodyn.core.search import Choice, Range, Space
 
 TRANSFORMER_SEARCH: dict[str, Space] = {
@@ -20,27 +20,6 @@ TRANSFORMER_SEARCH: dict[str, Space] = {
     "model.dropout": Range(0.0, 0.5),
 }
 ATTENTION_SEARCH = TRANSFORMER_SEARCH | {"model.heads": Choice((2, 4, 8))}
-
-
-class TransformerConfig(ForecasterConfig):
-    """Sizes of a forecasting transformer."""
-
-    width: int = Field(128, gt=0, description="features per token")
-    layers: int = Field(2, gt=0, description="layers; of encoder and decoder each, where there are both")
-    feedforward: int = Field(512, gt=0, description="hidden units per layer")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
-
-
-class AttentionConfig(TransformerConfig):
-    """Sizes of a forecasting transformer whose attention has heads."""
-
-    heads: int = Field(8, gt=0, description="attention heads; divides width")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> AttentionConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
 
 
 class EncoderDecoder(Forecaster):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
+from neurodyn.backends.layout import Layout
 from neurodyn.core.config import Params
 from neurodyn.core.search import Choice, Range, Space
+from neurodyn.nn.tiling import check_patches, patch_of, require_entries
 
 TOKEN_SEARCH: dict[str, Space] = {
     "model.width": Choice((32, 64, 128)),
@@ -16,7 +18,33 @@ TOKEN_SEARCH: dict[str, Space] = {
 }
 
 
-class FrameConfig(Params):
+class BackendConfig(Params):
+    """What a back-end is told, what it can, and what it refuses; known before any model is built.
+
+    Attributes
+    ----------
+    capabilities
+        Among `neurodyn.backends.base.CAPABILITIES`.
+    stages
+        The training stages in order; () for a model that `prepare` fits entirely.
+    """
+
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+    stages: ClassVar[tuple[str, ...]] = ("main",)
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse data that the model cannot be built for; `model` is its name in messages.
+
+        Raises
+        ------
+        ConfigError
+            Saying what it needs.
+        """
+        for brain in (layout.brain, *(other.brain for other in layout.others)):
+            require_entries(brain)
+
+
+class FrameConfig(BackendConfig):
     """How frames are standardised."""
 
     normalise: Literal["entry", "global"] = Field("entry", description="z-score per pixel or ROI, or over all of them")
@@ -28,9 +56,24 @@ class HidingConfig(FrameConfig):
     hide: int = Field(5, ge=0, description="most inner frames hidden in a training window")
     visible_weight: float = Field(1.0, ge=0, description="weight of the error on visible frames")
     noise: float = Field(0.0, ge=0, description="noise added to the input in training, standard deviations")
+    capabilities: ClassVar = frozenset({"reconstruct", "latents"})
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse windows without an inner frame."""
+        super().check(layout, model)
+        layout.require_frames(3, model)
 
 
-class TokenConfig(Params):
+class SourceConfig(FrameConfig):
+    """What all models share that read the frames before a horizon."""
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse windows without a horizon."""
+        super().check(layout, model)
+        layout.require_horizon(model)
+
+
+class TokenConfig(BackendConfig):
     """A transformer over patches."""
 
     patch: tuple[PositiveInt, PositiveInt] = Field(
@@ -50,13 +93,18 @@ class TokenConfig(Params):
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         return self
 
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse patches that do not fit the frame."""
+        super().check(layout, model)
+        check_patches(layout.brain, patch_of(layout.brain, self.patch, self.rois))
+
     @property
     def bands(self) -> tuple[float, float, float]:
         """Highest frequency of time, row and column."""
         return self.band_time, self.band_space, self.band_space
 
 
-class ConvolutionConfig(Params):
+class ConvolutionConfig(BackendConfig):
     """The kernel of convolutions that keep the size of a frame."""
 
     kernel: int = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
@@ -69,7 +117,7 @@ class ConvolutionConfig(Params):
         return kernel
 
 
-class MapConfig(Params):
+class MapConfig(BackendConfig):
     """How a model whose states are images gives latents."""
 
     latent_grid: tuple[PositiveInt, PositiveInt] = Field(

@@ -1,0 +1,1 @@
+"""Configuration of the back-ends, and what each refuses; known without torch."""

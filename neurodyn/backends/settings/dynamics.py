@@ -1,0 +1,111 @@
+"""Configuration of the models of latent dynamics."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import BackendConfig
+from neurodyn.core.errors import ConfigError
+
+ZERO_INFLATED = ("zero_inflated_gamma", "lognormal")
+
+
+class LFADSConfig(BackendConfig):
+    """Configuration of LFADS."""
+
+    likelihood: Literal["poisson", "gaussian", "gaussian_exp", "zero_inflated_gamma", "lognormal"] = Field(
+        "poisson", description="density of the data given the factors"
+    )
+    loc: float | None = Field(
+        None, ge=0, description="smallest event, in the data's unit, of the zero-inflated likelihoods (default: theirs)"
+    )
+    variance: float = Field(0.5, gt=0, description="variance of gaussian_exp, in the data's unit, squared")
+    factors: int = Field(8, gt=0, description="latent factors")
+    generator: int = Field(64, gt=0, description="states of the generator")
+    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
+    encoder: int = Field(64, gt=0, description="states per direction of the encoder of the initial state")
+    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
+    controller: int = Field(64, gt=0, description="states of the controller that infers the inputs")
+    read_in: int | None = Field(
+        None, gt=0, description="width to which cells of several sessions are mapped (default: as many as factors)"
+    )
+    encode: float | None = Field(
+        None, gt=0, description="leading part of a window that the encoders see, s; what follows is predicted"
+    )
+    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
+    coordinated_dropout: float = Field(
+        0.0, ge=0, lt=1, description="share of data hidden from the encoders in training, which alone trains; 0: all do"
+    )
+    pass_rate: float = Field(0.0, ge=0, le=1, description="share of the other data that trains, too")
+    warmup: int = Field(320, ge=0, description="steps in which divergences and penalty grow to their full weight")
+    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
+    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
+    capabilities: ClassVar = frozenset({"reconstruct", "forecast", "latents", "inputs", "sessions", "uncertainty"})
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LFADSConfig:
+        if self.loc is not None and self.likelihood not in ZERO_INFLATED:
+            raise ValueError(f"loc is for {' and '.join(ZERO_INFLATED)}, not for {self.likelihood}")
+        return self
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse to encode nothing, or more than a window."""
+        super().check(layout, model)
+        self.frames_encoded(layout)
+
+    def frames_encoded(self, layout: Layout) -> int:
+        """Return how many frames the encoders see.
+
+        Raises
+        ------
+        ConfigError
+            If it is none, or more than there are.
+        """
+        if self.encode is None:
+            return layout.frames
+        frames = round(self.encode * layout.rate_hz)
+        if not 1 <= frames <= layout.frames:
+            raise ConfigError(
+                f"model.encode is {self.encode:g} s, which is {frames} frames.",
+                f"A window has {layout.frames} frames at {layout.rate_hz:g} Hz.",
+                f"Encode at most the window: --set model.encode={layout.frames / layout.rate_hz:g}",
+            )
+        return frames
+
+
+class CaLFADSConfig(BackendConfig):
+    """Configuration of CaLFADS."""
+
+    factors: int = Field(8, gt=0, description="latent factors")
+    generator: int = Field(64, gt=0, description="states of the generator")
+    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
+    deep_encoder: int = Field(64, gt=0, description="states per direction of the encoder of the initial state")
+    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
+    deep_controller: int = Field(64, gt=0, description="states of the controller that infers the inputs")
+    encoder: int = Field(32, gt=0, description="states per direction of the encoder of spikes")
+    controller: int = Field(32, gt=0, description="states of the controller of spikes")
+    latent: int = Field(64, gt=0, description="latents of the spikes per frame")
+    coupled: bool = Field(
+        False, description="the data train the deep dynamics through the spikes' drive too, not through the rates alone"
+    )
+    stacked: bool = Field(False, description="deep encoders read the shallow encoder instead of the data")
+    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
+    cell_dropout: float = Field(
+        0.2, ge=0, lt=1, description="share of cells that training hides from the deep encoders, window by window"
+    )
+    tau: float | None = Field(None, gt=0, description="decay time constant, s (default: estimated from training data)")
+    rise: float = Field(0.0, ge=0, description="rise time constant, s; 0 for none, i.e. AR(1)")
+    gain: float | None = Field(None, gt=0, description="jump of fluorescence at one spike (default: estimated)")
+    dye: Literal["linear", "hill"] = Field("linear", description="calcium to fluorescence: c, or cⁿ / (1 + γ cⁿ)")
+    exponent: float = Field(2.0, gt=0, description="n of the Hill dye")
+    saturation: float = Field(0.01, ge=0, description="γ of the Hill dye")
+    initial_calcium: Literal["inferred", "zero"] = Field("inferred", description="calcium before the first frame")
+    readout_scale: float = Field(0.1, gt=0, description="initial size of the spike read-out, over 1/√latent")
+    warmup: int = Field(320, ge=0, description="steps in which the divergence of the spikes grows, then the deep one")
+    freeze: int = Field(0, ge=0, description="steps for which the deep dynamics are not trained")
+    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
+    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
+    capabilities: ClassVar = frozenset({"reconstruct", "latents", "spikes", "inputs", "uncertainty"})

@@ -1,0 +1,136 @@
+"""Configuration of the forecasters."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from neurodyn.backends.layout import Layout
+from neurodyn.backends.settings.base import SourceConfig
+from neurodyn.core import extras
+
+
+class ForecasterConfig(SourceConfig):
+    """Configuration that all forecasters share."""
+
+    capabilities: ClassVar = frozenset({"forecast"})
+
+
+class UntrainedConfig(ForecasterConfig):
+    """Configuration of forecasters that are fitted entirely before training."""
+
+    stages: ClassVar = ()
+
+
+class TransformerConfig(ForecasterConfig):
+    """Sizes of a forecasting transformer."""
+
+    width: int = Field(128, gt=0, description="features per token")
+    layers: int = Field(2, gt=0, description="layers; of encoder and decoder each, where there are both")
+    feedforward: int = Field(512, gt=0, description="hidden units per layer")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
+
+
+class AttentionConfig(TransformerConfig):
+    """Sizes of a forecasting transformer whose attention has heads."""
+
+    heads: int = Field(8, gt=0, description="attention heads; divides width")
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> AttentionConfig:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        return self
+
+
+class ARLSTMConfig(ForecasterConfig):
+    """Configuration of the AR-LSTM."""
+
+    hidden: int = Field(128, gt=0, description="width of the state and of the stimulus's embedding")
+    layers: int = Field(2, gt=0, description="recurrent layers")
+
+
+class AutoformerConfig(TransformerConfig):
+    """Configuration of the Autoformer."""
+
+    start: int = Field(48, gt=0, description="last source frames that the decoder starts from; at most the source")
+    trend: int = Field(3, gt=0, description="frames of the moving average that makes the trend, odd")
+    factor: int = Field(10, gt=0, description="c: of L delays, the c ln L of highest correlation enter; at most L")
+
+    @field_validator("trend")
+    @classmethod
+    def _odd(cls, trend: int) -> int:
+        if trend % 2 == 0:
+            raise ValueError("must be odd")
+        return trend
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse a source of one frame, or to begin without the library."""
+        super().check(layout, model)
+        layout.require_frames(layout.horizon + 2, "autoformer")
+        extras.check("transformers", "autoformer")
+
+
+class BrainLMConfig(AttentionConfig):
+    """Configuration of BrainLM."""
+
+    patch: int = Field(16, gt=0, description="frames per patch")
+    mask: float = Field(0.2, ge=0, lt=1, description="share of source patches hidden in training, beside the horizon")
+
+
+class CrossformerConfig(AttentionConfig):
+    """Configuration of the Crossformer."""
+
+    segment: int = Field(16, gt=0, description="frames per segment; at most the source")
+    merge: int = Field(4, gt=0, description="neighbouring segments that a layer joins; at most all of them")
+    routers: int = Field(10, gt=0, description="vectors through which the neurons of a segment exchange")
+
+
+class InformerConfig(AttentionConfig):
+    """Configuration of the Informer."""
+
+    start: int = Field(64, gt=0, description="last source frames that the decoder starts from; at most the source")
+    factor: int = Field(10, gt=0, description="c: of L queries, c ⌈ln (L + 1)⌉ attend, the others take an average")
+    distil: bool = Field(True, description="halve the source between the encoder's layers")
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse to begin without its library."""
+        super().check(layout, model)
+        extras.check("transformers", "informer")
+
+
+class LinearMapConfig(ForecasterConfig):
+    """Configuration of NLinear."""
+
+    individual: bool = Field(False, description="a map for every entry; else one for all")
+
+
+class DLinearConfig(LinearMapConfig):
+    """Configuration of DLinear."""
+
+    trend: int = Field(
+        25, gt=0, description="frames of the moving average that makes the trend, odd; at most the source"
+    )
+
+
+class PatchTSTConfig(AttentionConfig):
+    """Configuration of PatchTST."""
+
+    patch: int = Field(16, gt=0, description="frames per patch; at most half the source")
+    head: Literal["mean", "flat"] = Field(
+        "mean", description="read the horizon from the patches' mean, as the library does, or from all, as published"
+    )
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse a source of one frame, or to begin without the library."""
+        super().check(layout, model)
+        layout.require_frames(layout.horizon + 2, "patchtst")
+        extras.check("transformers", "patchtst")
+
+
+class RidgeARConfig(UntrainedConfig):
+    """Configuration of the autoregression."""
+
+    penalty: float = Field(10.0, gt=0, description="ridge penalty, in units of a z-scored training window")
+    stimulus: bool = Field(True, description="regress on the stimulus, too, where it is told")
