@@ -14,7 +14,7 @@ from neurodyn.data.clock import UNIT_OF, seconds
 from neurodyn.data.recording import Recording
 from neurodyn.readers.array_axes import ask_for_times, lay_of
 from neurodyn.readers.containers.hdf5 import Hdf5Array
-from neurodyn.readers.cut import Unfolded
+from neurodyn.readers.lazy_views import Unfolded
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.signals import question_rate
 from neurodyn.readers.sources import (

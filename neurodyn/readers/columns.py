@@ -115,7 +115,7 @@ def _plain(array: Any) -> np.ndarray:
     from neurodyn.readers.containers.hdf5 import Hdf5Array
 
     text = isinstance(array, Hdf5Array) and np.dtype(array.dtype).kind == "O"
-    values = array.text() if text else np.asarray(array[(slice(None),) * len(array.shape)])
+    values = array.text() if text else np.asarray(array)
     return values.ravel() if values.ndim == 2 and 1 in values.shape else values
 
 

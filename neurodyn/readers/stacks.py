@@ -13,7 +13,7 @@ import numpy as np
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.schema import RATE_TOLERANCE
-from neurodyn.readers.cut import Part
+from neurodyn.readers.lazy_views import Part
 from neurodyn.readers.options import Channel, ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
 from neurodyn.readers.sources import (

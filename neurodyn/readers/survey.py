@@ -260,7 +260,7 @@ def _rate(arrays: Mapping[str, Any]) -> Need:
     hints = {}
     for name, array in arrays.items():
         if int(np.prod(array.shape)) == 1 and np.dtype(array.dtype).kind in "iuf":
-            value = float(np.asarray(array[()] if array.shape == () else array[:]).ravel()[0])
+            value = float(np.asarray(array).ravel()[0])
             if RATE_NAME.search(name) and value > 0:
                 hints[name] = value
             elif STEP_NAME.search(name) and value > 0:

@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording, entry
 from neurodyn.readers.containers.hdf5 import Hdf5Array
+from neurodyn.readers.lazy_views import Computed
 from neurodyn.readers.nwb.clock import stated
 from neurodyn.readers.nwb.facts import NwbFacts
 from neurodyn.readers.nwb.places import CONTAINERS, FIRST_PLANE, scratch_name
@@ -35,17 +37,6 @@ from neurodyn.readers.sources import View, build, refuse_others
 LOGGER = logging.getLogger(__name__)
 MOVIES = (OnePhotonSeries, TwoPhotonSeries)
 NOT_EVENTS = {"epochs", "invalid_times"}
-
-
-class Scaled:
-    """An array on disk in the unit that NWB's conversion and offset say, float32."""
-
-    def __init__(self, source: Hdf5Array, factor: float, offset: float) -> None:
-        self.source, self.factor, self.offset = source, factor, offset
-        self.shape, self.dtype = source.shape, np.dtype(np.float32)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return (self.source[key] * self.factor + self.offset).astype(np.float32)
 
 
 @contextmanager
@@ -265,7 +256,7 @@ def _variable(name: str, series: Imaging, options: ReadOptions) -> xr.Variable:
     place, item = options.variables.get(name, Channel()), series.item
     source: Any = _on_disk(item.data)
     if item.conversion != 1.0 or item.offset:
-        source = Scaled(source, item.conversion, item.offset)
+        source = Computed(partial(_in_unit, factor=item.conversion, offset=item.offset), source, dtype=np.float32)
     view = View(source, series.axes, place.first, place.every)
     variable = lazy(("time", *view.space), view)
     made_by = "source" if item.description in (None, "", "no description") else item.description
@@ -273,6 +264,11 @@ def _variable(name: str, series: Imaging, options: ReadOptions) -> xr.Variable:
     if item.control is not None:
         LOGGER.warning("%s marks its frames with numbers (control), which are not kept.", series.key)
     return variable
+
+
+def _in_unit(values: np.ndarray, factor: float, offset: float) -> np.ndarray:
+    """Apply NWB's conversion and offset."""
+    return values * factor + offset
 
 
 def _times_of(path: Path, series: TimeSeries) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.schema import RATE_TOLERANCE
-from neurodyn.readers.cut import Part
+from neurodyn.readers.lazy_views import Part
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
 from neurodyn.readers.stacks import Stack
