@@ -12,7 +12,7 @@ import xarray as xr
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 
 LOGGER = logging.getLogger(__name__)
 BLOCK = 256
@@ -90,7 +90,7 @@ def demultiplex(stream: Recording, options: ReadOptions, path: Path, channel_of:
     stream
         All frames in order, read with `whole_stream`.
     channel_of
-        Channel of each frame, counted from 0, shape (frame,); None finds it by likeness in pattern and brightness.
+        VariablePlace of each frame, counted from 0, shape (frame,); None finds it by likeness in pattern and brightness.
 
     Raises
     ------
@@ -273,9 +273,9 @@ def _count(options: ReadOptions) -> int:
     return count
 
 
-def _slots(options: ReadOptions) -> dict[str, Channel]:
+def _slots(options: ReadOptions) -> dict[str, VariablePlace]:
     if options.channels:
-        return {name: Channel(first=k) for k, name in enumerate(options.channels)}
+        return {name: VariablePlace(first=k) for k, name in enumerate(options.channels)}
     return dict(options.variables)
 
 

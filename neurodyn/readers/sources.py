@@ -16,7 +16,7 @@ from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording, entry
 from neurodyn.readers.images import mask_file
 from neurodyn.readers.lazy_views import side_by_side
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.questions import Need, QuestionError
 
 LOGGER = logging.getLogger(__name__)
@@ -90,12 +90,12 @@ def parse_axes(text: str, ndim: int, name: str) -> tuple[str, ...]:
     return axes
 
 
-def wanted(options: ReadOptions) -> dict[str, Channel]:
+def wanted(options: ReadOptions) -> dict[str, VariablePlace]:
     """Return where each variable lies, from `variables`, from `channels`, or one `fluorescence`."""
     if options.channels:
         count = 1 if options.split else len(options.channels)
-        return {name: Channel(first=k % count, every=count) for k, name in enumerate(options.channels)}
-    return dict(options.variables) or {"fluorescence": Channel()}
+        return {name: VariablePlace(first=k % count, every=count) for k, name in enumerate(options.channels)}
+    return dict(options.variables) or {"fluorescence": VariablePlace()}
 
 
 def picture(source: Any, axes: tuple[str, ...], name: str, options: ReadOptions) -> Any:

@@ -14,7 +14,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.schema import RATE_TOLERANCE
 from neurodyn.readers.lazy_views import Part
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.questions import Need, QuestionError
 from neurodyn.readers.sources import (
     View,
@@ -39,7 +39,7 @@ class Stack:
     Parameters
     ----------
     frames
-        Channel and plane, both from 0 -> array on disk, shape (time, y, x).
+        VariablePlace and plane, both from 0 -> array on disk, shape (time, y, x).
     channels, planes
         How many the file says it has.
     rate_hz
@@ -116,7 +116,7 @@ def clock(path: Path, stack: Stack, plane: int, options: ReadOptions, frames: in
     QuestionError
         If the file tells neither.
     """
-    place = Channel() if stack.channels > 1 else next(iter(wanted(options).values()))
+    place = VariablePlace() if stack.channels > 1 else next(iter(wanted(options).values()))
     fs = rate(path, stack, options)
     if stack.times is not None and frames > 1:
         times = stack.times(plane)[place.first :: place.every][:frames]

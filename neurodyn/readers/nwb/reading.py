@@ -31,7 +31,7 @@ from neurodyn.readers.nwb.facts import NwbFacts
 from neurodyn.readers.nwb.places import CONTAINERS, FIRST_PLANE, scratch_name
 from neurodyn.readers.nwb.series import Imaging, imaging_series, select
 from neurodyn.readers.nwb.tables import behavior, brain, end_of, rois, stimulus
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.sources import View, build, refuse_others
 
 LOGGER = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def read_nwb(path: Path, options: ReadOptions, source: NWBFile | None = None) ->
         neural = {name: _variable(name, one, options) for name, one in series.items()}
         name, first = next(iter(series.items()))
         traces = next((one.item for one in series.values() if not one.is_movie), None)
-        place = options.variables.get(name, Channel())
+        place = options.variables.get(name, VariablePlace())
         times = first.clock.times[place.first :: place.every]
         groups: dict[str, Any] = {
             "stimulus": stimulus(path, nwbfile, end_of(times)),
@@ -253,7 +253,7 @@ def _is_fact(name: str, value: Any) -> bool:
 
 
 def _variable(name: str, series: Imaging, options: ReadOptions) -> xr.Variable:
-    place, item = options.variables.get(name, Channel()), series.item
+    place, item = options.variables.get(name, VariablePlace()), series.item
     source: Any = _on_disk(item.data)
     if item.conversion != 1.0 or item.offset:
         source = Computed(partial(_in_unit, factor=item.conversion, offset=item.offset), source, dtype=np.float32)
