@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import DataError
+from neurodyn.core.files import beside
 from neurodyn.data.damage import library, load_array, reason
 from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording, entry
@@ -194,7 +195,7 @@ def otsu_brain(image: np.ndarray) -> np.ndarray:
 def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray:
     """Return the channel of each frame from a file, looked for as given and beside the source, or from a dataset."""
     name = str(options.frame_channel)
-    file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
+    file = beside(path, name)
     with library(path, lambda path, error: _no_table(path, name, error)):
         if file is not None and file.suffix == ".npy":
             return load_array(file)
