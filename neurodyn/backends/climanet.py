@@ -13,9 +13,10 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from neurodyn.backends.base import TRAINING_SEARCH, Backend
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.batch import Batch, Layout, Prediction
-from neurodyn.backends.settings import FrameConfig
+from neurodyn.backends.framed import Framed
+from neurodyn.backends.settings import FrameConfig, HeadsConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range
 from neurodyn.nn.components import Components
@@ -30,7 +31,7 @@ from neurodyn.nn.video import AttentionPooling, OverlappingDecoder, VideoEncoder
 LEAST_STD = 1e-3
 
 
-class ClimaNetConfig(FrameConfig):
+class ClimaNetConfig(FrameConfig, HeadsConfig):
     """Configuration of ClimaNet."""
 
     patch: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
@@ -64,8 +65,6 @@ class ClimaNetConfig(FrameConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> ClimaNetConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         if not 0 <= self.hide[0] <= self.hide[1] <= 1:
             raise ValueError(f"hide {self.hide} must be two shares in [0, 1], the smaller one first")
         return self
@@ -95,7 +94,7 @@ class Given:
         return replace(self, values=self.values.where(seen, 0.0), seen=seen)
 
 
-class ClimaNet(Backend):
+class ClimaNet(Framed):
     """A movie with gaps, filled in by space-time patches that attend to each other along time and within frames.
 
         z = LN(W vec(o x, o, b) + c) + φ(frame, part)   a token per patch of frames, rows and columns
@@ -144,7 +143,6 @@ class ClimaNet(Backend):
         super().__init__(config, layout)
         layout.require_frames(3, "ClimaNet")
         self.length = _part_length(config.parts, layout)
-        self.frames = Frames(layout.brain)
         height, width = np.atleast_2d(layout.brain).shape
         self.shape = (height, width)
         self.patch = _clipped(config.patch, (self.length, height, width))
@@ -173,7 +171,7 @@ class ClimaNet(Backend):
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and standard deviation, and the components where there are any."""
-        self.frames.fit(frames, self.config.normalise)
+        super().prepare(frames)
         if self.components is not None:
             self.components.fit(self.frames.chunks(frames))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from neurodyn.core.config import Params
 from neurodyn.core.search import Choice, Range, Space
@@ -14,6 +14,26 @@ TOKEN_SEARCH: dict[str, Space] = {
     "model.heads": Choice((2, 4, 8)),
     "model.dropout": Range(0.0, 0.3),
 }
+
+
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("must be odd")
+    return number
+
+
+Odd = Annotated[int, AfterValidator(_odd)]
+
+
+class HeadsConfig(Params):
+    """Attention with several heads, which share the features of a token."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> HeadsConfig:
+        sizes = vars(self)
+        if sizes["width"] % sizes["heads"]:
+            raise ValueError(f"heads ({sizes['heads']}) must divide width ({sizes['width']})")
+        return self
 
 
 class FrameConfig(Params):
@@ -30,7 +50,7 @@ class HidingConfig(FrameConfig):
     noise: float = Field(0.0, ge=0, description="noise added to the input in training, standard deviations")
 
 
-class TokenConfig(Params):
+class TokenConfig(HeadsConfig):
     """A transformer over patches."""
 
     patch: tuple[PositiveInt, PositiveInt] = Field(
@@ -44,12 +64,6 @@ class TokenConfig(Params):
     band_time: float = Field(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
     band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
 
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> TokenConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
-
     @property
     def bands(self) -> tuple[float, float, float]:
         """Highest frequency of time, row and column."""
@@ -59,14 +73,7 @@ class TokenConfig(Params):
 class ConvolutionConfig(Params):
     """The kernel of convolutions that keep the size of a frame."""
 
-    kernel: int = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
-
-    @field_validator("kernel")
-    @classmethod
-    def _odd(cls, kernel: int) -> int:
-        if kernel % 2 == 0:
-            raise ValueError("must be odd")
-        return kernel
+    kernel: Odd = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
 
 
 class MapConfig(Params):

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from neurodyn.backends.base import Backend
 from neurodyn.backends.batch import Batch, Layout
-from neurodyn.core.config import Params
+from neurodyn.backends.settings import HeadsConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.nn.cells import Cells
 from neurodyn.nn.interpolation import hold
@@ -30,7 +30,7 @@ QUANTIZER = "quantizer"
 PRIVATE = ("cells.", "neuron", "neurons.")  # what belongs to the cells of one recording
 
 
-class VocabularyConfig(Params):
+class VocabularyConfig(HeadsConfig):
     """Configuration that all models of the vocabulary share."""
 
     patch: int = Field(16, gt=0, description="frames per patch")
@@ -49,8 +49,6 @@ class VocabularyConfig(Params):
 
     @model_validator(mode="after")
     def _consistent(self) -> VocabularyConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         if self.codebook == "fsq" and min(self.levels) < 3:
             raise ValueError(f"levels {self.levels}: at least 3 each")
         return self

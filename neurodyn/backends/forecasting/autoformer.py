@@ -6,7 +6,7 @@ import math
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
@@ -18,21 +18,15 @@ from neurodyn.backends.forecasting.transformer import (
     hold_at_zero,
     load_transformers,
 )
+from neurodyn.backends.settings import Odd
 
 
 class AutoformerConfig(TransformerConfig):
     """Configuration of the Autoformer."""
 
     start: int = Field(48, gt=0, description="last source frames that the decoder starts from; at most the source")
-    trend: int = Field(3, gt=0, description="frames of the moving average that makes the trend, odd")
+    trend: Odd = Field(3, gt=0, description="frames of the moving average that makes the trend, odd")
     factor: int = Field(10, gt=0, description="c: of L delays, the c ln L of highest correlation enter; at most L")
-
-    @field_validator("trend")
-    @classmethod
-    def _odd(cls, trend: int) -> int:
-        if trend % 2 == 0:
-            raise ValueError("must be odd")
-        return trend
 
 
 class Autoformer(EncoderDecoder):

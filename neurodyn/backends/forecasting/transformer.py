@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 
 from neurodyn.backends.batch import Batch
 from neurodyn.backends.forecasting.forecaster import Forecaster, ForecasterConfig
+from neurodyn.backends.settings import HeadsConfig
 from neurodyn.core.errors import ConfigError
 from neurodyn.core.search import Choice, Range, Space
 
@@ -33,16 +34,10 @@ class TransformerConfig(ForecasterConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
 
 
-class AttentionConfig(TransformerConfig):
+class AttentionConfig(TransformerConfig, HeadsConfig):
     """Sizes of a forecasting transformer whose attention has heads."""
 
     heads: int = Field(8, gt=0, description="attention heads; divides width")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> AttentionConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
 
 
 class EncoderDecoder(Forecaster):
