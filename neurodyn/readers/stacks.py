@@ -15,7 +15,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.schema import RATE_TOLERANCE
 from neurodyn.readers.lazy_views import Part
 from neurodyn.readers.options import ReadOptions, VariablePlace
-from neurodyn.readers.questions import Need, QuestionError
+from neurodyn.readers.questions import Need, QuestionError, which_one
 from neurodyn.readers.sources import (
     View,
     brain_mask,
@@ -137,13 +137,8 @@ def clock(path: Path, stack: Stack, plane: int, options: ReadOptions, frames: in
 def _plane(path: Path, planes: int, options: ReadOptions) -> int:
     chosen = 0 if options.plane is None and planes == 1 else options.plane
     if chosen is None:
-        raise QuestionError(
-            f"{path} has {planes} planes; one must be chosen.",
-            f"Found plane none; expected 0 to {planes - 1}.",
-            "Choose one, and read the others one by one: --set source.plane=0",
-            need=Need("--set source.plane=0", f"one of {planes} planes, 0 to {planes - 1}"),
-            guess={"plane": 0},
-        )
+        found, why = f"plane none; expected 0 to {planes - 1}", f"one of {planes} planes, 0 to {planes - 1}"
+        raise which_one(path, f"{planes} planes", found, "--set source.plane=0", why, {"plane": 0})
     if chosen >= planes:
         raise DataError(
             f"{path} has {planes} plane{'s' * (planes > 1)}; one must be chosen.",

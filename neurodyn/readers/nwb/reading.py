@@ -86,7 +86,7 @@ def read_nwb(path: Path, options: ReadOptions, source: NWBFile | None = None) ->
     with opened(path) if source is None else nullcontext(source) as nwbfile:
         own = _own(nwbfile)
         if own and not options.variables and not options.key:
-            return _written(nwbfile, own, path, options)
+            return _read_own(nwbfile, own, path, options)
         series = select(path, nwbfile, imaging_series(path, nwbfile, options), options)
         neural = {name: _variable(name, one, options) for name, one in series.items()}
         name, first = next(iter(series.items()))
@@ -126,7 +126,7 @@ def _own(nwbfile: NWBFile) -> dict[str, Any]:
     return own if "parts" in own else {}
 
 
-def _written(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOptions) -> Recording:
+def _read_own(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOptions) -> Recording:
     """Build the recording that `write_nwb` wrote."""
     refuse_others(options, "nwb", {"fs"})
     variables: dict[str, dict[bool, dict[str, xr.Variable]]] = {}
