@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from neurodyn.data.windows import Windows
 
 
-@dataclass(frozen=True)
+NOTHING = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """One number with its uncertainty and its chance level.
 
@@ -47,12 +50,12 @@ class Score:
     split: str
     target: str
     metric: str
-    fold: str
+    fold: str = "all"
     value: float
-    ci_low: float
-    ci_high: float
-    null_mean: float
-    p: float
+    ci_low: float = NOTHING
+    ci_high: float = NOTHING
+    null_mean: float = NOTHING
+    p: float = NOTHING
     n: int
     unit: str
     features: str = ""
@@ -63,7 +66,6 @@ class Score:
 def blank_score(windows: Windows, model: str, seed: int, split: str, target: str) -> Score:
     """Return a row of the table about all of some windows, without its metric and numbers."""
     sessions = sorted({windows.recordings[s].session for s in np.unique(windows.session)})
-    nothing = float("nan")
     return Score(
         session=sessions[0] if len(sessions) == 1 else "all",
         model=model,
@@ -71,12 +73,7 @@ def blank_score(windows: Windows, model: str, seed: int, split: str, target: str
         split=split,
         target=target,
         metric="",
-        fold="all",
-        value=nothing,
-        ci_low=nothing,
-        ci_high=nothing,
-        null_mean=nothing,
-        p=nothing,
+        value=NOTHING,
         n=1,
         unit="windows",
         note="overlapping windows shared between parts" if split.startswith("random") else "",

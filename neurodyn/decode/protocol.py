@@ -151,8 +151,6 @@ class _Context:
     decoder: str
 
     def score(self, metric: str, value: float, n: int, **rest: Any) -> Score:
-        missing = float("nan")
-        common = {"fold": "all", "ci_low": missing, "ci_high": missing, "null_mean": missing, "p": missing}
         return Score(
             session=self.labels.session,
             model=self.model,
@@ -165,7 +163,7 @@ class _Context:
             unit=self.labels.unit,
             features=self.features,
             decoder=self.decoder,
-            **(common | rest),
+            **rest,
         )
 
 

@@ -71,12 +71,9 @@ def _scores(run: Run, model: str, errors: np.ndarray, config: AttentionConfig) -
         split=f"{run.config.windows.split}:{config.part}",
         target="attention",
         metric="attention_error",
-        fold="all",
         value=float(errors.mean()),
         ci_low=low,
         ci_high=high,
-        null_mean=nothing,
-        p=nothing,
         n=errors.size,
         unit="windows",
     )

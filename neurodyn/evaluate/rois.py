@@ -67,8 +67,7 @@ def _scores(recording: Recording, truth: Regions, config: RoisConfig) -> list[Sc
     if found.pixels is not None and truth.pixels is not None:
         estimates |= overlap_scores(found.pixels, truth.pixels, pairs, config.seed)
     common: dict[str, Any] = {"session": recording.session, "model": "none", "seed": config.seed, "split": "all"}
-    common |= {"target": TARGET, "fold": "all", "features": name, "decoder": _made_by(recording)}
-    common |= {"null_mean": float("nan"), "p": float("nan")}
+    common |= {"target": TARGET, "features": name, "decoder": _made_by(recording)}
     note = f"{len(pairs)} pairs of centres within {config.distance:g} px; {len(found.centres)} found, {len(truth.centres)} marked"
     return [_score(metric, estimate, note, common) for metric, estimate in estimates.items()]
 

@@ -8,7 +8,19 @@ from neurodyn.report.imputation import imputation_part
 from neurodyn.report.page import report
 
 NAN = float("nan")
-ROW = Score("s", "m", 0, "blocked:test", "dff, blocks", "imputation_r2", "all", 0.5, 0.4, 0.6, NAN, NAN, 30, "windows")
+ROW = Score(
+    session="s",
+    model="m",
+    seed=0,
+    split="blocked:test",
+    target="dff, blocks",
+    metric="imputation_r2",
+    value=0.5,
+    ci_low=0.4,
+    ci_high=0.6,
+    n=30,
+    unit="windows",
+)
 SETTINGS = {"hide": "blocks", "share": 0.2, "seconds": 0.5, "size": [8, 8], "seed": 0}
 
 
