@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from neurodyn.backends.base import TRAINING_SEARCH, Backend
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.framed import Framed
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.climanet import ClimaNetConfig
 from neurodyn.core.search import Choice, Range
@@ -53,7 +54,7 @@ class Given:
         return replace(self, values=self.values.where(seen, 0.0), seen=seen)
 
 
-class ClimaNet(Backend):
+class ClimaNet(Framed):
     """A movie with gaps, filled in by space-time patches that attend to each other along time and within frames.
 
         z = LN(W vec(o x, o, b) + c) + φ(frame, part)   a token per patch of frames, rows and columns
@@ -100,7 +101,6 @@ class ClimaNet(Backend):
     def __init__(self, config: ClimaNetConfig, layout: Layout) -> None:
         super().__init__(config, layout)
         self.length = layout.frames // config.parts
-        self.frames = Frames(layout.brain)
         height, width = np.atleast_2d(layout.brain).shape
         self.shape = (height, width)
         self.patch = _clipped(config.patch, (self.length, height, width))
@@ -129,7 +129,7 @@ class ClimaNet(Backend):
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and standard deviation, and the components where there are any."""
-        self.frames.fit(frames, self.config.normalise)
+        super().prepare(frames)
         if self.components is not None:
             self.components.fit(self.frames.chunks(frames))
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from neurodyn.backends.base import Backend
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.layout import Layout
+from neurodyn.backends.framed import Framed
 from neurodyn.backends.settings.base import SourceConfig
-from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import hold
 
 
-class FromSource(Backend):
+class FromSource(Framed):
     """Reads the source, the frames before the horizon, and what is told of the stimulus.
 
     z = (x − m) / s per entry, with m and s of the training windows. An entry that is not visible in a source frame takes
@@ -28,11 +23,8 @@ class FromSource(Backend):
         If windows have no horizon.
     """
 
+    IMAGE = False
     config: SourceConfig
-
-    def __init__(self, config: SourceConfig, layout: Layout) -> None:
-        super().__init__(config, layout)
-        self.frames = Frames(layout.brain, image=False)
 
     @property
     def entries(self) -> int:
@@ -48,10 +40,6 @@ class FromSource(Backend):
     def told(self) -> int:
         """Numbers that say what the stimulus is; 0 where nothing is told."""
         return self.layout.code.size if self.layout.code else 0
-
-    def prepare(self, frames: Iterable[np.ndarray]) -> None:
-        """Fit mean and standard deviation."""
-        self.frames.fit(frames, self.config.normalise)
 
     def _source(self, batch: Batch) -> Float[Tensor, "batch source entry"]:
         x, t = batch.x[:, : self.source], batch.t[:, : self.source]

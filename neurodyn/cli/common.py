@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
@@ -14,7 +14,7 @@ from neurodyn.cli.console import Common
 from neurodyn.core.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from neurodyn.core.config import Params, Resolved
+    from neurodyn.core.config import Params
     from neurodyn.data.recording import Recording
     from neurodyn.readers.options import ReadOptions
 
@@ -59,40 +59,30 @@ def read_options(
 
     flags: dict[str, Any] = {"fs": fs, "axes": axes, "key": key, "indicator": indicator, "brain": brain}
     flags["channels"] = channels.split(",") if channels else None
-    given = {name: value for name, value in flags.items() if value is not None}
-    given |= {name: {"file": file} for name, file in (files or {}).items()}
-    return section(common, "source", ReadOptions, given)
+    flags |= {name: {"file": file} for name, file in (files or {}).items()}
+    return resolve_section(common, "source", ReadOptions, flags)
 
 
-def section(common: Common, name: str, model: type[P], given: dict[str, Any] | None = None) -> P:
-    """Resolve a section: of ``--config``, the environment (``NEURODYN_NAME__*``), flags and ``--set NAME.*``.
+def resolve_section(common: Common, name: str, model: type[P], given: Mapping[str, Any] | None = None) -> P:
+    """Resolve a section, or a command's own keys: ``--config``, the environment (``NEURODYN_NAME__*``), flags, ``--set``.
 
     Parameters
     ----------
+    name
+        Of a section, whose keys are NAME.KEY; or of a command whose keys stand in no section.
     given
-        Values of flags.
+        Values of flags; those that are None were not given.
     """
-    from neurodyn.core.config import Resolved, layers_of, resolve, validate
+    from neurodyn.core.config import COMMANDS, Resolved, layers_of, resolve, validate
 
-    flags = {name: given} if given else {}
-    layers = layers_of(sections=(name,), config=common.config, flags=flags, sets=common.sets or [])
+    flags = {key: value for key, value in (given or {}).items() if value is not None}
+    if name in COMMANDS:
+        return validate(model, resolve(layers_of(name, config=common.config, flags=flags, sets=common.sets or [])))
+    within = {name: flags} if flags else {}
+    layers = layers_of(sections=(name,), config=common.config, flags=within, sets=common.sets or [])
     resolved = resolve(layer for layer in layers if name in layer.values)
     values = {name: resolved.values.get(name) or {}}
     return validate(model, Resolved(values, resolved.origins), prefix=(name,))
-
-
-def own_settings(common: Common, command: str, flags: dict[str, Any] | None = None) -> Resolved:
-    """Resolve the keys of a command that stand in no section: ``--config``, ``NEURODYN_COMMAND__*``, flags and ``--set``.
-
-    Parameters
-    ----------
-    flags
-        Values of flags; those that are None were not given.
-    """
-    from neurodyn.core.config import layers_of, resolve
-
-    given = {name: value for name, value in (flags or {}).items() if value is not None}
-    return resolve(layers_of(command, config=common.config, flags=given, sets=common.sets or []))
 
 
 def require_sources(paths: Iterable[Path]) -> None:

@@ -18,7 +18,7 @@ from neurodyn.cli.common import (
     ReaderName,
     ingest,
     read_options,
-    section,
+    resolve_section,
 )
 from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import ConfigError
@@ -122,7 +122,7 @@ def convert(
         raise ConfigError(
             f"{target} already exists.", "Nothing was written.", "Choose another name, or --existing overwrite"
         )
-    facts = section(common, "nwb", NwbFacts)
+    facts = resolve_section(common, "nwb", NwbFacts)
     if common.dry_run:
         read(source, options, reader)
         common.plan([f"{source} -> {target}"])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from neurodyn.cli.common import Out, own_settings
+from neurodyn.cli.common import Out, resolve_section
 from neurodyn.cli.console import Common, command, progress_bar
 
 
@@ -58,14 +58,13 @@ def decode(
     output: Out = None,
 ) -> None:
     """Decode a target and print where the table of scores is."""
-    from neurodyn.core.config import validate
     from neurodyn.core.files import check_output
     from neurodyn.decode.check import check
     from neurodyn.decode.settings import DecodeConfig
 
     given = {"target": target, "decoder": decoder, "protocol": protocol, "folds": folds, "shuffles": shuffles}
     given |= {"seed": seed, "features": features, "split": split}
-    config = validate(DecodeConfig, own_settings(common, "decode", flags_of(given)))
+    config = resolve_section(common, "decode", DecodeConfig, flags_of(given))
     if output is not None:
         check_output(output, whole=False)
     if common.dry_run:

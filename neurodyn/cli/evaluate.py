@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurodyn.cli.common import Out, own_settings, require_sources
+from neurodyn.cli.common import Out, require_sources, resolve_section
 from neurodyn.cli.console import Common, command
 from neurodyn.evaluate import DEFAULT, EVALUATIONS
 
@@ -68,13 +68,12 @@ def evaluate(
 
 def _asked(common: Common, metric: str, flags: dict[str, Any]) -> Evaluation[Any]:
     """Return the evaluation of that name, as it is configured."""
-    from neurodyn.core.config import validate
     from neurodyn.core.registry import unknown
 
     if metric not in EVALUATIONS.names():
         raise unknown("metric", metric, EVALUATIONS.names())
     kind = EVALUATIONS.get(metric)
-    return kind(validate(kind.Config, own_settings(common, "evaluate", flags)))
+    return kind(resolve_section(common, "evaluate", kind.Config, flags))
 
 
 def run_table(path: Path) -> str:

@@ -17,7 +17,6 @@ from neurodyn.cli.common import (
     ReaderName,
     ingest,
     make_recording,
-    own_settings,
     read_options,
     request_id,
 )
@@ -88,5 +87,9 @@ def extract(
 
 def _settings(common: Common, preset: str | None) -> dict[str, Any]:
     """Resolve suite2p's settings, without the section on reading."""
-    values = {"preset": "fast"} | own_settings(common, "extract", {"preset": preset}).values
+    from neurodyn.core.config import layers_of, resolve
+
+    given = {"preset": preset} if preset else {}
+    layers = layers_of("extract", config=common.config, flags=given, sets=common.sets or [])
+    values = {"preset": "fast"} | resolve(layers).values
     return {name: value for name, value in values.items() if name != "source"}

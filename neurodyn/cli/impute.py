@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from neurodyn.cli.common import ExistingOption, Out, make_recording, own_settings, request_id
+from neurodyn.cli.common import ExistingOption, Out, make_recording, request_id, resolve_section
 from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.core.errors import ConfigError
 
@@ -92,7 +92,6 @@ def _identity(filler: Filler) -> dict[str, Any]:
 
 def _holes(common: Common, reject: str | None, pixels: str | None) -> tuple[HoleConfig, list[str]]:
     """Return what is missing, and the --set items that are about the model."""
-    from neurodyn.core.config import validate
     from neurodyn.training.holes import HoleConfig
 
     items = common.sets or []
@@ -100,7 +99,7 @@ def _holes(common: Common, reject: str | None, pixels: str | None) -> tuple[Hole
     given: dict[str, Any] = {"pixels": pixels} if pixels else {}
     if reject:
         given["reject"] = [_stretch(part) for part in reject.split(",")]
-    holes = validate(HoleConfig, own_settings(replace(common, sets=mine), "impute", given))
+    holes = resolve_section(replace(common, sets=mine), "impute", HoleConfig, given)
     return holes, [item for item in items if item not in mine]
 
 

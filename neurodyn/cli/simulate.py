@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from neurodyn.cli.common import ExistingOption, make_recording, own_settings, request_id
+from neurodyn.cli.common import ExistingOption, make_recording, request_id, resolve_section
 from neurodyn.cli.console import Common, command
 
 
@@ -30,14 +30,13 @@ def simulate(
     existing: ExistingOption = "error",
 ) -> None:
     """Make a synthetic recording with ground truth."""
-    from neurodyn.core.config import validate
     from neurodyn.core.files import check_output
     from neurodyn.core.provenance import version
     from neurodyn.simulate import SIMULATORS
 
     check_output(output)
     simulator = SIMULATORS.get(kind)
-    params = validate(simulator.Params, own_settings(common, "simulate", {"seed": seed}))
+    params = resolve_section(common, "simulate", simulator.Params, {"seed": seed})
     request = request_id(simulate=kind, params=params.model_dump(mode="json"), version=version())
     if common.dry_run:
         common.plan([f"{k}: {v}" for k, v in params.model_dump().items()], output=output)

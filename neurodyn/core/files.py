@@ -251,6 +251,11 @@ def clear_partials(target: Path) -> None:
             remove(stale)
 
 
+def beside(source: Path, name: str) -> Path | None:
+    """Return a file named as given, or lying beside the source; None where there is none."""
+    return next((place for place in (Path(name), source.parent / name) if place.is_file()), None)
+
+
 def write_json(target: Path, value: Any) -> None:
     """Write JSON atomically: indented, keys in the order given."""
     with atomic(target) as path:

@@ -115,14 +115,15 @@ class Step(ABC):
         return self.citation
 
     @property
-    @abstractmethod
     def requires(self) -> tuple[str, ...]:
-        """Names of the variables it reads."""
+        """Names of the variables it reads: its parameter `input`, and `reference` where it has one."""
+        said = vars(self.params)
+        return tuple(said[name] for name in ("input", "reference") if name in said)
 
     @property
-    @abstractmethod
     def provides(self) -> tuple[str, ...]:
-        """Names of the variables it makes."""
+        """Names of the variables it makes: its parameter `output`."""
+        return (vars(self.params)["output"],)
 
     def suited(self, recording: Recording) -> tuple[Self, str]:
         """Return the step with parameters that suit the recording, and in a sentence what was changed, "" for nothing.

@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 from pydantic import Field
 
-from neurodyn.core.config import Layer, Params, Resolved, layer_from_sets, load_yaml, packaged, resolve, validate
+from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_from_sets, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.core.files import atomic, clear_partials, locked
 from neurodyn.core.log import LOGGER
@@ -232,7 +232,7 @@ def load_chain(name: str | Path, sets: Sequence[str] = (), layers: Sequence[Laye
     ConfigError
         With file, line and key, and the closest match for a name.
     """
-    layer = load_yaml(_find(str(name)))
+    layer = load_yaml(find_preset("chain", str(name)))
     return _build(layer, [*layers, *layer_from_sets(sets)])
 
 
@@ -245,23 +245,6 @@ def chain_from_steps(steps: Sequence[dict[str, Any]], origin: str, sets: Sequenc
         Where the list stands, for messages.
     """
     return _build(Layer({"steps": list(steps)}, origin), layer_from_sets(sets))
-
-
-def list_chains() -> dict[str, Path]:
-    """Return every chain preset by name, those of the working folder before the packaged ones."""
-    folders = [packaged("pipelines") / "chains", Path.cwd() / "pipelines" / "chains"]
-    return {path.stem: path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.yaml"))}
-
-
-def _find(name: str) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        if Path(name).is_file():
-            return Path(name)
-        raise DataError(f"{name} does not exist.", "Expected a chain file.", f"Packaged: {', '.join(list_chains())}.")
-    chains = list_chains()
-    if name not in chains:
-        raise unknown("chain", name, chains)
-    return chains[name]
 
 
 def _build(layer: Layer, over: Sequence[Layer]) -> Chain:

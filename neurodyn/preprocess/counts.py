@@ -99,11 +99,6 @@ class Counts(Step):
         return 2 if self.params.tau == "estimate" else 1
 
     @property
-    def requires(self) -> tuple[str, ...]:
-        """ΔF/F."""
-        return (self.params.input,)
-
-    @property
     def provides(self) -> tuple[str, ...]:
         """Counts and calcium."""
         return (self.params.output, self.params.calcium)

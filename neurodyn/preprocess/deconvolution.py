@@ -110,16 +110,6 @@ class Deconvolution(Step):
         """Twice where the decay time is estimated first."""
         return 2 if self.params.tau in ("range", "estimate", "auto") else 1
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """ΔF/F."""
-        return (self.params.input,)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """Inferred spikes."""
-        return (self.params.output,)
-
     def suited(self, recording: Recording) -> tuple[Self, str]:
         """Look the indicator up where the decay time depends on it, and say how a rolling baseline is shortened."""
         p, rate = self.params, recording.rate_hz

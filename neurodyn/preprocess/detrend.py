@@ -39,16 +39,6 @@ class Detrend(Step):
     params: DetrendParams
     passes = 2
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """The variable to detrend."""
-        return (self.params.input,)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The detrended variable."""
-        return (self.params.output,)
-
     def apply(self, workspace: Workspace) -> None:
         """Take each entry's share of the trend, then write, one chunk at a time."""
         p, source = self.params, workspace[self.params.input]

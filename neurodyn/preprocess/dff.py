@@ -86,11 +86,6 @@ class Dff(Step):
         denominator = self.params.f0_from
         return (self.params.input,) if denominator in (None, self.params.input) else (self.params.input, denominator)
 
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """ΔF/F."""
-        return (self.params.output,)
-
     def suited(self, recording: Recording) -> tuple[Self, str]:
         """Shorten a window that is longer than the recording to the recording; refuse what cannot be shortened."""
         p, rate = self.params, recording.rate_hz

@@ -88,16 +88,6 @@ class Hemodynamics(Step):
     citation = "Ma et al., Phil Trans R Soc B 371, 20150360 (2016), doi:10.1098/rstb.2015.0360"
     passes = 2
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """Signal and reference."""
-        return (self.params.input, self.params.reference)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The corrected signal."""
-        return (self.params.output,)
-
     def suited(self, recording: Recording) -> tuple[Self, str]:
         """Refuse a band that the recording's rate or length rules out."""
         check_band(self.params, recording, "hemodynamics")

@@ -81,11 +81,6 @@ class Neuropil(Step):
         """Fluorescence and neuropil."""
         return (self.params.fluorescence, self.params.neuropil)
 
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The corrected fluorescence."""
-        return (self.params.output,)
-
     def suited(self, recording: Recording) -> tuple[Self, str]:
         """Refuse a recording that is too short to fit r."""
         if self.params.method == "allen":

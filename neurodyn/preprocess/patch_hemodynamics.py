@@ -22,7 +22,7 @@ from neurodyn.preprocess.hemodynamics import map_name
 from neurodyn.preprocess.optimal_linear import Estimate, Form, Output, correlations, estimate, varying
 from neurodyn.preprocess.patches import Patch, Region, regions
 from neurodyn.preprocess.scan import scan
-from neurodyn.preprocess.tiles import blocks, inside, same_shape
+from neurodyn.preprocess.tiles import blocks, inside, require_light, same_shape
 
 LOGGER = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class PatchHemodynamicsParams(Params):
 
 
 @dataclass(frozen=True)
-class Levels:
+class Scaling:
     """What relative change is taken about, shape (y, x) of the frame, per channel.
 
     Parameters
@@ -121,22 +121,12 @@ class PatchHemodynamics(Step):
     citation = "Lohani, Moberly et al., Nat Neurosci 25, 1706 (2022), doi:10.1038/s41593-022-01202-6"
     passes = 2
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """Signal and reference."""
-        return (self.params.input, self.params.reference)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The corrected signal."""
-        return (self.params.output,)
-
     def apply(self, workspace: Workspace) -> None:
         """Gather the covariances of a region's patches, solve them, apply the weights; then the next region."""
         p = self.params
         same_shape(workspace, p.input, p.reference, STEP)
         signal = workspace[p.input]
-        mask, levels = inside(workspace, signal), self._levels(workspace)
+        mask, scaling = inside(workspace, signal), self._scaling(workspace)
         parts = list(regions(signal, mask, p.side, p.centres))
         self._check_frames(signal.shape[0], max(patch.pixels.size for part in parts for patch in part.patches))
         maps = {what: np.zeros(mask.shape, dtype=np.float32) for what in MAPS}
@@ -147,7 +137,7 @@ class PatchHemodynamics(Step):
                 if not part.patches:
                     _blank(target, part)
                     continue
-                work = _Work(workspace, self.params, part, levels, spread, (done, len(parts)))
+                work = _Work(workspace, self.params, part, scaling, spread, (done, len(parts)))
                 found = work.estimates()
                 work.write(target, found)
                 crowded += sum(one.crowded for one, _ in found)
@@ -156,21 +146,16 @@ class PatchHemodynamics(Step):
         for what, values in maps.items():
             workspace.keep("qc", map_name(STEP, what, p.output), ("y", "x"), values, "1")
 
-    def _levels(self, workspace: Workspace) -> Levels:
+    def _scaling(self, workspace: Workspace) -> Scaling:
         """Return the means, and the means or ones to divide by."""
         mask = inside(workspace, workspace[self.params.input])
         means = [np.where(mask, scan(workspace, name, step=STEP).mean, 1.0) for name in self.requires]
         if self.params.normalise == "none":
             ones = np.ones(mask.shape)
-            return Levels((means[0], means[1]), (ones, ones))
+            return Scaling((means[0], means[1]), (ones, ones))
         for name, mean in zip(self.requires, means, strict=True):
-            if (mean <= 0).any():
-                raise DataError(
-                    f"{STEP}: '{name}' has a mean of 0 or less in {(mean <= 0).sum()} of {mask.sum()} pixels.",
-                    "Relative change needs counts above the dark level.",
-                    f"Mask them (--brain), or take the values as they are: --set {STEP}.normalise=none",
-                )
-        return Levels((means[0], means[1]), (means[0], means[1]))
+            require_light(workspace, name, mean, STEP, f"take the values as they are: --set {STEP}.normalise=none")
+        return Scaling((means[0], means[1]), (means[0], means[1]))
 
     def _check_frames(self, frames: int, pixels: int) -> None:
         """Refuse a recording that cannot give the covariance of a patch, warn of one that gives it badly."""
@@ -226,7 +211,7 @@ class _Work:
     workspace: Workspace
     params: PatchHemodynamicsParams
     region: Region
-    levels: Levels
+    scaling: Scaling
     spread: Callable[[Callable[[int], None], int], None]
     place: tuple[int, int]
 
@@ -248,7 +233,7 @@ class _Work:
             self.workspace.progress((self.place[0] + share) / self.place[1])
 
     def _lay(self, movie: np.ndarray, channel: int, strips: list[slice], rows: np.ndarray) -> None:
-        mean, level = self.levels.mean[channel], self.levels.level[channel]
+        mean, level = self.scaling.mean[channel], self.scaling.level[channel]
         self.spread(lambda k: self.region.lay_rows(movie, strips[k], mean, level, rows), len(strips))
 
     def both(self, patch: Patch) -> np.ndarray:
@@ -301,7 +286,7 @@ class _Work:
         part, patches, strips = self.region, self.region.patches, self.region.strips()
         offset, factor = (
             values[0][part.read][part.mask][:, None].astype(np.float32)
-            for values in (self.levels.mean, self.levels.level)
+            for values in (self.scaling.mean, self.scaling.level)
         )
         rows, weights = [self.both(patch) for patch in patches], [one.weights.astype(np.float32) for one, _ in found]
         for frames, values in self.pieces(1, np.float32):

@@ -11,7 +11,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import scan
-from neurodyn.preprocess.tiles import inside, pieces, same_shape
+from neurodyn.preprocess.tiles import inside, pieces, require_light, same_shape
 
 
 class RatiometricParams(Params):
@@ -65,11 +65,6 @@ class Ratiometric(Step):
         """Signal and references."""
         return (self.params.input, *self.params.references)
 
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The corrected signal."""
-        return (self.params.output,)
-
     def apply(self, workspace: Workspace) -> None:
         """Correct chunk by chunk; the means are known from the first look."""
         p, signal = self.params, workspace[self.params.input]
@@ -85,13 +80,8 @@ class Ratiometric(Step):
             target[key] = made
 
     def _mean(self, workspace: Workspace, name: str) -> np.ndarray:
-        mean, mask = scan(workspace, name, step="ratiometric").mean, inside(workspace, workspace[name])
-        if (mean[mask] <= 0).any():
-            raise DataError(
-                f"ratiometric: '{name}' has a mean of 0 or less in {(mean[mask] <= 0).sum()} of {mask.sum()} places.",
-                "A ratio needs counts above the dark level.",
-                "Mask them (--brain), or regress instead: --chain widefield",
-            )
+        mean = scan(workspace, name, step="ratiometric").mean
+        require_light(workspace, name, mean, "ratiometric", "regress instead: --chain widefield")
         return mean
 
     def _piece(

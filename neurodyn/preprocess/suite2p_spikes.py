@@ -47,16 +47,6 @@ class Suite2pSpikes(Step):
     kinds = frozenset({"traces"})
     citation = CITATION
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """ΔF/F or fluorescence."""
-        return (self.params.input,)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """Inferred spikes."""
-        return (self.params.output,)
-
     def apply(self, workspace: Workspace) -> None:
         """Infer one chunk of ROIs after another."""
         p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz

@@ -36,7 +36,7 @@ class SvdParams(Params):
 
 
 @dataclass(frozen=True)
-class Channel:
+class RelativeMovie:
     """One movie as the decomposition sees it: (F - mean) / level in the data pixels.
 
     Parameters
@@ -87,7 +87,12 @@ class Basis:
 
 
 def find_basis(
-    workspace: Workspace, channels: list[Channel], mask: np.ndarray, components: int, bin_frames: int, parts: int = 2
+    workspace: Workspace,
+    channels: list[RelativeMovie],
+    mask: np.ndarray,
+    components: int,
+    bin_frames: int,
+    parts: int = 2,
 ) -> Basis:
     """Find the leading spatial components of the time-binned channels, laid end to end in time; the first pass.
 
@@ -130,7 +135,9 @@ def _right_vectors(binned: np.ndarray, components: int) -> np.ndarray:
     return np.linalg.qr(binned.T @ (vectors[:, order] / np.sqrt(values[order])))[0]
 
 
-def _binned(workspace: Workspace, channels: list[Channel], mask: np.ndarray, width: int, parts: int) -> np.ndarray:
+def _binned(
+    workspace: Workspace, channels: list[RelativeMovie], mask: np.ndarray, width: int, parts: int
+) -> np.ndarray:
     """Return the means over `width` frames of all channels, the last bin maybe shorter, shape (bin, pixel).
 
     Each bin is weighted with the root of its frames, so that all frames count alike.
@@ -153,7 +160,7 @@ def _binned(workspace: Workspace, channels: list[Channel], mask: np.ndarray, wid
 
 
 def project(
-    workspace: Workspace, channel: Channel, basis: Basis, target: zarr.Array, part: int, parts: int
+    workspace: Workspace, channel: RelativeMovie, basis: Basis, target: zarr.Array, part: int, parts: int
 ) -> tuple[np.ndarray, float]:
     """Write V = Y U, shape (time, component); the second pass.
 
@@ -199,21 +206,11 @@ class Svd(Step):
     citation = "Saxena et al., PLoS Comput Biol 16, e1007791 (2020), doi:10.1371/journal.pcbi.1007791"
     passes = 2
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """The movie."""
-        return (self.params.input,)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The time courses."""
-        return (self.params.output,)
-
     def apply(self, workspace: Workspace) -> None:
         """Find the components in the binned movie, then project every frame on them."""
         p, movie = self.params, workspace[self.params.input]
         mask = inside(workspace, movie)
-        channel = Channel(movie, scan(workspace, p.input, step="svd").mean, np.ones(mask.shape))
+        channel = RelativeMovie(movie, scan(workspace, p.input, step="svd").mean, np.ones(mask.shape))
         basis = find_basis(workspace, [channel], mask, p.components, p.bin)
         shape, units = (movie.shape[0], basis.count), str(movie.attrs["units"])
         target = workspace.create_shaped(p.output, shape, ("time", "component"), units, "svd")

@@ -8,14 +8,13 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.bands import Band, BandParams, check_band
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.hemodynamics import band_words, map_name
+from neurodyn.preprocess.hemodynamics import HemodynamicsParams, band_words, map_name
 from neurodyn.preprocess.scan import scan
-from neurodyn.preprocess.svd import Basis, Channel, find_basis, project
-from neurodyn.preprocess.tiles import inside, same_shape
+from neurodyn.preprocess.svd import Basis, RelativeMovie, find_basis, project
+from neurodyn.preprocess.tiles import inside, require_light, same_shape
 
 LOGGER = logging.getLogger(__name__)
 
@@ -23,18 +22,12 @@ STEP = "svd_hemodynamics"
 COURSES = (f"{STEP}_signal", f"{STEP}_reference")
 
 
-class SvdHemodynamicsParams(BandParams):
+class SvdHemodynamicsParams(HemodynamicsParams):
     """Settings of the correction of singular vectors."""
 
-    input: str = Field(default="fluorescence", description="calcium-dependent channel")
-    reference: str = Field(default="reference", description="calcium-independent channel, at the same frame times")
     output: str = Field(default="components", description="variable to make: corrected time courses of the components")
     components: int = Field(default=200, ge=1, description="number of components, common to both channels")
     bin: int = Field(default=15, ge=1, description="frames averaged before the components are found; 1 is exact")
-    keep_slow: bool = Field(
-        default=True,
-        description="use the band for estimating β only; false: the output stays inside the band, as in wfield",
-    )
 
 
 class SvdHemodynamics(Step):
@@ -54,16 +47,6 @@ class SvdHemodynamics(Step):
     makes = "traces"
     citation = "Saxena et al., PLoS Comput Biol 16, e1007791 (2020), doi:10.1371/journal.pcbi.1007791"
     passes = 2
-
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """Signal and reference."""
-        return (self.params.input, self.params.reference)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The corrected time courses."""
-        return (self.params.output,)
 
     def suited(self, recording: Recording) -> tuple[Self, str]:
         """Refuse a band that the recording's rate or length rules out."""
@@ -91,15 +74,10 @@ class SvdHemodynamics(Step):
         basis.keep(workspace, p.output, "1")
         workspace.keep("qc", map_name(STEP, "beta", p.output, "components"), ("y", "x"), beta.astype(np.float32), "1")
 
-    def _channel(self, workspace: Workspace, name: str, mask: np.ndarray) -> Channel:
+    def _channel(self, workspace: Workspace, name: str, mask: np.ndarray) -> RelativeMovie:
         mean = np.where(mask, scan(workspace, name, step=STEP).mean, 1.0)
-        if (mean <= 0).any():
-            raise DataError(
-                f"{STEP}: '{name}' has a mean of 0 or less in {(mean <= 0).sum()} of {mask.sum()} pixels.",
-                "Relative change needs counts above the dark level.",
-                "Mask them (--brain), or regress the pixels as they are: --chain widefield",
-            )
-        return Channel(workspace[name], mean, mean)
+        require_light(workspace, name, mean, STEP, "regress the pixels as they are: --chain widefield")
+        return RelativeMovie(workspace[name], mean, mean)
 
     def _beta(self, workspace: Workspace, band: Band, basis: Basis) -> np.ndarray:
         """Return β of each pixel, 0 where the reference does not vary, shape (y, x)."""

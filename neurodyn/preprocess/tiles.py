@@ -113,6 +113,31 @@ def same_shape(workspace: Workspace, first: str, second: str, step: str) -> None
         )
 
 
+def require_light(workspace: Workspace, name: str, mean: np.ndarray, step: str, fix: str) -> None:
+    """Refuse a channel that is not positive on average, about which no relative change can be taken.
+
+    Parameters
+    ----------
+    mean
+        Over time, shape (*space).
+    fix
+        What to do, beside masking.
+
+    Raises
+    ------
+    DataError
+        With the number of entries.
+    """
+    array = workspace[name]
+    dark = mean[inside(workspace, array)] <= 0
+    if dark.any():
+        raise DataError(
+            f"{step}: '{name}' has a mean of 0 or less in {dark.sum()} of {dark.size} {noun(array)}.",
+            "Relative change needs counts above the dark level.",
+            f"Mask them (--brain), or {fix}",
+        )
+
+
 def warn_gaps(workspace: Workspace, step: str) -> None:
     """Log a warning where frames are missing, for steps that count frames instead of seconds."""
     gaps = np.diff(workspace.time) * workspace.rate_hz > 1.5

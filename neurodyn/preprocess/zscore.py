@@ -44,16 +44,6 @@ class ZScore(Step):
     Params = ZScoreParams
     params: ZScoreParams
 
-    @property
-    def requires(self) -> tuple[str, ...]:
-        """The variable to standardise."""
-        return (self.params.input,)
-
-    @property
-    def provides(self) -> tuple[str, ...]:
-        """The standardised variable."""
-        return (self.params.output,)
-
     def apply(self, workspace: Workspace) -> None:
         """Take the mean, then the standard deviation about it, then write, one chunk at a time."""
         p, source = self.params, workspace[self.params.input]

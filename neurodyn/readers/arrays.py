@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -13,8 +13,9 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.clock import UNIT_OF, seconds
 from neurodyn.data.recording import Recording
 from neurodyn.readers.array_axes import ask_for_times, lay_of
+from neurodyn.readers.base import Reader
 from neurodyn.readers.containers.hdf5 import Hdf5Array
-from neurodyn.readers.cut import Unfolded
+from neurodyn.readers.lazy_views import Unfolded
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.signals import question_rate
 from neurodyn.readers.sources import (
@@ -23,6 +24,7 @@ from neurodyn.readers.sources import (
     build,
     check_interleaved,
     picture,
+    refuse_others,
     regular_times,
     same_length,
     trial_table,
@@ -35,6 +37,18 @@ OPTIONS = frozenset(
     {"fs", "channels", "variables", "axes", "key", "times", "times_unit", "brain", "split", "frame"}
     | {"trial_onset", "trial_stop", "trial_gap", "trial_columns"}
 )
+
+
+class ArraysReader(Reader):
+    """Reads arrays of a container, whose axes and rate the user names in the options."""
+
+    name: ClassVar[str]
+
+    @classmethod
+    def read(cls, path: Path, options: ReadOptions) -> Recording:
+        """Read lazily."""
+        refuse_others(options, cls.name, OPTIONS)
+        return read_arrays(cls.name, path, cls.arrays(path), options)
 
 
 def read_arrays(reader: str, path: Path, arrays: Mapping[str, Any], options: ReadOptions) -> Recording:

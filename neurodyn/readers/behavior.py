@@ -13,7 +13,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.clock import SECONDS, Unit, seconds, split_unit
 from neurodyn.data.recording import Recording, entry
-from neurodyn.readers.columns import beside, read_columns
+from neurodyn.readers.columns import read_columns, require_beside
 from neurodyn.readers.questions import Need, QuestionError
 
 CLOCKS = ("t", "time", "times", "timestamp", "timestamps", "time_stamp")
@@ -49,7 +49,7 @@ def with_behavior(recording: Recording, source: Path, log: BehaviorLog) -> Recor
     DataError
         If the file is missing or damaged, or its samples do not fit the frames and no rate is given.
     """
-    path = source if log.file is None else beside(source, log.file, "behavior")
+    path = source if log.file is None else require_beside(source, log.file, "behavior")
     columns = {
         name: column for name, column in read_columns(path, log.columns, log.key).items() if column.dtype.kind in "buif"
     }

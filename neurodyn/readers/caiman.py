@@ -17,6 +17,7 @@ from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
 from neurodyn.readers.containers.hdf5 import Hdf5Array
+from neurodyn.readers.lazy_views import Computed
 from neurodyn.readers.masks import PIXEL, Mask, mask_columns
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import View, build, refuse_others, regular_times
@@ -79,16 +80,6 @@ def is_caiman(path: Path) -> bool:
         return False
 
 
-class Sum:
-    """Two arrays on disk, added when read."""
-
-    def __init__(self, one: Any, other: Any) -> None:
-        self.one, self.other, self.shape, self.dtype = one, other, one.shape, np.result_type(one.dtype, other.dtype)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return np.asarray(self.one[key] + self.other[key])
-
-
 def _is_table(item: Any) -> bool:
     """Say whether an entry holds numbers; CaImAn writes what is missing as the text NoneType."""
     return isinstance(item, h5py.Dataset) and item.dtype.kind in "buif" and item.ndim > 0
@@ -101,7 +92,7 @@ def _traces(path: Path, estimates: Any) -> dict[str, Any]:
     if "denoised" not in arrays or len(arrays["denoised"].shape) != 2:
         raise broken(path, ValueError("estimates/C is no table of components over time"))
     if _is_table(estimates.get("YrA")) and estimates["YrA"].shape == arrays["denoised"].shape:
-        arrays = {"fluorescence": Sum(arrays["denoised"], Hdf5Array(path, estimates["YrA"]))} | arrays
+        arrays = {"fluorescence": Computed(np.add, arrays["denoised"], Hdf5Array(path, estimates["YrA"]))} | arrays
     return arrays
 
 

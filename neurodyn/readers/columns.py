@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.core.files import beside
 from neurodyn.data.clock import is_time
 
 TEXT = (".csv", ".tsv", ".txt", ".log")
 HDF5 = (".h5", ".hdf5", ".hdf")
 
 
-def beside(source: Path, name: str, what: str) -> Path:
+def require_beside(source: Path, name: str, what: str) -> Path:
     """Return a file named as given, or lying beside the source.
 
     Raises
@@ -23,8 +24,7 @@ def beside(source: Path, name: str, what: str) -> Path:
     DataError
         If there is none.
     """
-    places = (Path(name), source.parent / name)
-    found = next((place for place in places if place.is_file()), None)
+    found = beside(source, name)
     if found is None:
         raise DataError(f"{what}: there is no file {name}.", f"Looked there and in {source.parent}.", "Check the name.")
     return found
@@ -115,7 +115,7 @@ def _plain(array: Any) -> np.ndarray:
     from neurodyn.readers.containers.hdf5 import Hdf5Array
 
     text = isinstance(array, Hdf5Array) and np.dtype(array.dtype).kind == "O"
-    values = array.text() if text else np.asarray(array[(slice(None),) * len(array.shape)])
+    values = array.text() if text else np.asarray(array)
     return values.ravel() if values.ndim == 2 and 1 in values.shape else values
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.lazy import lazy
+from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 
 LOGGER = logging.getLogger(__name__)
 BLOCK = 256
@@ -23,7 +23,7 @@ LEAST_MARGIN = 3.0
 LONGEST_GAP = 10  # cycles; where frame times show more, recording paused, and nothing is filled in
 
 
-class Placed:
+class Placed(DiskArray):
     """A movie whose frames lie anywhere in another one; frames that were dropped are interpolated linearly in time.
 
     Parameters
@@ -35,8 +35,8 @@ class Placed:
     """
 
     def __init__(self, source: Any, places: np.ndarray) -> None:
+        super().__init__((places.size, *source.shape[1:]), source.dtype)
         self.source, self.places = source, places
-        self.shape, self.dtype = (places.size, *source.shape[1:]), np.dtype(source.dtype)
         rows, there = np.arange(places.size), np.flatnonzero(places >= 0)
         after = np.minimum(np.searchsorted(there, rows), there.size - 1)
         before = np.maximum(np.searchsorted(there, rows, side="right") - 1, 0)
@@ -44,39 +44,26 @@ class Placed:
         span = np.maximum(self.right - self.left, 1)
         self.weight = np.clip((rows - self.left) / span, 0, 1)
 
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        time, *space = key
-        rows = np.atleast_1d(np.arange(self.shape[0])[time])
-        first = self._take(self.places[self.left[rows]], space)
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        rows, space = np.arange(self.shape[0])[key[0]], key[1:]
+        first = np.array(self.source[(self.places[self.left[rows]], *space)])
         gaps = np.flatnonzero(self.places[rows] < 0)
         if gaps.size:
-            second = self._take(self.places[self.right[rows[gaps]]], space).astype(np.float64)
+            second = self.source[(self.places[self.right[rows[gaps]]], *space)].astype(np.float64)
             weight = self.weight[rows[gaps]].reshape(-1, *(1,) * (second.ndim - 1))
             filled = (1 - weight) * first[gaps] + weight * second
             first[gaps] = np.round(filled) if self.dtype.kind in "iu" else filled
-        return first if isinstance(time, slice) else first[0]
-
-    def _take(self, frames: np.ndarray, space: list[Any]) -> np.ndarray:
-        """Read frames of the source, a regular stretch at a time."""
-        steps = np.diff(frames)
-        breaks = np.flatnonzero(steps[1:] != steps[:-1]) + 2 if frames.size > 2 else np.array([], dtype=int)
-        parts = []
-        for stretch in np.split(frames, breaks):
-            step = int(stretch[1] - stretch[0]) if stretch.size > 1 else 1
-            if step < 1:
-                parts += [self.source[(slice(int(f), int(f) + 1), *space)] for f in stretch]
-            else:
-                parts.append(self.source[(slice(int(stretch[0]), int(stretch[-1]) + 1, step), *space)])
-        return np.array(np.concatenate(parts)) if parts else np.empty((0, *self.shape[1:]), self.dtype)
+        return first
 
 
-class _Frames:
-    """All frames of a lazily read variable, sliced like an array."""
+class _Frames(DiskArray):
+    """All frames of a lazily read variable, which may be asked for in any order without reading those between."""
 
     def __init__(self, variable: xr.Variable) -> None:
-        self.variable, self.shape, self.dtype = variable, variable.shape, variable.dtype
+        super().__init__(variable.shape, variable.dtype)
+        self.variable = variable
 
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
         return self.variable[key].values
 
 
@@ -103,7 +90,7 @@ def demultiplex(stream: Recording, options: ReadOptions, path: Path, channel_of:
     stream
         All frames in order, read with `whole_stream`.
     channel_of
-        Channel of each frame, counted from 0, shape (frame,); None finds it by likeness in pattern and brightness.
+        VariablePlace of each frame, counted from 0, shape (frame,); None finds it by likeness in pattern and brightness.
 
     Raises
     ------
@@ -286,9 +273,9 @@ def _count(options: ReadOptions) -> int:
     return count
 
 
-def _slots(options: ReadOptions) -> dict[str, Channel]:
+def _slots(options: ReadOptions) -> dict[str, VariablePlace]:
     if options.channels:
-        return {name: Channel(first=k) for k, name in enumerate(options.channels)}
+        return {name: VariablePlace(first=k) for k, name in enumerate(options.channels)}
     return dict(options.variables)
 
 

@@ -6,26 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from neurodyn.data.recording import Recording
-from neurodyn.readers.arrays import OPTIONS, read_arrays
-from neurodyn.readers.base import Reader
+from neurodyn.readers.arrays import ArraysReader
 from neurodyn.readers.containers.hdf5 import hdf5_arrays
-from neurodyn.readers.options import ReadOptions
-from neurodyn.readers.sources import refuse_others
 
 
-class Hdf5Reader(Reader):
+class Hdf5Reader(ArraysReader):
     """Reads datasets of an HDF5 file; axes, rate and trials are named in the options."""
 
+    name = "hdf5"
     suffixes = (".h5", ".hdf5", ".hdf", ".nc", ".nc4")
 
     @classmethod
     def arrays(cls, path: Path) -> Mapping[str, Any]:
         """Return every array by its name."""
         return hdf5_arrays(path)
-
-    @classmethod
-    def read(cls, path: Path, options: ReadOptions) -> Recording:
-        """Read lazily."""
-        refuse_others(options, "hdf5", OPTIONS)
-        return read_arrays("hdf5", path, cls.arrays(path), options)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.core.files import beside
 from neurodyn.data.damage import library, load_array, reason
 
 
@@ -23,8 +24,7 @@ def mask_file(path: Path, name: str, what: str = "brain") -> np.ndarray:
     DataError
         If there is none.
     """
-    places = (Path(name), path.parent / name)
-    found = next((place for place in places if place.is_file()), None)
+    found = beside(path, name)
     if found is None:
         raise DataError(
             f"{what}: there is no mask {name}.",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 import warnings
 import weakref
 from pathlib import Path
@@ -16,7 +15,7 @@ from neurodyn.core.extras import require
 from neurodyn.data.damage import library
 from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
-from neurodyn.readers.cut import Part
+from neurodyn.readers.lazy_views import Decoded, Part
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.stacks import OPTIONS, Stack, of_array, read_stack
@@ -45,11 +44,11 @@ class NikonReader(Reader):
         return read_stack("nd2", path, _stack(path, Nd2Frames(path)), options)
 
 
-class Nd2Frames:
+class Nd2Frames(Decoded):
     """Frames of an ND2 file in the order they were taken, shape (frame, channel, y, x), read when asked for."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self._lock = path, threading.Lock()
+        self.path = path
         self.file = _opened(path)
         weakref.finalize(self, self.file.close)
         sizes = dict(self.file.sizes)
@@ -61,23 +60,13 @@ class Nd2Frames:
             )
         self.loops = {axis: size for axis, size in sizes.items() if axis in "TZ"}
         taken = int(self.file.attributes.sequenceCount)
-        self.shape = (taken, sizes.get("C", 1), sizes["Y"], sizes["X"])
-        self.dtype = np.dtype(self.file.dtype)
+        super().__init__((taken, sizes.get("C", 1), sizes["Y"], sizes["X"]), self.file.dtype)
 
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        frames, *inside = key
-        rows = range(self.shape[0])[frames]
-        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        with self._lock:
-            for place, row in enumerate(rows):
-                out[place] = self._frame(row)
-        return out[(slice(None), *inside)]
-
-    def _frame(self, row: int) -> np.ndarray:
+    def _frame(self, index: int) -> np.ndarray:
         with library(self.path, _damaged):
-            frame = np.asarray(self.file.read_frame(row))
+            frame = np.asarray(self.file.read_frame(index))
         if frame.size != math.prod(self.shape[1:]):
-            raise _damaged(self.path, ValueError(f"frame {row} has shape {frame.shape}"))
+            raise _damaged(self.path, ValueError(f"frame {index} has shape {frame.shape}"))
         return frame.reshape(self.shape[1:])
 
 

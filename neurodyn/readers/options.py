@@ -15,7 +15,7 @@ from neurodyn.readers.stimulus import StimulusLog
 SPAN = r"^[0-9]+:[0-9]+$"
 
 
-class Channel(Params):
+class VariablePlace(Params):
     """Where one neural variable lies in the source."""
 
     key: str | None = Field(default=None, description="dataset name inside an HDF5 or npz file (default: the only one)")
@@ -31,7 +31,7 @@ class ReadOptions(Params):
     channels: tuple[str, ...] = Field(
         default=(), description="names of interleaved channels, in their order in the file"
     )
-    variables: dict[str, Channel] = Field(
+    variables: dict[str, VariablePlace] = Field(
         default_factory=dict, description="variable name -> where it lies; excludes channels"
     )
     axes: str = Field(default="", description="axes in order, of trial, time, roi, y, x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from neurodyn.core.errors import DataError
@@ -46,6 +47,23 @@ class QuestionError(DataError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (type(self), self.what, self.found, self.fix, self.need, self.guess)
+
+
+def which_one(path: Path, what: str, found: str, option: str, why: str, guess: Mapping[str, Any]) -> QuestionError:
+    """Return the question that is asked where a source has several things of which one can be read.
+
+    Parameters
+    ----------
+    what
+        How many of what, as "3 planes".
+    """
+    return QuestionError(
+        f"{path} has {what}; one must be chosen.",
+        f"Found {found}.",
+        f"Choose one, and read the others one by one: {option}",
+        need=Need(option, why),
+        guess=guess,
+    )
 
 
 def _again(kind: type[QuestionError], what: str, found: str, fix: str, need: Need, guess: dict[str, Any]) -> Any:

@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import DataError
+from neurodyn.core.files import beside
 from neurodyn.data.damage import library, load_array, reason
-from neurodyn.data.lazy import lazy
+from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording, entry
 from neurodyn.readers.base import Reader
 from neurodyn.readers.demux import demultiplex, whole_stream
@@ -22,7 +23,7 @@ LOGGER = logging.getLogger(__name__)
 LOOKED_AT = 64
 
 
-class Binned:
+class Binned(DiskArray):
     """A movie whose pixels are means over squares; edge rows and columns that fill no square are left out.
 
     Parameters
@@ -34,27 +35,15 @@ class Binned:
     """
 
     def __init__(self, source: xr.Variable, factor: int) -> None:
+        super().__init__((source.shape[0], *(size // factor for size in source.shape[1:])), np.float32)
         self.source, self.factor = source, factor
-        self.shape = (source.shape[0], *(size // factor for size in source.shape[1:]))
-        self.dtype = np.dtype(np.float32)
 
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        time, *space = key
-        single = [isinstance(part, int | np.integer) for part in space]
-        cut = [range(size)[part] for size, part in zip(self.shape[1:], _as_slices(space), strict=True)]
-        fine = tuple(
-            slice(part[0] * self.factor, (part[-1] + 1) * self.factor) if part else slice(0, 0) for part in cut
-        )
-        values = self.source[(time if isinstance(time, slice) else slice(time, time + 1), *fine)].values
-        k = self.factor
-        coarse = values.reshape(len(values), fine[0].stop // k - fine[0].start // k, k, -1, k).mean((2, 4), np.float32)
-        coarse = coarse[:, :: cut[0].step or 1, :: cut[1].step or 1]
-        index = (slice(None) if isinstance(time, slice) else 0, *(0 if one else slice(None) for one in single))
-        return coarse[index]
-
-
-def _as_slices(space: list[Any]) -> list[slice]:
-    return [part if isinstance(part, slice) else slice(part, part + 1) for part in space]
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        k, (time, rows, columns) = self.factor, key
+        fine = (slice(part.start * k, part.stop * k) for part in (rows, columns))
+        values = self.source[(time, *fine)].values
+        squares = values.reshape(len(values), values.shape[1] // k, k, -1, k)
+        return squares.mean((2, 4), np.float32)[:, :: rows.step, :: columns.step]
 
 
 def reshaped(path: Path, options: ReadOptions, reader: type[Reader]) -> Recording:
@@ -206,7 +195,7 @@ def otsu_brain(image: np.ndarray) -> np.ndarray:
 def _table(path: Path, options: ReadOptions, reader: type[Reader]) -> np.ndarray:
     """Return the channel of each frame from a file, looked for as given and beside the source, or from a dataset."""
     name = str(options.frame_channel)
-    file = next((place for place in (Path(name), path.parent / name) if place.is_file()), None)
+    file = beside(path, name)
     with library(path, lambda path, error: _no_table(path, name, error)):
         if file is not None and file.suffix == ".npy":
             return load_array(file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from neurodyn.data.damage import library, reason
 from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
 from neurodyn.readers.containers.matlab_check import check_structure
-from neurodyn.readers.cut import Part
+from neurodyn.readers.lazy_views import Computed, Part
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.questions import Need, QuestionError
 from neurodyn.readers.sources import refuse_others
@@ -44,7 +45,7 @@ class SbxReader(Reader):
         frame, size = lines * width * channels * 2, path.stat().st_size
         loss = _rest(path, size, frame, f"{channels} x {lines} x {width}", options)
         raw = np.memmap(path, np.dtype("<u2"), "r", shape=(size // frame, lines, width, channels))
-        stack = _stack(Inverted(raw), _planes(info), rate)
+        stack = _stack(Computed(partial(np.subtract, WHITE), raw, dtype=np.uint16), _planes(info), rate)
         return read_stack("sbx", path, replace(stack, layout="; ".join(loss), losses=loss), options)
 
 
@@ -70,16 +71,6 @@ def _rest(path: Path, size: int, frame: int, shape: str, options: ReadOptions) -
             guess={"incomplete": True},
         )
     return (f"{frames} whole frames are here, the next is cut off after {rest} of {frame} bytes",) if rest else ()
-
-
-class Inverted:
-    """16-bit samples on disk, subtracted from white."""
-
-    def __init__(self, source: np.ndarray) -> None:
-        self.source, self.shape, self.dtype = source, source.shape, np.dtype(np.uint16)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return WHITE - self.source[key]
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -125,7 +116,7 @@ def _planes(info: dict[str, Any]) -> int:
     return waves if waves > 1 and int(info.get("volscan", 0)) else 1
 
 
-def _stack(frames: Inverted, planes: int, rate: float | None) -> Stack:
+def _stack(frames: Computed, planes: int, rate: float | None) -> Stack:
     whole = of_array(frames, ("time", "y", "x", "channel"), rate)
     if planes == 1:
         return whole

@@ -13,7 +13,7 @@ from pydantic import Field
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.clock import SECONDS, Unit, is_usual, likelier_unit, seconds
-from neurodyn.readers.columns import beside, read_trace
+from neurodyn.readers.columns import read_trace, require_beside
 from neurodyn.readers.questions import Need, QuestionError
 
 LOGGER = logging.getLogger(__name__)
@@ -126,7 +126,7 @@ def read_pulses(source: Path, signal: Signal, what: str) -> tuple[np.ndarray, np
     DataError
         If the file is missing or damaged, or has no pulses.
     """
-    name, trace = read_trace(beside(source, signal.file, what), signal.key, times=signal.fs is None)
+    name, trace = read_trace(require_beside(source, signal.file, what), signal.key, times=signal.fs is None)
     if signal.fs is None:
         return seconds(trace, name, signal.unit) + signal.begin, None
     return pulses(trace, signal)

@@ -12,11 +12,11 @@ import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.damage import check_packed
-from neurodyn.data.lazy import lazy
+from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording, entry
-from neurodyn.readers.cut import side_by_side
 from neurodyn.readers.images import mask_file
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.lazy_views import side_by_side
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.questions import Need, QuestionError
 
 LOGGER = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ DEFAULT_AXES = {1: ("time",), 2: ("time", "roi"), 3: ("time", "y", "x")}
 EVERYWHERE = frozenset({"indicator", "session", "units", "stimulus", "behavior", "frame_times", "rows", "columns"})
 
 
-class View:
+class View(DiskArray):
     """An array on disk seen as (time, roi) or (time, y, x), still on disk.
 
     Axes are reordered, every k-th frame is taken, trials are laid end to end.
@@ -46,38 +46,28 @@ class View:
         self.space = ("y", "x") if "y" in size else ("roi",)
         self.trials = size.get("trial")
         self.frames = len(range(first, size["time"], every))
-        self.shape = (self.frames * (self.trials or 1), *(size.get(axis, 1) for axis in self.space))
-        self.dtype = np.dtype(source.dtype)
+        shape = (self.frames * (self.trials or 1), *(size.get(axis, 1) for axis in self.space))
+        super().__init__(shape, source.dtype)
 
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        time, *space = key
-        rows = range(self.shape[0])[time]
-        if isinstance(rows, int):
-            return self._rows(range(rows, rows + 1), space)[0]
-        return self._rows(rows, space)
-
-    def _rows(self, rows: range, space: list[Any]) -> np.ndarray:
-        index = dict(zip(self.space, space, strict=True))
-        if self.trials is None or not rows:
-            return self._block(index | {"time": self._frames(rows)})
-        flat = np.asarray(rows)
-        stretches = np.split(flat, np.flatnonzero(np.diff(flat // self.frames)) + 1)
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        index: dict[str, Any] = dict(zip(self.space, key[1:], strict=True))
+        if self.trials is None:
+            return self._frames(index, key[0])
+        rows, step = np.arange(self.shape[0])[key[0]], key[0].step
         blocks = []
-        for stretch in stretches:
-            inside = range(int(stretch[0] % self.frames), int(stretch[-1] % self.frames) + 1, rows.step)
-            blocks.append(self._block(index | {"trial": int(stretch[0] // self.frames), "time": self._frames(inside)}))
+        for stretch in np.split(rows, np.flatnonzero(np.diff(rows // self.frames)) + 1):
+            trial, begin = divmod(int(stretch[0]), self.frames)
+            inside = slice(begin, int(stretch[-1]) % self.frames + 1, step)
+            blocks.append(self._frames(index | {"trial": trial}, inside))
         return np.concatenate(blocks)
 
-    def _frames(self, rows: range) -> slice:
-        if not rows:
-            return slice(0, 0)
-        return slice(self.first + rows[0] * self.every, self.first + rows[-1] * self.every + 1, rows.step * self.every)
-
-    def _block(self, index: Mapping[str, Any]) -> np.ndarray:
-        values = np.asarray(self.source[tuple(index.get(axis, slice(None)) for axis in self.axes)])
-        kept = [axis for axis in self.axes if isinstance(index.get(axis, slice(None)), slice)]
+    def _frames(self, index: Mapping[str, Any], rows: slice) -> np.ndarray:
+        begin, end = self.first + rows.start * self.every, self.first + (rows.stop - 1) * self.every + 1
+        where = dict(index) | {"time": slice(begin, end, rows.step * self.every)}
+        values = np.asarray(self.source[tuple(where[axis] for axis in self.axes)])
+        kept = [axis for axis in self.axes if axis != "trial"]
         values = values.transpose([kept.index(axis) for axis in ("time", *self.space) if axis in kept])
-        return values[:, None][:, index["roi"]] if self.axes == ("time",) else values
+        return values if "roi" in kept or "y" in kept else values[:, None]
 
 
 def parse_axes(text: str, ndim: int, name: str) -> tuple[str, ...]:
@@ -100,12 +90,12 @@ def parse_axes(text: str, ndim: int, name: str) -> tuple[str, ...]:
     return axes
 
 
-def wanted(options: ReadOptions) -> dict[str, Channel]:
+def wanted(options: ReadOptions) -> dict[str, VariablePlace]:
     """Return where each variable lies, from `variables`, from `channels`, or one `fluorescence`."""
     if options.channels:
         count = 1 if options.split else len(options.channels)
-        return {name: Channel(first=k % count, every=count) for k, name in enumerate(options.channels)}
-    return dict(options.variables) or {"fluorescence": Channel()}
+        return {name: VariablePlace(first=k % count, every=count) for k, name in enumerate(options.channels)}
+    return dict(options.variables) or {"fluorescence": VariablePlace()}
 
 
 def picture(source: Any, axes: tuple[str, ...], name: str, options: ReadOptions) -> Any:

@@ -13,9 +13,9 @@ import numpy as np
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.data.schema import RATE_TOLERANCE
-from neurodyn.readers.cut import Part
-from neurodyn.readers.options import Channel, ReadOptions
-from neurodyn.readers.questions import Need, QuestionError
+from neurodyn.readers.lazy_views import Part
+from neurodyn.readers.options import ReadOptions, VariablePlace
+from neurodyn.readers.questions import Need, QuestionError, which_one
 from neurodyn.readers.sources import (
     View,
     brain_mask,
@@ -39,7 +39,7 @@ class Stack:
     Parameters
     ----------
     frames
-        Channel and plane, both from 0 -> array on disk, shape (time, y, x).
+        VariablePlace and plane, both from 0 -> array on disk, shape (time, y, x).
     channels, planes
         How many the file says it has.
     rate_hz
@@ -116,7 +116,7 @@ def clock(path: Path, stack: Stack, plane: int, options: ReadOptions, frames: in
     QuestionError
         If the file tells neither.
     """
-    place = Channel() if stack.channels > 1 else next(iter(wanted(options).values()))
+    place = VariablePlace() if stack.channels > 1 else next(iter(wanted(options).values()))
     fs = rate(path, stack, options)
     if stack.times is not None and frames > 1:
         times = stack.times(plane)[place.first :: place.every][:frames]
@@ -137,13 +137,8 @@ def clock(path: Path, stack: Stack, plane: int, options: ReadOptions, frames: in
 def _plane(path: Path, planes: int, options: ReadOptions) -> int:
     chosen = 0 if options.plane is None and planes == 1 else options.plane
     if chosen is None:
-        raise QuestionError(
-            f"{path} has {planes} planes; one must be chosen.",
-            f"Found plane none; expected 0 to {planes - 1}.",
-            "Choose one, and read the others one by one: --set source.plane=0",
-            need=Need("--set source.plane=0", f"one of {planes} planes, 0 to {planes - 1}"),
-            guess={"plane": 0},
-        )
+        found, why = f"plane none; expected 0 to {planes - 1}", f"one of {planes} planes, 0 to {planes - 1}"
+        raise which_one(path, f"{planes} planes", found, "--set source.plane=0", why, {"plane": 0})
     if chosen >= planes:
         raise DataError(
             f"{path} has {planes} plane{'s' * (planes > 1)}; one must be chosen.",

@@ -15,7 +15,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.clock import SECONDS, Unit, split_unit
 from neurodyn.data.recording import Recording, entry
-from neurodyn.readers.columns import TEXT, beside, read_columns
+from neurodyn.readers.columns import TEXT, read_columns, require_beside
 from neurodyn.readers.questions import Need, QuestionError
 from neurodyn.readers.signals import Signal, read_pulses
 
@@ -92,7 +92,7 @@ def read_events(source: Path, log: StimulusLog, time: np.ndarray) -> dict[str, n
     """
     columns = {}
     if log.file is not None:
-        path = beside(source, log.file, "stimulus")
+        path = require_beside(source, log.file, "stimulus")
         columns = _of_one_length(log, read_columns(path, log.columns, log.key), path.suffix.lower() in TEXT)
     start, stop = _from_onsets(source, log, log.onsets, columns) if log.onsets else (_start(log, columns, time), None)
     if log.onsets is None:

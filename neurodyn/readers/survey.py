@@ -14,7 +14,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.readers.array_axes import SMALLEST_PICTURE, named_axes
 from neurodyn.readers.arrays import name_of, pick
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.questions import Need, QuestionError
 from neurodyn.readers.read import find_reader, read
 from neurodyn.readers.sources import NoRateError
@@ -101,7 +101,7 @@ class _Look:
         self.chosen = name
         told: dict[str, Any] = {"key": name}
         if DFF_NAME.fullmatch(name.rpartition("/")[2]):
-            told["variables"] = {"dff": Channel(key=name)}
+            told["variables"] = {"dff": VariablePlace(key=name)}
             self.advice.append(f"--set source.variables.dff.key={name}")
         self.options = self.options.model_copy(update=told)
 
@@ -260,7 +260,7 @@ def _rate(arrays: Mapping[str, Any]) -> Need:
     hints = {}
     for name, array in arrays.items():
         if int(np.prod(array.shape)) == 1 and np.dtype(array.dtype).kind in "iuf":
-            value = float(np.asarray(array[()] if array.shape == () else array[:]).ravel()[0])
+            value = float(np.asarray(array).ravel()[0])
             if RATE_NAME.search(name) and value > 0:
                 hints[name] = value
             elif STEP_NAME.search(name) and value > 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +12,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.extras import require
 from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
+from neurodyn.readers.lazy_views import Decoded
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.stacks import OPTIONS, of_array, read_stack
@@ -45,34 +45,24 @@ class VideoReader(Reader):
         return read_stack("video", path, of_array(movie, ("time", "y", "x"), movie.rate_hz), options)
 
 
-class Video:
+class Video(Decoded):
     """Frames of a video, uint8, shape (time, y, x), decoded when asked for.
 
     Every frame is reached by decoding those before it: seeking lands on the wrong frame with many encoders.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.dtype = path, np.dtype(np.uint8)
-        self._lock, self._next = threading.Lock(), 0
+        self.path, self._next = path, 0
         self._capture = self._open()
         cv2 = require("cv2", "A video")
         count, width, height = (
             int(self._capture.get(prop))
             for prop in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
-        self.shape, self.rate_hz = (count, height, width), float(self._capture.get(cv2.CAP_PROP_FPS)) or None
+        super().__init__((count, height, width), np.uint8)
+        self.rate_hz = float(self._capture.get(cv2.CAP_PROP_FPS)) or None
         if min(self.shape) < 1:
             raise _unreadable(path, f"it says it has {count} frames of {height} x {width}")
-
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        time, *space = key
-        wanted = range(self.shape[0])[time]
-        rows = range(wanted, wanted + 1) if isinstance(wanted, int) else wanted
-        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        with self._lock:
-            for place, frame in enumerate(rows):
-                out[place] = self._frame(frame)
-        return out[(0 if isinstance(wanted, int) else slice(None), *space)]
 
     def _open(self) -> Any:
         cv2 = require("cv2", "A video")

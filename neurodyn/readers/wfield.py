@@ -13,7 +13,7 @@ from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
-from neurodyn.readers.cut import Part
+from neurodyn.readers.lazy_views import Part, Turned
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import View, build, refuse_others, regular_times
 from neurodyn.readers.stacks import OPTIONS, of_array, read_stack
@@ -118,17 +118,7 @@ class WfieldResultsReader(Reader):
 
 def _course(v: np.ndarray, first: int, every: int) -> xr.Variable:
     mine = Part(v, (range(v.shape[0]), range(first, v.shape[1], every)))
-    return lazy(("time", "component"), _Turned(mine))
-
-
-class _Turned:
-    """An array on disk of two axes, the other way round."""
-
-    def __init__(self, source: Part) -> None:
-        self.source, self.shape, self.dtype = source, source.shape[::-1], source.dtype
-
-    def __getitem__(self, key: tuple[slice | int, slice | int]) -> np.ndarray:
-        return self.source[key[::-1]].T
+    return lazy(("time", "component"), Turned(mine))
 
 
 def _array(path: Path) -> np.ndarray:

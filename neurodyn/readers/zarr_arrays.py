@@ -12,6 +12,7 @@ import zarr
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import check_packed, library
+from neurodyn.data.lazy import DiskArray
 from neurodyn.data.recording import Recording
 from neurodyn.readers.arrays import OPTIONS, read_arrays
 from neurodyn.readers.base import Reader
@@ -82,18 +83,18 @@ def is_foreign(path: Path) -> bool:
     return root.get("node_type") == "array" or not (own or (path / "neural").is_dir())
 
 
-class ZarrArray:
+class ZarrArray(DiskArray):
     """One Zarr array; what its codecs cannot decode is told as damage of the file."""
 
     def __init__(self, path: Path, array: zarr.Array) -> None:
+        super().__init__(array.shape, array.dtype)
         self.path, self.array = path, array
-        self.shape, self.dtype = array.shape, np.dtype(array.dtype)
         attrs: dict[str, Any] = dict(array.attrs)
         self.units = attrs.get("units", attrs.get("unit"))
         self.dims = getattr(array.metadata, "dimension_names", None) or attrs.get("_ARRAY_DIMENSIONS")
         check_packed(path, array.shape, self.dtype)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
         with library(self.path):
             return np.asarray(self.array[key])
 

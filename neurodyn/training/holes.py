@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +11,7 @@ from pydantic import Field, field_validator
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.data.clock import missing_frames
-from neurodyn.data.lazy import lazy
+from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording, entry
 from neurodyn.readers.images import mask_file
 
@@ -92,18 +91,16 @@ def _holed(
     return variable
 
 
-class _Holed:
+class _Holed(DiskArray):
     """Frames on their new clock, NaN where there is none or it is rejected."""
 
     def __init__(self, source: xr.Variable, place: np.ndarray, rejected: np.ndarray, pixels: np.ndarray | None) -> None:
+        dtype = np.float64 if source.dtype == np.float64 else np.float32
+        super().__init__((rejected.size, *source.shape[1:]), dtype)
         self.variable, self.place, self.rejected, self.pixels = source, place, rejected, pixels
-        self.shape = (rejected.size, *source.shape[1:])
-        self.dtype = source.dtype if source.dtype == np.float64 else np.dtype(np.float32)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        times, *space = key if isinstance(key, tuple) else (key,)
-        single = not isinstance(times, slice)
-        wanted = np.arange(self.shape[0])[times if not single else slice(times, times + 1)]
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        wanted = np.arange(self.shape[0])[key[0]]
         out = np.full((wanted.size, *self.shape[1:]), np.nan, dtype=self.dtype)
         source = np.searchsorted(self.place, wanted)
         there = (source < self.place.size) & ~self.rejected[wanted]
@@ -113,4 +110,4 @@ class _Holed:
             out[there] = self.variable[low:high].values[source[there] - low]
         if self.pixels is not None:
             out[:, self.pixels] = np.nan
-        return out[(0 if single else slice(None), *space)]
+        return out[(slice(None), *key[1:])]

@@ -65,7 +65,7 @@ def prepare(folder: Path, plan: Plan, existing: str) -> bool:
         If the folder holds another pipeline's plan and `existing` is "error".
     """
     make_folder(folder)
-    wanted = _written(plan)
+    wanted = _manifest(plan)
     before = read_json(folder / PLAN) if (folder / PLAN).exists() else wanted
     if existing == "error" and any(before[part] != wanted[part] for part in ("jobs", "configs")):
         raise ConfigError(
@@ -84,7 +84,7 @@ def prepare(folder: Path, plan: Plan, existing: str) -> bool:
     return all(files_of(folder, job).done.exists() for job in plan.jobs)
 
 
-def _written(plan: Plan) -> dict[str, Any]:
+def _manifest(plan: Plan) -> dict[str, Any]:
     """Return a plan as it is written for the Snakefile."""
     given = {}
     for rule, wanted in plan.resources.items():

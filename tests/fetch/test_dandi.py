@@ -14,7 +14,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.fetch import download
 from neurodyn.fetch.dandi import Archive, Selection, parse_dandiset
 from neurodyn.fetch.download import Link
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 from neurodyn.readers.streamed import streaming
 from tests.fetch.allen_api import Fault
@@ -316,7 +316,7 @@ def test_what_cannot_be_streamed_is_refused(server, archive, sessions, tmp_path)
     with (
         h5py.File(sessions["A"]) as file,
         pytest.raises(ConfigError, match="no use for: variables"),
-        streaming(file, sessions["A"], ReadOptions(variables={"dff": Channel()})),
+        streaming(file, sessions["A"], ReadOptions(variables={"dff": VariablePlace()})),
     ):
         pass
 

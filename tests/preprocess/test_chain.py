@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from neurodyn.core.config import list_presets
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.data.recording import Recording, entry
-from neurodyn.preprocess.chain import chain_from_steps, list_chains, load_chain
+from neurodyn.preprocess.chain import chain_from_steps, load_chain
 
 
 @pytest.fixture
@@ -73,8 +74,8 @@ def test_widefield_runs_on_a_movie_and_leaves_the_outside_at_zero(movie, tmp_pat
 
 
 def test_every_packaged_chain_loads_describes_and_cites_itself():
-    assert {"two-photon", "widefield", "traces", "zscore"} <= set(list_chains())
-    for name in list_chains():
+    assert {"two-photon", "widefield", "traces", "zscore"} <= set(list_presets("chain"))
+    for name in list_presets("chain"):
         chain = load_chain(name)
         assert chain.description
         assert [step["step"] for step in chain.describe()] == [name for name, _ in chain.steps]

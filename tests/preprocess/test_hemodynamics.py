@@ -10,7 +10,7 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess.chain import chain_from_steps, load_chain
 from neurodyn.preprocess.hemodynamics import Hemodynamics, HemodynamicsParams
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 
 
@@ -182,8 +182,8 @@ def real(folder):
     file = next((folder / "yulong_widefield").glob("widefield_bin4*.h5"))
     options = ReadOptions(
         variables={
-            "fluorescence": Channel(key="red_camera", first=0, every=2),
-            "reference": Channel(key="green_camera", first=1, every=2),
+            "fluorescence": VariablePlace(key="red_camera", first=0, every=2),
+            "reference": VariablePlace(key="green_camera", first=1, every=2),
         },
         times="frame_times_s",
         brain="WholeCortexMask.tif",

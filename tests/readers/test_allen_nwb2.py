@@ -11,7 +11,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.regions import regions_of
 from neurodyn.readers.allen.nwb2 import nearest
 from neurodyn.readers.allen.reader import is_nwb2_session
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 from tests.readers import allen_files, dandi_files
 
@@ -258,7 +258,7 @@ def test_events_of_some_cells_and_a_passive_session(folder, tmp_path):
 
 def test_the_general_reader_is_a_way_out(session_b, folder):
     path = dandi_files.coding(session_b, folder / "general.nwb")
-    options = ReadOptions(variables={"dff": Channel(key="processing/ophys/DfOverF/DfOverF")})
+    options = ReadOptions(variables={"dff": VariablePlace(key="processing/ophys/DfOverF/DfOverF")})
     recording = read(path, options, "nwb")
     np.testing.assert_array_equal(recording["dff"], read(session_b)["dff"])
     with pytest.raises(ConfigError, match="allen reader has no use for: variables"):

@@ -7,7 +7,7 @@ import scipy.io
 import zarr
 
 from neurodyn.data.recording import Recording
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.questions import QuestionError
 from neurodyn.readers.read import read
 
@@ -47,7 +47,7 @@ def test_names_that_programs_give_speak_for_roi_by_time_whatever_the_shape(name,
 
 def test_variables_are_asked_about_one_by_one(tmp_path):
     np.savez(tmp_path / "a.npz", one=FEW, two=FEW)
-    variables = {"fluorescence": Channel(key="one", axes="roi,time"), "neuropil": Channel(key="two")}
+    variables = {"fluorescence": VariablePlace(key="one", axes="roi,time"), "neuropil": VariablePlace(key="two")}
     question = asked(tmp_path / "a.npz", variables=variables)
     assert question.need.option == "--set source.variables.neuropil.axes=roi,time"
     recording = read(tmp_path / "a.npz", ReadOptions(fs=10.0).model_copy(update=question.guess))

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 from neurodyn.readers.sources import View, parse_axes
 
@@ -52,7 +52,7 @@ def test_trials_become_time_with_gaps_and_a_stimulus_table(tmp_path):
     np.savez(path, X=TRIALS, direction=np.arange(6) * 45, other=np.ones((3, 3)))
     options = ReadOptions(
         fs=5.0,
-        variables={"dff": Channel(key="X", axes="trial,roi,time")},
+        variables={"dff": VariablePlace(key="X", axes="trial,roi,time")},
         trial_onset=0.4,
         trial_stop=1.4,
         trial_gap=2.0,
@@ -88,7 +88,10 @@ def test_frame_times_are_dealt_to_channels_like_frames(tmp_path):
     movie = RNG.integers(0, 99, (9, 3, 4)).astype(np.uint16)
     times = np.cumsum(RNG.uniform(0.099, 0.101, 9)) + 3
     path = hdf5(tmp_path / "a.h5", red=movie, green=movie + 1, t=times)
-    places = {"fluorescence": Channel(key="red", every=2), "reference": Channel(key="/green", first=1, every=2)}
+    places = {
+        "fluorescence": VariablePlace(key="red", every=2),
+        "reference": VariablePlace(key="/green", first=1, every=2),
+    }
     recording = read(path, ReadOptions(variables=places, times="t"))
     np.testing.assert_array_equal(recording.time, times[::2][:4])
     np.testing.assert_array_equal(recording["reference"].values, movie[1::2] + 1)
@@ -164,7 +167,7 @@ def test_real_gratings(shared_data):
     for path in sorted((shared_data / "park_v1_gratings").glob("*.npz")):
         options = ReadOptions(
             fs=16.0,
-            variables={"dff": Channel(key="X", axes="trial,roi,time")},
+            variables={"dff": VariablePlace(key="X", axes="trial,roi,time")},
             trial_onset=1.0,
             trial_stop=3.0,
             trial_columns={"direction": "direction"},
@@ -181,8 +184,8 @@ def test_real_two_colour_widefield(shared_data, caplog):
     folder = shared_data / "yulong_widefield"
     path = next(folder.glob("*.h5"))
     places = {
-        "fluorescence": Channel(key="red_camera", first=0, every=2),
-        "reference": Channel(key="green_camera", first=1, every=2),
+        "fluorescence": VariablePlace(key="red_camera", first=0, every=2),
+        "reference": VariablePlace(key="green_camera", first=1, every=2),
     }
     recording = read(path, ReadOptions(variables=places, times="frame_times_s", brain="WholeCortexMask.tif"))
     assert recording["reference"].shape == (100, 128, 128)

@@ -9,7 +9,7 @@ import pytest
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.readers.demux import by_likeness, cycles, places
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 
 FRAMES = 60
@@ -125,8 +125,8 @@ def test_real_frames_dropped_on_purpose(shared_data, tmp_path):
     path = tmp_path / "short.npz"
     np.savez(path, **{name: np.delete(values, lost, axis=0) for name, values in cameras.items()})
     variables = {
-        "fluorescence": Channel(key="green_camera", first=0, every=2),
-        "reference": Channel(key="green_camera", first=1, every=2),
+        "fluorescence": VariablePlace(key="green_camera", first=0, every=2),
+        "reference": VariablePlace(key="green_camera", first=1, every=2),
     }
     recording = read(path, ReadOptions(variables=variables, times="frame_times_s", demux="correlation"))
     dropped = recording.table("qc")["demux_dropped"].values

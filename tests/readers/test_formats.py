@@ -9,7 +9,7 @@ import zarr
 
 from neurodyn.core.errors import DataError
 from neurodyn.readers.nwb.writing import write_nwb
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 from tests.readers import makers
 
@@ -188,7 +188,7 @@ def test_a_group_of_zarr_arrays_and_a_damaged_chunk(tmp_path):
     group = zarr.open_group(tmp_path / "a.zarr", mode="w")
     group.create_array("green/movie", data=MOVIE, chunks=(8, 10, 8))
     group.create_array("red", data=MOVIE + 1, chunks=(8, 10, 8))
-    places = {"fluorescence": Channel(key="green/movie"), "reference": Channel(key="red")}
+    places = {"fluorescence": VariablePlace(key="green/movie"), "reference": VariablePlace(key="red")}
     recording = read(tmp_path / "a.zarr", ReadOptions(fs=4.0, variables=places))
     np.testing.assert_array_equal(recording["reference"].values, MOVIE + 1)
     (tmp_path / "a.zarr" / "red" / "c" / "1" / "0" / "0").write_bytes(b"not a chunk")

@@ -23,7 +23,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording, entry
 from neurodyn.readers.nwb.facts import NwbFacts
 from neurodyn.readers.nwb.writing import write_nwb
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 from tests.readers.identical import assert_identical
 from tests.readers.nwb_files import put, rois_of, session
@@ -296,7 +296,7 @@ def test_a_foreign_file(foreign, tmp_path):
     nwbfile.add_trial(start_time=5.5, stop_time=6.0)
     path = put(nwbfile, tmp_path / "a.nwb")
 
-    recording = read(path, ReadOptions(variables={"dff": Channel(key="RoiResponseSeries")}))
+    recording = read(path, ReadOptions(variables={"dff": VariablePlace(key="RoiResponseSeries")}))
     np.testing.assert_array_equal(recording["dff"].values, dff)
     np.testing.assert_allclose(recording.time, 5 + np.arange(40) / 20)
     np.testing.assert_array_equal(recording.table("rois")["depth"].values, [20.0, 0.0])
@@ -304,13 +304,13 @@ def test_a_foreign_file(foreign, tmp_path):
     assert recording.stimulus["start"].values == [5.5]
     assert (recording.session, recording.indicator, recording.rate_hz) == ("id-7", "GCaMP7b", 20.0)
 
-    scaled = read(path, ReadOptions(variables={"fluorescence": Channel(key="processing/ophys/Fluorescence/Raw")}))
+    scaled = read(path, ReadOptions(variables={"fluorescence": VariablePlace(key="processing/ophys/Fluorescence/Raw")}))
     np.testing.assert_allclose(scaled["fluorescence"].values, raw * 0.5 + 1)
     assert scaled["fluorescence"].attrs["units"] == "V"
     with pytest.raises(DataError, match="have clocks|of different ROIs"):
         read(path)
     with pytest.raises(DataError, match="no series 'Other'"):
-        read(path, ReadOptions(variables={"dff": Channel(key="Other")}))
+        read(path, ReadOptions(variables={"dff": VariablePlace(key="Other")}))
 
 
 def test_a_movie_stored_against_the_standard(foreign, tmp_path):
@@ -330,7 +330,7 @@ def test_two_candidates_are_listed_not_guessed(foreign, tmp_path):
     path = put(nwbfile, tmp_path / "a.nwb")
     with pytest.raises(DataError, match=r"acquisition/one \(5, 6, 8\) at 2 Hz, acquisition/two"):
         read(path)
-    places = {"fluorescence": Channel(key="one"), "reference": Channel(key="two")}
+    places = {"fluorescence": VariablePlace(key="one"), "reference": VariablePlace(key="two")}
     assert read(path, ReadOptions(variables=places)).variables == ["fluorescence", "reference"]
 
 

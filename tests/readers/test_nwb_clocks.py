@@ -13,7 +13,7 @@ from pynwb.image import ImageSeries
 from pynwb.ophys import DfOverF, Fluorescence, RoiResponseSeries, TwoPhotonSeries
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.questions import QuestionError
 from neurodyn.readers.read import read
 from neurodyn.readers.survey import survey
@@ -104,7 +104,7 @@ def test_neural_series_on_two_clocks_are_asked_for(clock, said, path):
     np.testing.assert_allclose(dff.time, expected)
     raw = read(path, ReadOptions(key="processing/ophys/Fluorescence/Raw"))
     np.testing.assert_allclose(raw.time, 5 + np.arange(30) / 30)
-    both = {"dff": Channel(key="RoiResponseSeries"), "fluorescence": Channel(key="Raw")}
+    both = {"dff": VariablePlace(key="RoiResponseSeries"), "fluorescence": VariablePlace(key="Raw")}
     with pytest.raises(DataError, match="clocks of their own"):
         read(path, ReadOptions(variables=both))
     seen = survey(path, ReadOptions())

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.read import read
 
 MOVIE = np.random.default_rng(0).integers(0, 60000, (20, 16, 12)).astype(np.uint16)
@@ -83,11 +83,11 @@ def test_a_frame_too_many_is_not_dealt_to_channels(tmp_path):
 
 def test_first_and_every_pick_frames_and_a_lone_last_frame_is_dropped_with_a_warning(tmp_path, caplog):
     tifffile.imwrite(tmp_path / "movie.tif", MOVIE[:19])
-    places = {"fluorescence": Channel(first=0, every=2), "reference": Channel(first=1, every=2)}
+    places = {"fluorescence": VariablePlace(first=0, every=2), "reference": VariablePlace(first=1, every=2)}
     recording = read(tmp_path / "movie.tif", ReadOptions(fs=10.0, variables=places))
     assert recording["fluorescence"].shape[0] == recording["reference"].shape[0] == 9
     assert "has no partner" in caplog.text
-    places["reference"] = Channel(first=1, every=3)
+    places["reference"] = VariablePlace(first=1, every=3)
     with pytest.raises(DataError, match="same number of frames"):
         read(tmp_path / "movie.tif", ReadOptions(fs=10.0, variables=places))
 

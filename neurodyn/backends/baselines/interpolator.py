@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neurodyn.backends.base import Backend
 from neurodyn.backends.batch import Batch, Prediction
-from neurodyn.backends.layout import Layout
+from neurodyn.backends.framed import Framed
 from neurodyn.backends.settings.interpolation import InterpolatorConfig
-from neurodyn.nn.frames import Frames
 from neurodyn.nn.masking import without_inner_frames
 from neurodyn.nn.parts import mean_where
 
 
-class Interpolator(Backend):
+class Interpolator(Framed):
     """Every entry's course in time from the visible values, its own or those of others; nothing is trained.
 
     An entry of which nothing is known in a window gets its mean over the training windows.
@@ -27,15 +23,8 @@ class Interpolator(Backend):
 
     Config = InterpolatorConfig
     SEARCH = {}
+    IMAGE = False
     config: InterpolatorConfig
-
-    def __init__(self, config: InterpolatorConfig, layout: Layout) -> None:
-        super().__init__(config, layout)
-        self.frames = Frames(layout.brain, image=False)
-
-    def prepare(self, frames: Iterable[np.ndarray]) -> None:
-        """Fit the mean, for entries that are never visible, and the unit of the errors."""
-        self.frames.fit(frames, self.config.normalise)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Evaluate the curves at the frames; visible values come back as they are."""

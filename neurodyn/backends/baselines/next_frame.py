@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neurodyn.backends.base import Backend
 from neurodyn.backends.batch import Batch, Prediction
-from neurodyn.backends.layout import Layout
+from neurodyn.backends.framed import Framed
 from neurodyn.backends.settings.movies import NextFrameConfig
-from neurodyn.nn.frames import Frames
 from neurodyn.nn.parts import mean_where
 
 
-class NextFrame(Backend):
+class NextFrame(Framed):
     """Predicts each frame from those before it; a hidden entry is replaced by its own prediction.
 
     x̂ₜ₊₁ = g(sₜ),  sₜ = f(uₜ, sₜ₋₁),  uₜ = xₜ where visible, x̂ₜ elsewhere; the first frame is predicted from the state
@@ -27,21 +23,12 @@ class NextFrame(Backend):
     frames, which nothing but predictions precede, `recursive`.
     """
 
-    IMAGE: ClassVar[bool] = True
     config: NextFrameConfig
-
-    def __init__(self, config: NextFrameConfig, layout: Layout) -> None:
-        super().__init__(config, layout)
-        self.frames = Frames(layout.brain, self.IMAGE)
 
     @property
     def context(self) -> int:
         """Frames seen in training."""
         return self.config.context or max(1, self.layout.frames // 2)
-
-    def prepare(self, frames: Iterable[np.ndarray]) -> None:
-        """Fit mean and standard deviation."""
-        self.frames.fit(frames, self.config.normalise)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame from the visible entries before it; latents are states after each frame."""

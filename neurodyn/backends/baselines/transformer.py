@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 import numpy as np
@@ -10,20 +9,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neurodyn.backends.base import TRAINING_SEARCH, Backend
+from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.framed import Framed
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.base import TOKEN_SEARCH
 from neurodyn.backends.settings.movies import TransformerConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.attention import isolating_mask
-from neurodyn.nn.frames import Frames
 from neurodyn.nn.parts import mean_where, normal, shuffled, uniform
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
 
 
-class Transformer(Backend):
+class Transformer(Framed):
     """A transformer over patches that learns to guess masked ones, as BERT does words.
 
     ŷ(t, s) = V LN h(t, s),  h = blocks(W x + P φ(t, row, column)). In training 30 % of the tokens are chosen; of these
@@ -49,7 +48,7 @@ class Transformer(Backend):
 
     def __init__(self, config: TransformerConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.frames, self.patches = Frames(layout.brain), Patches(layout.brain, config.patch, config.rois)
+        self.patches = Patches(layout.brain, config.patch, config.rois)
         self.network = TokenTransformer(
             self.patches.pixels,
             config.width,
@@ -64,10 +63,6 @@ class Transformer(Backend):
     def attention_grid(self) -> tuple[int, int]:
         """Rows and columns of patches; (1, 1) for traces."""
         return self.patches.grid
-
-    def prepare(self, frames: Iterable[np.ndarray]) -> None:
-        """Fit mean and standard deviation."""
-        self.frames.fit(frames, self.config.normalise)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame; attention rows of dropped patches are 0."""

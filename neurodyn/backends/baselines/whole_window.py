@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from neurodyn.backends.base import Backend
 from neurodyn.backends.batch import Batch, Prediction
-from neurodyn.backends.layout import Layout
+from neurodyn.backends.framed import Framed
 from neurodyn.backends.settings.base import HidingConfig
-from neurodyn.nn.frames import Frames
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import without_inner_frames
 from neurodyn.nn.parts import mean_where, normal
@@ -63,23 +58,14 @@ class Estimate:
     parts: dict[str, Tensor] = field(default_factory=dict)
 
 
-class WholeWindow(Backend):
+class WholeWindow(Framed):
     """Fills in the frames of a window from those that are visible.
 
     The network reads the visible values, interpolated linearly in time. Training hides some inner frames; loss: mean
     squared error on them, `hidden`, plus that on the visible ones, `visible`.
     """
 
-    IMAGE: ClassVar[bool] = True
     config: HidingConfig
-
-    def __init__(self, config: HidingConfig, layout: Layout) -> None:
-        super().__init__(config, layout)
-        self.frames = Frames(layout.brain, self.IMAGE)
-
-    def prepare(self, frames: Iterable[np.ndarray]) -> None:
-        """Fit mean and standard deviation."""
-        self.frames.fit(frames, self.config.normalise)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame."""

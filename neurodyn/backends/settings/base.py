@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import AfterValidator, Field, PositiveInt, model_validator
 
 from neurodyn.backends.layout import Layout
 from neurodyn.core.config import Params
@@ -44,6 +44,26 @@ class BackendConfig(Params):
             require_entries(brain)
 
 
+def _odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("must be odd")
+    return number
+
+
+Odd = Annotated[int, AfterValidator(_odd)]
+
+
+class HeadsConfig(BackendConfig):
+    """Attention with several heads, which share the features of a token."""
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> HeadsConfig:
+        sizes = vars(self)
+        if sizes["width"] % sizes["heads"]:
+            raise ValueError(f"heads ({sizes['heads']}) must divide width ({sizes['width']})")
+        return self
+
+
 class FrameConfig(BackendConfig):
     """How frames are standardised."""
 
@@ -73,7 +93,7 @@ class SourceConfig(FrameConfig):
         layout.require_horizon(model)
 
 
-class TokenConfig(BackendConfig):
+class TokenConfig(HeadsConfig):
     """A transformer over patches."""
 
     patch: tuple[PositiveInt, PositiveInt] = Field(
@@ -86,12 +106,6 @@ class TokenConfig(BackendConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
     band_time: float = Field(2.5, ge=0, description="highest temporal frequency of the position, cycles per window")
     band_space: float = Field(2.5, ge=0, description="highest spatial frequency of the position, cycles per frame")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> TokenConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
 
     def check(self, layout: Layout, model: str) -> None:
         """Refuse patches that do not fit the frame."""
@@ -107,14 +121,7 @@ class TokenConfig(BackendConfig):
 class ConvolutionConfig(BackendConfig):
     """The kernel of convolutions that keep the size of a frame."""
 
-    kernel: int = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
-
-    @field_validator("kernel")
-    @classmethod
-    def _odd(cls, kernel: int) -> int:
-        if kernel % 2 == 0:
-            raise ValueError("must be odd")
-        return kernel
+    kernel: Odd = Field(3, gt=0, description="side of the convolutions' kernel, pixels, odd")
 
 
 class MapConfig(BackendConfig):

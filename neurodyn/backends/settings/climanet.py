@@ -7,11 +7,11 @@ from typing import ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from neurodyn.backends.layout import Layout
-from neurodyn.backends.settings.base import FrameConfig
+from neurodyn.backends.settings.base import FrameConfig, HeadsConfig
 from neurodyn.core.errors import ConfigError
 
 
-class ClimaNetConfig(FrameConfig):
+class ClimaNetConfig(FrameConfig, HeadsConfig):
     """Configuration of ClimaNet."""
 
     patch: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
@@ -46,8 +46,6 @@ class ClimaNetConfig(FrameConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> ClimaNetConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         if not 0 <= self.hide[0] <= self.hide[1] <= 1:
             raise ValueError(f"hide {self.hide} must be two shares in [0, 1], the smaller one first")
         return self

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from neurodyn.backends.layout import Layout
-from neurodyn.backends.settings.base import SourceConfig
+from neurodyn.backends.settings.base import HeadsConfig, Odd, SourceConfig
 from neurodyn.core import extras
 
 
@@ -32,16 +32,10 @@ class TransformerConfig(ForecasterConfig):
     dropout: float = Field(0.0, ge=0, lt=1, description="share dropped in training")
 
 
-class AttentionConfig(TransformerConfig):
+class AttentionConfig(TransformerConfig, HeadsConfig):
     """Sizes of a forecasting transformer whose attention has heads."""
 
     heads: int = Field(8, gt=0, description="attention heads; divides width")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> AttentionConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        return self
 
 
 class ARLSTMConfig(ForecasterConfig):
@@ -55,15 +49,8 @@ class AutoformerConfig(TransformerConfig):
     """Configuration of the Autoformer."""
 
     start: int = Field(48, gt=0, description="last source frames that the decoder starts from; at most the source")
-    trend: int = Field(3, gt=0, description="frames of the moving average that makes the trend, odd")
+    trend: Odd = Field(3, gt=0, description="frames of the moving average that makes the trend, odd")
     factor: int = Field(10, gt=0, description="c: of L delays, the c ln L of highest correlation enter; at most L")
-
-    @field_validator("trend")
-    @classmethod
-    def _odd(cls, trend: int) -> int:
-        if trend % 2 == 0:
-            raise ValueError("must be odd")
-        return trend
 
     def check(self, layout: Layout, model: str) -> None:
         """Refuse a source of one frame, or to begin without the library."""

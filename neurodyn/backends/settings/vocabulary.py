@@ -7,12 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from neurodyn.backends.layout import Layout
-from neurodyn.backends.settings.base import BackendConfig
+from neurodyn.backends.settings.base import HeadsConfig
 
 QUANTIZER = "quantizer"
 
 
-class VocabularyConfig(BackendConfig):
+class VocabularyConfig(HeadsConfig):
     """Configuration that all models of the vocabulary share."""
 
     patch: int = Field(16, gt=0, description="frames per patch")
@@ -31,8 +31,6 @@ class VocabularyConfig(BackendConfig):
 
     @model_validator(mode="after")
     def _consistent(self) -> VocabularyConfig:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         if self.codebook == "fsq" and min(self.levels) < 3:
             raise ValueError(f"levels {self.levels}: at least 3 each")
         return self

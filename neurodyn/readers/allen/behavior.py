@@ -11,10 +11,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from neurodyn.data.lazy import DiskArray
 from neurodyn.readers.allen.nwb1 import Place, courses, leading, part, text
-from neurodyn.readers.allen.nwb2 import SEXES, Turned, intervals, what_is_said
+from neurodyn.readers.allen.nwb2 import SEXES, intervals, what_is_said
 from neurodyn.readers.allen.session import Session, Table
 from neurodyn.readers.containers.hdf5 import Hdf5Array
+from neurodyn.readers.lazy_views import Turned
 
 MARKS = ("processing/ophys/dff/traces", "processing/ophys/image_segmentation/cell_specimen_table")
 TRACES = {
@@ -44,7 +46,7 @@ BEHAVIOR = {
 }
 
 
-class Scattered:
+class Scattered(DiskArray):
     """Traces of some ROIs as those of all, on disk, shape (roi, time); NaN where a ROI has none.
 
     Parameters
@@ -58,12 +60,12 @@ class Scattered:
     """
 
     def __init__(self, source: Any, rows: np.ndarray, count: int) -> None:
-        self.source, self.rows, self.shape = source, rows, (count, source.shape[1])
-        self.dtype = np.result_type(source.dtype, np.float32)
+        super().__init__((count, source.shape[1]), np.result_type(source.dtype, np.float32))
+        self.source, self.rows = source, rows
 
-    def __getitem__(self, key: tuple[Any, Any]) -> np.ndarray:
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
         values = np.asarray(self.source[:, key[1]])
-        whole = np.full((self.shape[0], *values.shape[1:]), np.nan, self.dtype)
+        whole = np.full((self.shape[0], values.shape[1]), np.nan, self.dtype)
         whole[self.rows] = values
         return whole[key[0]]
 

@@ -17,9 +17,11 @@ import h5py
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.lazy import DiskArray
 from neurodyn.readers.allen.nwb1 import PUPIL, courses, leading, line, part, repeats, running_at_frames, text
 from neurodyn.readers.allen.session import Corrected, Session, Table
 from neurodyn.readers.containers.hdf5 import Hdf5Array
+from neurodyn.readers.lazy_views import Turned
 
 LOGGER = logging.getLogger(__name__)
 MARKS = ("processing/ophys/DfOverF/DfOverF", "processing/ophys/ImageSegmentation/PlaneSegmentation/global_roi_id")
@@ -37,27 +39,16 @@ SEXES = {"M": "male", "F": "female"}
 OMITTED_S = 0.25  # how long an event lasts that has no end: an image left out of a sequence
 
 
-class Turned:
-    """Traces on disk, (time, roi) in the file, seen as (roi, time)."""
-
-    def __init__(self, source: Any) -> None:
-        self.source, self.shape, self.dtype = source, tuple(reversed(source.shape)), source.dtype
-
-    def __getitem__(self, key: tuple[Any, Any]) -> np.ndarray:
-        return np.asarray(self.source[key[1], key[0]]).T
-
-
-class Pictures:
+class Pictures(DiskArray):
     """Pictures of one size, a dataset each, seen as one array of shape (image, y, x)."""
 
     def __init__(self, path: Path, group: Any) -> None:
         names = sorted((name for name in group if re.search(r"\d+$", name)), key=_number)
         self.each = [Hdf5Array(path, group[name]) for name in names]
-        self.shape, self.dtype = (len(names), *self.each[0].shape), self.each[0].dtype
+        super().__init__((len(names), *self.each[0].shape), self.each[0].dtype)
 
-    def __getitem__(self, key: tuple[Any, Any, Any]) -> np.ndarray:
-        chosen = self.each[key[0]]
-        return np.stack([one[key[1:]] for one in chosen]) if isinstance(chosen, list) else chosen[key[1:]]
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        return np.stack([one[key[1:]] for one in self.each[key[0]]])
 
 
 def _number(name: str) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.lazy import lazy
+from neurodyn.data.lazy import DiskArray, lazy
 from neurodyn.data.recording import Recording
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.sources import View, build
@@ -97,16 +97,15 @@ class Session:
     faults: dict[str, DataError] = field(default_factory=dict)
 
 
-class Corrected:
+class Corrected(DiskArray):
     """Demixed traces less r times the neuropil's, on disk, shape (roi, time)."""
 
     def __init__(self, traces: Any, neuropil: Any, r: np.ndarray) -> None:
-        self.traces, self.neuropil, self.r, self.shape = traces, neuropil, r, traces.shape
-        self.dtype = np.result_type(traces.dtype, neuropil.dtype, r.dtype)
+        super().__init__(traces.shape, np.result_type(traces.dtype, neuropil.dtype, r.dtype))
+        self.traces, self.neuropil, self.r = traces, neuropil, r
 
-    def __getitem__(self, key: tuple[Any, slice]) -> np.ndarray:
-        r = self.r[key[0]]
-        return self.traces[key] - self.neuropil[key] * (r[:, None] if r.ndim else r)
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        return self.traces[key] - self.neuropil[key] * self.r[key[0], None]
 
 
 def recording_of(reader: str, session: Session, path: Path, options: ReadOptions) -> Recording:

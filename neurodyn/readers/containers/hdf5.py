@@ -9,23 +9,24 @@ import h5py
 import numpy as np
 
 from neurodyn.data.damage import check_packed, library
+from neurodyn.data.lazy import DiskArray
 
 
-class Hdf5Array:
+class Hdf5Array(DiskArray):
     """One HDF5 dataset; the file is open only while a slice is read.
 
     A file that is no file of this machine cannot be opened again by its path: it is read while its owner has it open.
     """
 
     def __init__(self, path: Path, dataset: h5py.Dataset) -> None:
+        super().__init__(dataset.shape, dataset.dtype)
         self.path, self.name = path, str(dataset.name)
-        self.shape, self.dtype = dataset.shape, dataset.dtype
         self.dims, self.units = _names_of(dataset), dataset.attrs.get("units", dataset.attrs.get("unit"))
         if not (dataset.is_virtual or dataset.external):
             check_packed(path, dataset.shape, dataset.dtype, dataset.id.get_storage_size())
         self._streamed = dataset if dataset.file.driver == "fileobj" else None
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
         if self._streamed is not None:
             return np.asarray(self._streamed[key])
         with library(self.path), h5py.File(self.path, "r") as file:

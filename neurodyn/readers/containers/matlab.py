@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ import numpy as np
 import scipy.io
 
 from neurodyn.data.damage import library
+from neurodyn.data.lazy import DiskArray
 from neurodyn.readers.containers.hdf5 import Hdf5Array
 from neurodyn.readers.containers.matlab_check import check_structure
+from neurodyn.readers.lazy_views import Loaded, Part, Turned
 
 DTYPES = {"double": "f8", "single": "f4", "logical": "?"} | {
     f"{sign}int{bits}": f"{sign or 'i'}{bits // 8}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -39,7 +41,7 @@ def mat_arrays(path: Path, expand: bool = False) -> dict[str, Any]:
         check_structure(path)
         found = scipy.io.whosmat(path)
     arrays: dict[str, Any] = {
-        name: MatArray(path, name, shape, DTYPES[kind]) for name, shape, kind in found if kind in DTYPES
+        name: _variable(path, name, shape, DTYPES[kind]) for name, shape, kind in found if kind in DTYPES
     }
     for name, _, kind in found:
         if kind in ("struct", "cell") and (expand or not arrays):
@@ -47,25 +49,14 @@ def mat_arrays(path: Path, expand: bool = False) -> dict[str, Any]:
     return arrays
 
 
-class MatArray:
-    """One variable of a version 5 file, loaded when first asked for.
+def _variable(path: Path, name: str, shape: tuple[int, ...], dtype: str) -> Loaded:
+    """Return a variable of a version 5 file; its shape is told as MATLAB has it, a row or column becomes one axis."""
+    return Loaded(_squeezed(shape), dtype, partial(_load_squeezed, path, name))
 
-    Parameters
-    ----------
-    shape
-        As MATLAB has it; a row or column becomes one axis.
-    """
 
-    def __init__(self, path: Path, name: str, shape: tuple[int, ...], dtype: str) -> None:
-        self.path, self.name, self.dtype = path, name, np.dtype(dtype)
-        self.shape = _squeezed(shape)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return self._values[key]
-
-    @cached_property
-    def _values(self) -> np.ndarray:
-        return np.asarray(load_variable(self.path, self.name)).reshape(self.shape, order="F")
+def _load_squeezed(path: Path, name: str) -> np.ndarray:
+    values = np.asarray(load_variable(path, name))
+    return values.reshape(_squeezed(values.shape), order="F")
 
 
 def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -107,20 +98,13 @@ def _cells(name: str, cells: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-class Reversed:
-    """A dataset of a version 7.3 file in MATLAB's order of axes; a row or column becomes one axis."""
-
-    def __init__(self, source: Hdf5Array) -> None:
-        self.source, self.dtype = source, np.dtype(source.dtype)
-        self.full = tuple(source.shape[::-1])
-        self.shape = _squeezed(self.full)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        keys = list(key) if isinstance(key, tuple) else [key]
-        keys += [slice(None)] * (len(self.shape) - len(keys))
-        if len(self.full) > len(self.shape):
-            keys.insert(0 if self.full[0] == 1 else 1, 0)
-        return np.asarray(self.source[tuple(keys[::-1])]).T
+def _reversed(source: Hdf5Array) -> DiskArray:
+    """Return a dataset of a version 7.3 file in MATLAB's order of axes; a row or column becomes one axis."""
+    turned = Turned(source)
+    if _squeezed(turned.shape) == turned.shape:
+        return turned
+    along = 1 if turned.shape[0] == 1 else 0
+    return Part(turned, tuple(range(size) if axis == along else 0 for axis, size in enumerate(turned.shape)))
 
 
 def _version_73(path: Path) -> dict[str, Any]:
@@ -131,7 +115,7 @@ def _version_73(path: Path) -> dict[str, Any]:
         kind = kind.decode() if isinstance(kind, bytes) else str(kind)
         empty = "MATLAB_empty" in item.attrs
         if isinstance(item, h5py.Dataset) and kind in DTYPES and item.ndim and not empty and not name.startswith("#"):
-            found[name] = Reversed(Hdf5Array(path, item))
+            found[name] = _reversed(Hdf5Array(path, item))
 
     with h5py.File(path, "r") as file:
         file.visititems(visit)

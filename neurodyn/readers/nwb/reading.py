@@ -9,6 +9,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,28 +25,18 @@ from neurodyn.data.damage import library, reason
 from neurodyn.data.lazy import lazy
 from neurodyn.data.recording import Recording, entry
 from neurodyn.readers.containers.hdf5 import Hdf5Array
+from neurodyn.readers.lazy_views import Computed
 from neurodyn.readers.nwb.clock import stated
 from neurodyn.readers.nwb.facts import NwbFacts
 from neurodyn.readers.nwb.places import CONTAINERS, FIRST_PLANE, scratch_name
 from neurodyn.readers.nwb.series import Imaging, imaging_series, select
 from neurodyn.readers.nwb.tables import behavior, brain, end_of, rois, stimulus
-from neurodyn.readers.options import Channel, ReadOptions
+from neurodyn.readers.options import ReadOptions, VariablePlace
 from neurodyn.readers.sources import View, build, refuse_others
 
 LOGGER = logging.getLogger(__name__)
 MOVIES = (OnePhotonSeries, TwoPhotonSeries)
 NOT_EVENTS = {"epochs", "invalid_times"}
-
-
-class Scaled:
-    """An array on disk in the unit that NWB's conversion and offset say, float32."""
-
-    def __init__(self, source: Hdf5Array, factor: float, offset: float) -> None:
-        self.source, self.factor, self.offset = source, factor, offset
-        self.shape, self.dtype = source.shape, np.dtype(np.float32)
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return (self.source[key] * self.factor + self.offset).astype(np.float32)
 
 
 @contextmanager
@@ -95,12 +86,12 @@ def read_nwb(path: Path, options: ReadOptions, source: NWBFile | None = None) ->
     with opened(path) if source is None else nullcontext(source) as nwbfile:
         own = _own(nwbfile)
         if own and not options.variables and not options.key:
-            return _written(nwbfile, own, path, options)
+            return _read_own(nwbfile, own, path, options)
         series = select(path, nwbfile, imaging_series(path, nwbfile, options), options)
         neural = {name: _variable(name, one, options) for name, one in series.items()}
         name, first = next(iter(series.items()))
         traces = next((one.item for one in series.values() if not one.is_movie), None)
-        place = options.variables.get(name, Channel())
+        place = options.variables.get(name, VariablePlace())
         times = first.clock.times[place.first :: place.every]
         groups: dict[str, Any] = {
             "stimulus": stimulus(path, nwbfile, end_of(times)),
@@ -135,7 +126,7 @@ def _own(nwbfile: NWBFile) -> dict[str, Any]:
     return own if "parts" in own else {}
 
 
-def _written(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOptions) -> Recording:
+def _read_own(nwbfile: NWBFile, own: dict[str, Any], path: Path, options: ReadOptions) -> Recording:
     """Build the recording that `write_nwb` wrote."""
     refuse_others(options, "nwb", {"fs"})
     variables: dict[str, dict[bool, dict[str, xr.Variable]]] = {}
@@ -262,10 +253,10 @@ def _is_fact(name: str, value: Any) -> bool:
 
 
 def _variable(name: str, series: Imaging, options: ReadOptions) -> xr.Variable:
-    place, item = options.variables.get(name, Channel()), series.item
+    place, item = options.variables.get(name, VariablePlace()), series.item
     source: Any = _on_disk(item.data)
     if item.conversion != 1.0 or item.offset:
-        source = Scaled(source, item.conversion, item.offset)
+        source = Computed(partial(_in_unit, factor=item.conversion, offset=item.offset), source, dtype=np.float32)
     view = View(source, series.axes, place.first, place.every)
     variable = lazy(("time", *view.space), view)
     made_by = "source" if item.description in (None, "", "no description") else item.description
@@ -273,6 +264,11 @@ def _variable(name: str, series: Imaging, options: ReadOptions) -> xr.Variable:
     if item.control is not None:
         LOGGER.warning("%s marks its frames with numbers (control), which are not kept.", series.key)
     return variable
+
+
+def _in_unit(values: np.ndarray, factor: float, offset: float) -> np.ndarray:
+    """Apply NWB's conversion and offset."""
+    return values * factor + offset
 
 
 def _times_of(path: Path, series: TimeSeries) -> np.ndarray:

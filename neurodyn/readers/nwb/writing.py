@@ -191,7 +191,7 @@ def _imaging_plane(nwbfile: NWBFile, recording: Recording, facts: NwbFacts) -> I
     device = nwbfile.create_device(name="microscope", description=facts.device or "Microscope, not described further")
     channel = OpticalChannel(
         name="optical_channel",
-        description="Channel of the indicator",
+        description="VariablePlace of the indicator",
         emission_lambda=facts.emission_nm or unknown,
     )
     return nwbfile.create_imaging_plane(

@@ -12,6 +12,7 @@ import scipy.io
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.damage import broken, library
+from neurodyn.data.lazy import DiskArray
 from neurodyn.data.recording import Recording
 from neurodyn.readers.containers.matlab import load_variable, mat_arrays
 from neurodyn.readers.containers.matlab_check import check_structure
@@ -60,23 +61,19 @@ def read_fall(path: Path, options: ReadOptions) -> Recording:
     count = traces["fluorescence"].shape[0]
     if iscell is not None and iscell.ndim == 1 and iscell.size == 2 and count == 1:
         iscell = iscell[None]  # MATLAB's row of one ROI
-    said = {key: np.asarray(_whole(arrays[f"ops/{key}"])) for key in SETTINGS if f"ops/{key}" in arrays}
+    said = {key: np.asarray(arrays[f"ops/{key}"]) for key in SETTINGS if f"ops/{key}" in arrays}
     return of_output(path, Output(path, traces, iscell, said, _stat(path)), options, path.stem)
 
 
-def _whole(array: Any) -> np.ndarray:
-    return np.asarray(array[(slice(None),) * len(array.shape)])
-
-
-class _Row:
+class _Row(DiskArray):
     """The only trace of a file, shape (time,), as (1, time)."""
 
     def __init__(self, source: Any) -> None:
-        self.source, self.shape, self.dtype = source, (1, *source.shape), source.dtype
+        super().__init__((1, *source.shape), source.dtype)
+        self.source = source
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        rows, *rest = key if isinstance(key, tuple) else (key,)
-        return np.asarray(self.source[tuple(rest) or slice(None)])[None][rows]
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        return np.asarray(self.source[key[1]])[None]
 
 
 def _two_axes(array: Any) -> Any:

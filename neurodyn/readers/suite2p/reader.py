@@ -14,7 +14,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.readers.base import Reader
 from neurodyn.readers.containers.unpickling import load_objects
 from neurodyn.readers.options import ReadOptions
-from neurodyn.readers.questions import Need, QuestionError
+from neurodyn.readers.questions import Need, QuestionError, which_one
 from neurodyn.readers.sources import refuse_others
 from neurodyn.readers.suite2p.fall import is_fall, read_fall
 from neurodyn.readers.suite2p.output import TRACES, Output, of_output
@@ -94,13 +94,9 @@ def find_plane(path: Path, number: int | None = None) -> Path:
         first = planes[0].name.removeprefix("plane")
         together = planes[0].parent / "combined"
         more = f"; the ROIs of all planes together are in {together}" if _has(together, "F") else ""
-        raise QuestionError(
-            f"{path} has {len(planes)} planes; one must be chosen.",
-            f"Found {names}{more}.",
-            f"Choose one, and read the others one by one: --set source.plane={first}",
-            need=Need(f"--set source.plane={first}", f"one of {len(planes)} planes: {names}{more}"),
-            guess={"plane": int(first)} if first.isdigit() else {},
-        )
+        found, why = f"{names}{more}", f"one of {len(planes)} planes: {names}{more}"
+        guess = {"plane": int(first)} if first.isdigit() else {}
+        raise which_one(path, f"{len(planes)} planes", found, f"--set source.plane={first}", why, guess)
     return planes[0]
 
 

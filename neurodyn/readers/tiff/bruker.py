@@ -25,7 +25,7 @@ class Shot:
     Parameters
     ----------
     files
-        Channel -> file and page in it; None: all of its pages.
+        VariablePlace -> file and page in it; None: all of its pages.
     relative, absolute
         Its times, s, as the description has them.
     """

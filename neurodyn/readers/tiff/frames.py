@@ -11,6 +11,7 @@ import numpy as np
 import tifffile
 
 from neurodyn.data.damage import library
+from neurodyn.data.lazy import DiskArray
 from neurodyn.readers.images import unreadable
 from neurodyn.readers.tiff.file import Piece
 
@@ -26,7 +27,7 @@ def _mapped(piece: Piece) -> np.memmap:
     return np.memmap(piece.path, np.dtype(piece.dtype), "r", piece.offset or 0, (piece.count, *piece.shape))
 
 
-class Frames:
+class Frames(DiskArray):
     """Frames of one or more files, decoded when asked for; one file is open at a time.
 
     Parameters
@@ -39,22 +40,20 @@ class Frames:
         first = next(piece for piece in pieces if piece.count)
         self.pieces = pieces
         self.borders = np.cumsum([0, *(piece.count for piece in pieces)])
-        self.shape = (int(self.borders[-1]), *first.shape)
-        self.dtype = np.dtype(first.dtype).newbyteorder("=")
+        super().__init__((int(self.borders[-1]), *first.shape), np.dtype(first.dtype).newbyteorder("="))
         self._open: dict[Path, tifffile.TiffFile] = {}
         weakref.finalize(self, _close, self._open)
 
-    def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
-        time, *space = key
-        rows = np.arange(self.shape[0])[time]
+    def _block(self, key: tuple[slice, ...]) -> np.ndarray:
+        rows = np.arange(self.shape[0])[key[0]]
         out = np.empty((rows.size, *self.shape[1:]), self.dtype)
         owner = np.searchsorted(self.borders, rows, side="right") - 1
         for index in np.unique(owner):
             mine = np.flatnonzero(owner == index)
-            out[mine] = self._read(self.pieces[index], rows[mine] - self.borders[index])
-        return out[(slice(None), *space)]
+            out[mine] = self._frames(self.pieces[index], rows[mine] - self.borders[index])
+        return out[(slice(None), *key[1:])]
 
-    def _read(self, piece: Piece, frames: np.ndarray) -> np.ndarray:
+    def _frames(self, piece: Piece, frames: np.ndarray) -> np.ndarray:
         if piece.offset is not None:
             return self._copied(piece, frames)
         path = piece.path

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from neurodyn.core.errors import DataError
-from neurodyn.readers.cut import frames_at
+from neurodyn.readers.lazy_views import frames_at
 from neurodyn.readers.stacks import Stack
 
 TO_SECONDS = {

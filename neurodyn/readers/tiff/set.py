@@ -12,9 +12,9 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.schema import RATE_TOLERANCE
-from neurodyn.readers.cut import Part
+from neurodyn.readers.lazy_views import Part
 from neurodyn.readers.options import ReadOptions
-from neurodyn.readers.questions import Need, QuestionError
+from neurodyn.readers.questions import Need, QuestionError, which_one
 from neurodyn.readers.stacks import Stack
 from neurodyn.readers.tiff.file import Piece, look
 from neurodyn.readers.tiff.frames import frames_of
@@ -274,13 +274,11 @@ def _stacked(path: Path, shape: tuple[int, int]) -> QuestionError:
 
 def _which_field(path: Path, found: Sequence[tuple[range, range]]) -> QuestionError:
     listed = ", ".join(f"{k}: {len(rows)} x {len(columns)}" for k, (rows, columns) in enumerate(found))
-    return QuestionError(
-        f"{path} has {len(found)} fields (multi-ROI) stacked above each other; one must be chosen.",
-        f"Found rows x columns of {listed}.",
-        "Choose one, and read the others one by one: --set source.field=0",
-        need=Need("--set source.field=0", f"one of {len(found)} fields, rows x columns {listed}"),
-        guess={"field": 0},
+    what, why = (
+        f"{len(found)} fields (multi-ROI) stacked above each other",
+        f"one of {len(found)} fields, rows x columns {listed}",
     )
+    return which_one(path, what, f"rows x columns of {listed}", "--set source.field=0", why, {"field": 0})
 
 
 def flat(path: Path, pieces: Sequence[Piece], options: ReadOptions) -> Stack:
