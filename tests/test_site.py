@@ -23,6 +23,8 @@ def test_the_site_builds_strictly_and_has_every_page(tmp_path):
 
 def test_every_command_and_every_example_is_linked():
     listed = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"commands/([a-z-]+)\.md", listed)) == {path.stem for path in (ROOT / "docs/commands").iterdir()}
+    assert set(re.findall(r"commands/([a-z-]+)\.md", listed)) == {
+        path.stem for path in (ROOT / "docs/commands").iterdir()
+    }
     shown = (ROOT / "docs/gallery.md").read_text(encoding="utf-8")
     assert set(re.findall(r"examples/(\w+)\.py", shown)) == {path.stem for path in (ROOT / "examples").glob("*.py")}

@@ -21,6 +21,7 @@ EXTRAS = {
     "torchdiffeq": "baselines",
     "transformers": "baselines",
     "remfile": "dandi",
+    "pynapple": "pynapple",
 }
 
 

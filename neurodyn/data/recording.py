@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import DataError
-from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.files import clear_partials, locked
 from neurodyn.core.provenance import version
 from neurodyn.data.damage import library, reason
 from neurodyn.data.integrity import check_whole, checked
@@ -152,12 +152,12 @@ class Recording:
 
     def save(self, path: Path | str) -> Path:
         """Write the Recording to a Zarr folder, streaming and atomically; return the path."""
-        from neurodyn.data.store import write_tree
+        from neurodyn.data.store import whole_store, write_tree
 
         path = Path(path)
         with locked(path):
             clear_partials(path)
-            with atomic(path, folder=True) as folder:
+            with whole_store(path) as folder:
                 write_tree(self.tree, folder)
         return path
 
@@ -182,6 +182,23 @@ class Recording:
         if step is not None:
             told["history"] = json.dumps([*self.history, step], ensure_ascii=False)
         return type(self)(xr.DataTree.from_dict({"/": xr.Dataset(attrs=told)} | own | dict(groups)), self.path)
+
+    def to_pynapple(self) -> dict[str, Any]:
+        """Return neural variables, behaviour and stimuli as objects of pynapple, by name; times in seconds, as here.
+
+        Traces are `TsdFrame` with a column per ROI, named by the ids of the table of ROIs where it has them and with its
+        columns as metadata; movies are `TsdTensor`, shape (time, y, x); courses of behaviour are `Tsd`; "stimulus" is an
+        `IntervalSet` with the stimulus columns as metadata.
+
+        Raises
+        ------
+        ConfigError
+            If pynapple is not installed.
+        """
+        from neurodyn.data.pynapple import to_pynapple
+
+        stimulus = None if self.table("stimulus") is None else self.stimulus
+        return to_pynapple(self.neural, self.table("rois"), self.table("behavior"), stimulus)
 
     @property
     def session(self) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,9 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
+from zarr.errors import ZarrUserWarning
+
+from neurodyn.core.files import atomic, read_json
 
 Observer = Callable[[str, int, np.ndarray], None]
 TILE = 64
@@ -52,6 +58,28 @@ def create_variable(
         fill_value=np.nan if np.issubdtype(dtype, np.floating) else 0,  # what is not written yet is no datum
         **STORAGE,
     )
+
+
+@contextmanager
+def whole_store(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes the store `target` when the block ends well, its metadata consolidated.
+
+    Consolidated metadata are for others, who open a store with xarray in one read; our own readers look at every array's,
+    so that a lost one is seen.
+    """
+    with atomic(target, folder=True) as folder:
+        yield folder
+        _consolidate(folder)
+
+
+def _consolidate(folder: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)  # version 3 of Zarr has not yet agreed on the form
+        zarr.consolidate_metadata(str(folder), zarr_format=3)
+    root = read_json(folder / "zarr.json")
+    known = root["consolidated_metadata"]
+    known["metadata"] = dict(sorted(known["metadata"].items()))  # as found, they are in the order of the file system
+    (folder / "zarr.json").write_text(json.dumps(root, indent=2), encoding="utf-8")
 
 
 def write_tree(tree: xr.DataTree, folder: Path, observe: Observer | None = None) -> zarr.Group:

@@ -16,11 +16,11 @@ from pydantic import Field
 
 from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_from_sets, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
-from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.files import clear_partials, locked
 from neurodyn.core.log import LOGGER
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording, entry
-from neurodyn.data.store import write_tree
+from neurodyn.data.store import whole_store, write_tree
 from neurodyn.preprocess import STEPS
 from neurodyn.preprocess.base import LAYOUT_KINDS, Step, Workspace
 from neurodyn.preprocess.scan import Scanner
@@ -147,7 +147,7 @@ class Chain:
         report = progress or _silent
         with locked(target):
             clear_partials(target)
-            with atomic(target, folder=True) as folder:
+            with whole_store(target) as folder:
                 report("copy", 0.0)
                 scanners = _scanners(recording)
                 root = write_tree(recording.tree, folder, lambda name, start, values: scanners[name].add(start, values))

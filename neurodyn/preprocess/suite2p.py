@@ -19,12 +19,12 @@ import xarray as xr
 
 from neurodyn.calcium.indicators import KINETICS, known
 from neurodyn.core.errors import ConfigError, DataError, NeurodynError, WorkError
-from neurodyn.core.files import atomic, clear_partials, locked
+from neurodyn.core.files import clear_partials, locked
 from neurodyn.core.log import LOGGER
 from neurodyn.core.provenance import version
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording
-from neurodyn.data.store import write_tree
+from neurodyn.data.store import whole_store, write_tree
 from neurodyn.preprocess.extracted import Found, extracted
 from neurodyn.preprocess.scan import Scan, Scanner
 
@@ -97,7 +97,7 @@ def extract(
     suite2p, chosen = _prepared(recording, variable, changes, tau, preset, device)
     with locked(target):
         clear_partials(target)
-        with atomic(target, folder=True) as folder:
+        with whole_store(target) as folder:
             scratch = folder.parent / "suite2p"
             scratch.mkdir()
             found = _run(suite2p, recording[variable], scratch, chosen, device, progress)

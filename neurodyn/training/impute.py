@@ -15,11 +15,11 @@ from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import Backend
 from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.core.files import atomic, clear_partials, locked, sha256
+from neurodyn.core.files import clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.behavior import BEHAVIOR
 from neurodyn.data.recording import Recording, entry
-from neurodyn.data.store import aligned_chunks, create_variable, write_tree
+from neurodyn.data.store import aligned_chunks, create_variable, whole_store, write_tree
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
 from neurodyn.runs.config import RunConfig
@@ -143,7 +143,7 @@ def impute(
         clear_partials(target)
         with (
             reproducible(filler.config.training.threads, choose_devices("none")),
-            atomic(target, folder=True) as folder,
+            whole_store(target) as folder,
         ):
             root = write_tree(_without(recording, names), folder)
             work = _Work(backend, windows, root, progress)

@@ -15,10 +15,11 @@ from torch import Tensor
 from neurodyn.backends.base import Backend
 from neurodyn.backends.batch import Batch, Prediction
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.core.files import atomic, clear_partials, locked, sha256
+from neurodyn.core.files import clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER, Report, silent
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.data.splits import PARTS
+from neurodyn.data.store import whole_store
 from neurodyn.data.windows import Windows
 from neurodyn.runs.folder import PREDICTION
 from neurodyn.runs.prediction_store import MAP_AXES, Arrays, own_cells, store, write_tables
@@ -107,7 +108,7 @@ def infer(
             LOGGER.info("%s is up to date.", target)
             return target
         clear_partials(target)
-        with reproducible(threads or run.config.training.threads, devices), atomic(target, folder=True) as folder:
+        with reproducible(threads or run.config.training.threads, devices), whole_store(target) as folder:
             worker = _Worker(run, devices.first, attention, maps, times, few, batch, seed)
             chosen = parts if recordings is None else ("all",)
             scores = _write(folder, worker, windows, chosen, settings, progress)

@@ -104,6 +104,14 @@ def test_saving_twice_gives_the_same_bytes_also_through_the_disk(tmp_path):
     assert sha256(first) == sha256(recording.save(tmp_path / "c.zarr")) == sha256(second)
 
 
+def test_others_open_a_recording_without_a_warning(tmp_path):
+    recording = whole()
+    path = recording.save(tmp_path / "a.zarr")
+    with xr.open_datatree(path, engine="zarr", chunks=None) as tree:  # a warning would be an error
+        assert {name.strip("/") for name in tree.groups} == {"", *recording.tree.children}
+        np.testing.assert_array_equal(tree["neural/time"].values, recording.time)
+
+
 def test_saving_onto_itself_keeps_the_data(tmp_path):
     path = whole().save(tmp_path / "a.zarr")
     before = sha256(path)

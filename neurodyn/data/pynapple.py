@@ -1,0 +1,46 @@
+"""A recording as objects of pynapple."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from neurodyn.core.extras import require
+
+IDS = ("cell", "roi_id")  # columns of the table of ROIs that name them, the better one first
+
+
+def to_pynapple(
+    neural: xr.Dataset, rois: xr.Dataset | None, behavior: xr.Dataset | None, stimulus: xr.Dataset | None
+) -> dict[str, Any]:
+    """Return a recording's variables, courses of behaviour and stimuli by name; see `Recording.to_pynapple`."""
+    nap = require("pynapple", "to_pynapple")
+    time, found = neural["time"].values, dict[str, Any]()
+    for name, array in neural.data_vars.items():
+        traces = array.ndim == 2
+        told = {"columns": roi_ids(rois, array.shape[1]), "metadata": _per_roi(rois)} if traces else {}
+        found[str(name)] = (nap.TsdFrame if traces else nap.TsdTensor)(t=time, d=array.values, **told)
+    for name, course in ({} if behavior is None else behavior.data_vars).items():
+        assert behavior is not None
+        found[str(name)] = nap.Tsd(t=behavior[course.dims[0]].values, d=course.values)
+    if stimulus is not None:
+        columns = {str(name): column.values for name, column in stimulus.variables.items()}
+        found["stimulus"] = nap.IntervalSet(columns.pop("start"), columns.pop("stop"), metadata=columns or None)
+    return found
+
+
+def roi_ids(rois: xr.Dataset | None, count: int) -> np.ndarray:
+    """Return the ids of the ROIs, shape (roi,): those that the table of ROIs names, otherwise their numbers from 0."""
+    named = [name for name in IDS if rois is not None and name in rois]
+    return np.arange(count) if rois is None or not named else rois[named[0]].values
+
+
+def _per_roi(rois: xr.Dataset | None) -> dict[str, np.ndarray]:
+    columns = {} if rois is None else {str(name): column for name, column in rois.data_vars.items()}
+    return {
+        name: column.values
+        for name, column in columns.items()
+        if column.dims == ("roi",) and column.dtype.kind in "biufUT"
+    }
