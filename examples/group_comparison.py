@@ -10,24 +10,19 @@ import numpy as np
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.report.compare import compare
 
-folder, rng, nan = Path(tempfile.mkdtemp()), np.random.default_rng(0), float("nan")
+folder, rng = Path(tempfile.mkdtemp()), np.random.default_rng(0)
 sessions = {f"mouse{animal}_day{day}": rng.uniform(0.2, 0.7) for animal in range(4) for day in range(2)}
 scores = [
     Score(
-        session,
-        model,
-        0,
-        "blocked",
-        "contrast",
-        "r2",
-        "all",
-        level + gain + rng.normal(0, 0.01),
-        nan,
-        nan,
-        nan,
-        nan,
-        40,
-        "trials",
+        session=session,
+        model=model,
+        seed=0,
+        split="blocked",
+        target="contrast",
+        metric="r2",
+        value=level + gain + rng.normal(0, 0.01),
+        n=40,
+        unit="trials",
     )
     for model, gain in (("pca", 0.0), ("cst", 0.03))
     for session, level in sessions.items()

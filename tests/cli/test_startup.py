@@ -33,7 +33,7 @@ def test_help_is_fast_and_light() -> None:
     """At most twice as long as importing the library that draws it: 0.5 s where that takes 0.25 s."""
     assert not loaded_after("--help") & set(HEAVY)
     own, drawn = [], []
-    for _ in range(5):
+    for _ in range(3):
         for times, arguments in ((own, ("-m", "neurodyn", "--help")), (drawn, ("-c", "import typer.rich_utils"))):
             start = time.perf_counter()
             assert run(*arguments).returncode == 0

@@ -37,7 +37,7 @@ def stopped(process, number) -> tuple[int, str]:
 def test_signals_stop_in_order_a_second_writer_is_told_who_is_first_and_the_run_goes_on(neurodyn, tmp_path):
     waves = np.sin(np.arange(400)[:, None, None] / 5 + np.arange(8)[:, None] + np.zeros(8))
     path = Recording.from_arrays({"dff": waves.astype(np.float32)}, rate_hz=10).save(tmp_path / "a movié.zarr")
-    sets = ["--set", "model.patch=[4,4]", "--set", "training={epochs: 120, steps_per_epoch: 3, batch: 4, warmup: 2}"]
+    sets = ["--set", "model.patch=[4,4]", "--set", "training={epochs: 50, steps_per_epoch: 3, batch: 4, warmup: 2}"]
     asked = ["train", "cst-tiny", str(path), "-o", str(tmp_path / "run"), "--gpu", "none", *sets]
     run, log = [sys.executable, "-m", "neurodyn", *asked], tmp_path / "run" / "log.jsonl"
     first = started(run)
@@ -54,4 +54,4 @@ def test_signals_stop_in_order_a_second_writer_is_told_who_is_first_and_the_run_
     assert stopped(third, signal.SIGINT) == (130, "Interrupted.")
     again = neurodyn(*asked)
     assert again.code == 0, again.err
-    assert json.loads((tmp_path / "run" / "status.json").read_text())["epochs"] == 120
+    assert json.loads((tmp_path / "run" / "status.json").read_text())["epochs"] == 50

@@ -1,8 +1,8 @@
 """The DANDI archive, from a server on this machine: listed in pages, fetched whole, resumed, streamed."""
 
-import builtins
 import json
 import logging
+import sys
 
 import h5py
 import numpy as np
@@ -323,14 +323,7 @@ def test_what_cannot_be_streamed_is_refused(server, archive, sessions, tmp_path)
 
 def test_streaming_without_remfile_names_the_extra(server, archive, monkeypatch):
     server.page = 1000
-    found = builtins.__import__
-
-    def absent(name: str, *rest: object) -> object:
-        if name == "remfile":
-            raise ModuleNotFoundError("No module named 'remfile'")
-        return found(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.setitem(sys.modules, "remfile", None)
     with pytest.raises(ConfigError, match=r"neurodyn\[dandi\]"), archive.streamed(one(archive)):
         pass
 
