@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from neurodyn.nn.optimisers import Adam
 from neurodyn.nn.recurrent import loop
 
 
@@ -140,7 +141,7 @@ class _Training:
     def run(self) -> None:
         """Train until every network has waited long enough for a smaller loss, and leave each with its best weights."""
         weights = self.nets.weights
-        optimiser = torch.optim.Adam(weights.parameters(), self.settings.lr)
+        optimiser = Adam(weights.parameters(), self.settings.lr)
         best, waited = torch.full((len(self.fitted),), torch.inf), torch.zeros(len(self.fitted))
         kept = {name: value.detach().clone() for name, value in weights.items()}
         for epoch in range(self.settings.epochs):

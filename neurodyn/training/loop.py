@@ -15,6 +15,7 @@ from torch import Tensor
 from neurodyn.backends.base import Backend
 from neurodyn.core.log import LOGGER
 from neurodyn.data.windows import Windows
+from neurodyn.nn.optimisers import AdamW
 from neurodyn.nn.parts import Part, computing, counts, knowing
 from neurodyn.runs.config import TrainingConfig
 from neurodyn.training.batches import MicroBatch, TrainingBatches, ValidationBatches, derive_seed, generator
@@ -234,7 +235,7 @@ class TrainingLoop:
         """Return AdamW; every step sets its learning rate."""
         config = self.config
         trained = [parameter for parameter in self.backend.parameters() if parameter.requires_grad]
-        return torch.optim.AdamW(
+        return AdamW(
             trained, lr=config.lr, weight_decay=config.weight_decay, betas=config.betas, eps=config.eps, fused=True
         )
 
