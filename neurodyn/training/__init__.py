@@ -1,1 +1,1 @@
-"""Training and inference: one LightningModule, one run folder."""
+"""Training and inference: one loop, one run folder."""

@@ -1,6 +1,6 @@
 """A process that has imported what jobs need, and forks one process per job.
 
-Importing PyTorch and Lightning takes longer than many a job; a pipeline's jobs on one machine share these imports. What
+Importing PyTorch takes longer than many a job; a pipeline's jobs on one machine share these imports. What
 a job does, prints and returns is what the command does that can be typed by hand.
 """
 
