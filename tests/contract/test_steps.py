@@ -85,9 +85,9 @@ def test_the_same_input_gives_the_same_bytes(name, kind, tmp_path):
 def test_how_the_store_is_cut_changes_nothing(name, kind, tmp_path, monkeypatch):
     recording = source(kind)
     whole = run(name, recording, tmp_path / "whole.zarr")["made"].values
-    monkeypatch.setattr(store, "FRAMES", 64)
-    monkeypatch.setattr(store, "TILE", 4)
-    monkeypatch.setattr(store, "chunk_shape", lambda shape: (64, *(4 for _ in shape[1:])))
+    monkeypatch.setattr(store, "FRAMES", 128)
+    monkeypatch.setattr(store, "TILE", 5)
+    monkeypatch.setattr(store, "chunk_shape", lambda shape: (128, *(5 for _ in shape[1:])))
     np.testing.assert_allclose(run(name, recording, tmp_path / "cut.zarr")["made"].values, whole, rtol=1e-5, atol=1e-6)
 
 

@@ -18,6 +18,9 @@ def assert_identical(again: Recording, recording: Recording) -> None:
             assert two[name].dims == variable.dims, name
             texts = variable.dtype.kind in "UOT"
             assert two[name].dtype == variable.dtype or (texts and two[name].dtype.kind == "U"), name
-            same = two[name].values.tolist() == variable.values.tolist()
-            assert same if texts else np.array_equal(two[name].values, variable.values, equal_nan=True), name
+            again_values, values = two[name].values, variable.values
+            if texts:
+                assert again_values.tolist() == values.tolist(), name
+            else:
+                assert np.array_equal(again_values, values, equal_nan=True), name
             assert two[name].attrs == variable.attrs, name

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,18 +49,22 @@ PICTURES = {"mean_image": "meanImg", "max_projection": "max_proj"}  # as suite2p
 
 
 class Chunks(GenericDataChunkIterator):
-    """Feeds a lazy variable to HDF5, some hundred frames at a time."""
+    """Feeds a lazy variable to HDF5, its axes in the order of `dims`, some hundred frames at a time.
 
-    def __init__(self, variable: xr.Variable) -> None:
-        self.variable = variable
-        chunk = chunk_shape(variable.shape)
-        super().__init__(chunk_shape=chunk, buffer_shape=(chunk[0], *variable.shape[1:]))
+    What was read is turned: a lazy variable that is itself turned would be read through an index for every value.
+    """
+
+    def __init__(self, variable: xr.Variable, dims: Sequence[Hashable]) -> None:
+        self.variable, self.dims = variable, dims
+        shape = self._get_maxshape()
+        chunk = chunk_shape(shape)
+        super().__init__(chunk_shape=chunk, buffer_shape=(chunk[0], *shape[1:]))
 
     def _get_data(self, selection: tuple[slice, ...]) -> np.ndarray:
-        return self.variable[selection].values
+        return self.variable.isel(dict(zip(self.dims, selection, strict=True))).load().transpose(*self.dims).values
 
     def _get_maxshape(self) -> tuple[int, ...]:
-        return self.variable.shape
+        return tuple(self.variable.sizes[dim] for dim in self.dims)
 
     def _get_dtype(self) -> np.dtype:
         return self.variable.dtype
@@ -206,18 +210,21 @@ def _imaging_plane(nwbfile: NWBFile, recording: Recording, facts: NwbFacts) -> I
     )
 
 
-def _data(variable: xr.Variable) -> Any:
+def _data(variable: xr.Variable, *dims: str) -> Any:
+    """Return what HDF5 is given of a variable, its axes in the order of `dims`, where told."""
     if variable.dtype.kind in "UOT":
         return np.asarray(variable.values, dtype=object) if variable.ndim else str(variable.values)
     if variable.ndim in (2, 3) and variable.size:
-        return H5DataIO(data=Chunks(variable), compression="gzip", compression_opts=1, shuffle=True)
-    return variable.values if variable.ndim else variable.values[()]
+        return H5DataIO(
+            data=Chunks(variable, dims or variable.dims), compression="gzip", compression_opts=1, shuffle=True
+        )
+    return (variable.transpose(*dims) if dims else variable).values if variable.ndim else variable.values[()]
 
 
 def _movie(part: Part, plane: ImagingPlane, recording: Recording, series: Any) -> Any:
     return series(
         name=part.name,
-        data=_data(part.variable.transpose("time", "x", "y")),
+        data=_data(part.variable, "time", "x", "y"),
         unit=part.variable.attrs["units"],
         description=_maker(part.variable),
         imaging_plane=plane,
