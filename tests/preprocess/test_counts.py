@@ -37,7 +37,7 @@ def test_without_noise_counts_and_calcium_are_the_planted_ones(tmp_path):
 
 
 def test_with_noise_they_are_close(tmp_path):
-    recording = trials(tmp_path, conditions=10, cells=5)
+    recording = trials(tmp_path, conditions=10, cells=3)
     made = run(recording, tmp_path)
     found, planted = made["events"].values, recording["counts"].values
     assert r2(found, planted) > 0.9
@@ -97,8 +97,8 @@ def test_only_training_trials_decide_decay_and_quantum(tmp_path):
         made = run(recording, tmp_path, tau="estimate", **params)
         return made["events"].attrs["tau"], made.tree["qc"]["events_quantum"].values
 
-    recording = trials(tmp_path, cells=4)
-    spoiled = trials(tmp_path, cells=4)
+    recording = trials(tmp_path, cells=2)
+    spoiled = trials(tmp_path, cells=2)
     part = np.array([str(name) for name in recording.stimulus["part"].values])
     frames = np.repeat(part != "train", 100)
     values = spoiled["dff"].values
@@ -117,6 +117,6 @@ def test_too_few_frames_are_refused(tmp_path):
 
 
 def test_the_packaged_chain_makes_counts_of_simulated_trials(tmp_path):
-    recording = trials(tmp_path, cells=4)
+    recording = trials(tmp_path, cells=2)
     made = Recording.open(load_chain("counts", [f"counts.tau={TAU}"]).run(recording, tmp_path / "out.zarr"))
     assert r2(made["events"].values, recording["counts"].values) > 0.8

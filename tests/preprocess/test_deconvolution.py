@@ -75,7 +75,7 @@ def test_short_traces_warn_about_nothing(make_workspace):
 
 
 def test_the_estimated_decay_is_near_the_planted_one_and_repeats(make_workspace):
-    dff, spikes = simulate(rois=12, frames=6000)
+    dff, spikes = simulate(rois=6, frames=6000)
     first, second = (make_workspace(RATE, dff=dff) for _ in range(2))
     found = [run(w, tau="estimate") for w in (first, second)]
     assert first["spikes"].attrs["tau"] == pytest.approx(TAU, rel=0.2)
@@ -202,7 +202,7 @@ def test_the_estimate_is_kept_within_the_indicators_range(make_workspace, plante
 
 @pytest.mark.parametrize("tau", ["estimate", "range"])
 def test_only_the_training_frames_shape_the_estimate(make_workspace, tau):
-    dff, _ = simulate(rois=6, frames=4000)
+    dff, _ = simulate(rois=4, frames=4000)
     other = dff.copy()
     other[3000:] = np.random.default_rng(7).normal(size=other[3000:].shape)
     first, second = (make_workspace(RATE, dff=values) for values in (dff, other))
