@@ -193,7 +193,7 @@ def test_a_rise_longer_than_the_decay_is_refused(make_workspace):
 @pytest.mark.parametrize(("planted", "kept"), [(0.05, 0.142 / math.log(2)), (0.4, 0.4), (3.0, 0.7)])
 def test_the_estimate_is_kept_within_the_indicators_range(make_workspace, planted, kept):
     rng = np.random.default_rng(6)
-    spikes = rng.poisson(0.05, (20_000, 3))
+    spikes = rng.poisson(0.05, (12_000, 2))
     calcium = lfilter([1.0], [1.0, -math.exp(-1 / (planted * RATE))], spikes, axis=0)
     workspace = make_workspace(RATE, dff=(calcium + 0.05 * rng.normal(size=calcium.shape)).astype("f4"))
     run(workspace, tau="range")
