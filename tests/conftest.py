@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as training does: threads in products this small only wait
@@ -11,10 +10,6 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # numba sets the number for PyT
 
 import pytest
 from jaxtyping import install_import_hook
-
-# Where PYTHONDONTWRITEBYTECODE is set, every process that a test starts would compile torch and all others anew.
-sys.dont_write_bytecode = False
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 MEMORY = Path("/dev/shm")
 if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 8 * 2**30:
