@@ -1,7 +1,7 @@
 """Shared fixtures; jaxtyping is checked wherever tensors flow."""
 
 import os
-import shutil
+import sys
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as training does: threads in products this small only wait
@@ -11,10 +11,9 @@ os.environ.setdefault("NUMBA_NUM_THREADS", "1")  # numba sets the number for PyT
 import pytest
 from jaxtyping import install_import_hook
 
-MEMORY = Path("/dev/shm")
-if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > 8 * 2**30:
-    # A run makes some 70,000 small files, and a disk takes minutes to make and to remove them.
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+# Where PYTHONDONTWRITEBYTECODE is set, every process that a test starts would compile PyTorch and all others anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 HOOK = install_import_hook(["neurodyn.nn", "neurodyn.backends"], "beartype.beartype")
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -3,6 +3,7 @@
 import os
 import resource
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,12 +57,18 @@ def movie(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @contextmanager
 def limit(kind: int, most: int) -> Iterator[None]:
-    """Set one of the system's limits for this process, and lift it again."""
+    """Set one of the system's limits for this process, and lift it again; meanwhile Python keeps no compiled code.
+
+    It would keep half of it where files may not grow, and read that half ever after.
+    """
     soft, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (most, hard))
+    sys.dont_write_bytecode, os.environ["PYTHONDONTWRITEBYTECODE"] = True, "1"
     try:
         yield
     finally:
+        sys.dont_write_bytecode = False
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
         resource.setrlimit(kind, (soft, hard))
 
 
