@@ -59,7 +59,7 @@ SMALL = {
     "transformer": {"patch": (4, 4), "width": 16, "heads": 2, "layers": 2},
     "vit3d": {"patch": (4, 4), "width": 16, "heads": 2, "layers": 2, "tubelet": 3},
     "vivit": {"patch": (4, 4), "width": 16, "heads": 2, "spatial_layers": 1, "temporal_layers": 1},
-    "calfads": {"tau": 0.3, "inputs": 1, "samples": 4, "stacked": True, "generator": 24, "initial": 16},
+    "calfads": {"tau": 0.3, "gain": 0.5, "inputs": 1, "samples": 4, "stacked": True, "generator": 24, "initial": 16},
 }
 
 
