@@ -41,7 +41,7 @@ def require(module: str, what: str = "This") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise lacking(error, module, what) or error from error
+        raise _told(module, what, error) from error
 
 
 def check(module: str, what: str = "This") -> None:
@@ -53,23 +53,16 @@ def check(module: str, what: str = "This") -> None:
         If it is.
     """
     if importlib.util.find_spec(module) is None:
-        raise lacking(ModuleNotFoundError(name=module), module, what) or ModuleNotFoundError(name=module)
+        raise _told(module, what, ModuleNotFoundError(name=module))
 
 
-def lacking(error: BaseException, module: str = "", what: str = "This") -> ConfigError | None:
-    """Return what to tell a user where an import failed for want of an extra; None of any other error.
+def lacking(error: BaseException) -> ConfigError | None:
+    """Return what to tell a user where an import failed for want of an extra; None of any other error."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    return _told(name, "This", error) if name in EXTRAS else None
 
-    Parameters
-    ----------
-    module
-        What was imported; without, as the error says.
-    what
-        What needs it.
-    """
-    if not isinstance(error, ImportError):
-        return None
-    name = (module or error.name or "").partition(".")[0]
-    if name not in EXTRAS:
-        return None
-    found = "It is not installed." if isinstance(error, ModuleNotFoundError) and error.name == name else f"{error}."
+
+def _told(name: str, what: str, error: BaseException) -> ConfigError:
+    absent = isinstance(error, ModuleNotFoundError) and error.name == name
+    found = "It is not installed." if absent else f"{error}."
     return ConfigError(f"{what} needs {name}.", found, f"pip install 'neurodyn[{EXTRAS[name]}]'")

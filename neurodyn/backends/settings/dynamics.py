@@ -13,7 +13,19 @@ from neurodyn.core.errors import ConfigError
 ZERO_INFLATED = ("zero_inflated_gamma", "lognormal")
 
 
-class LFADSConfig(BackendConfig):
+class GeneratorConfig(BackendConfig):
+    """Sizes and training of a generator of latent dynamics."""
+
+    factors: int = Field(8, gt=0, description="latent factors")
+    generator: int = Field(64, gt=0, description="states of the generator")
+    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
+    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
+    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
+    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
+    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
+
+
+class LFADSConfig(GeneratorConfig):
     """Configuration of LFADS."""
 
     likelihood: Literal["poisson", "gaussian", "gaussian_exp", "zero_inflated_gamma", "lognormal"] = Field(
@@ -23,11 +35,7 @@ class LFADSConfig(BackendConfig):
         None, ge=0, description="smallest event, in the data's unit, of the zero-inflated likelihoods (default: theirs)"
     )
     variance: float = Field(0.5, gt=0, description="variance of gaussian_exp, in the data's unit, squared")
-    factors: int = Field(8, gt=0, description="latent factors")
-    generator: int = Field(64, gt=0, description="states of the generator")
-    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
     encoder: int = Field(64, gt=0, description="states per direction of the encoder of the initial state")
-    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
     controller: int = Field(64, gt=0, description="states of the controller that infers the inputs")
     read_in: int | None = Field(
         None, gt=0, description="width to which cells of several sessions are mapped (default: as many as factors)"
@@ -35,14 +43,11 @@ class LFADSConfig(BackendConfig):
     encode: float | None = Field(
         None, gt=0, description="leading part of a window that the encoders see, s; what follows is predicted"
     )
-    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
     coordinated_dropout: float = Field(
         0.0, ge=0, lt=1, description="share of data hidden from the encoders in training, which alone trains; 0: all do"
     )
     pass_rate: float = Field(0.0, ge=0, le=1, description="share of the other data that trains, too")
     warmup: int = Field(320, ge=0, description="steps in which divergences and penalty grow to their full weight")
-    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
-    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
     capabilities: ClassVar = frozenset({"reconstruct", "forecast", "latents", "inputs", "sessions", "uncertainty"})
 
     @model_validator(mode="after")
@@ -76,14 +81,10 @@ class LFADSConfig(BackendConfig):
         return frames
 
 
-class CaLFADSConfig(BackendConfig):
+class CaLFADSConfig(GeneratorConfig):
     """Configuration of CaLFADS."""
 
-    factors: int = Field(8, gt=0, description="latent factors")
-    generator: int = Field(64, gt=0, description="states of the generator")
-    initial: int = Field(64, gt=0, description="latents of the generator's initial state")
     deep_encoder: int = Field(64, gt=0, description="states per direction of the encoder of the initial state")
-    inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
     deep_controller: int = Field(64, gt=0, description="states of the controller that infers the inputs")
     encoder: int = Field(32, gt=0, description="states per direction of the encoder of spikes")
     controller: int = Field(32, gt=0, description="states of the controller of spikes")
@@ -92,7 +93,6 @@ class CaLFADSConfig(BackendConfig):
         False, description="the data train the deep dynamics through the spikes' drive too, not through the rates alone"
     )
     stacked: bool = Field(False, description="deep encoders read the shallow encoder instead of the data")
-    dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
     cell_dropout: float = Field(
         0.2, ge=0, lt=1, description="share of cells that training hides from the deep encoders, window by window"
     )
@@ -106,6 +106,4 @@ class CaLFADSConfig(BackendConfig):
     readout_scale: float = Field(0.1, gt=0, description="initial size of the spike read-out, over 1/√latent")
     warmup: int = Field(320, ge=0, description="steps in which the divergence of the spikes grows, then the deep one")
     freeze: int = Field(0, ge=0, description="steps for which the deep dynamics are not trained")
-    l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
-    samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
     capabilities: ClassVar = frozenset({"reconstruct", "latents", "spikes", "inputs", "uncertainty"})

@@ -42,26 +42,28 @@ class ConvLSTMConfig(HidingConfig, MapConfig, ConvolutionConfig):
     )
 
 
-class FNO2DConfig(NextFrameConfig, MapConfig):
-    """Configuration of FNO-2D."""
+class FourierConfig(MapConfig):
+    """Sizes that both Fourier neural operators have."""
 
-    history: int = Field(3, gt=0, description="frames from which the next one is predicted")
     width: int = Field(12, gt=0, description="channels")
     layers: int = Field(3, gt=0, description="Fourier layers")
-    modes: tuple[PositiveInt, PositiveInt] = Field((8, 8), description="frequencies kept in rows and columns")
     decoder: int = Field(32, gt=0, description="hidden units of the map from channels to values")
 
 
-class FNO3DConfig(HidingConfig, MapConfig):
+class FNO2DConfig(NextFrameConfig, FourierConfig):
+    """Configuration of FNO-2D."""
+
+    history: int = Field(3, gt=0, description="frames from which the next one is predicted")
+    modes: tuple[PositiveInt, PositiveInt] = Field((8, 8), description="frequencies kept in rows and columns")
+
+
+class FNO3DConfig(HidingConfig, FourierConfig):
     """Configuration of FNO-3D."""
 
-    width: int = Field(12, gt=0, description="channels")
-    layers: int = Field(3, gt=0, description="Fourier layers")
     modes: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
         (4, 8, 8), description="frequencies kept in time, rows and columns"
     )
     padding: int = Field(2, ge=0, description="frames of zeros after the window, since it is not periodic")
-    decoder: int = Field(32, gt=0, description="hidden units of the map from channels to values")
     capabilities: ClassVar = HidingConfig.capabilities | {"continuous_time"}
 
 
