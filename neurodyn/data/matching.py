@@ -26,7 +26,7 @@ def cell_ids(recording: Recording) -> np.ndarray:
         raise DataError(
             f"The cells of '{recording.session}' have no ids.",
             "Expected a column 'cell' in its table 'rois', the same for a cell in every session.",
-            "Match the ROIs first (suite2p's ROIMatchPub, CellReg), and give the ids when converting.",
+            "Give the ids when converting; or read masks, too, and let cells be found by them: neurodyn match --by pictures",
         )
     ids = np.array(table["cell"].values.tolist(), dtype=str)  # numpy cannot cast the strings a store gives back
     if np.unique(ids).size != ids.size:
@@ -49,6 +49,39 @@ def rows_of_cells(recordings: Sequence[Recording]) -> dict[str, list[int | None]
         for row, cell in enumerate(cell_ids(recording)):
             rows.setdefault(str(cell), [None] * len(recordings))[place] = row
     return rows
+
+
+def have_ids(recordings: Sequence[Recording]) -> bool:
+    """Say whether every recording has a column of ids; one of truth values, as suite2p's verdicts, names no cell."""
+    tables = [recording.table("rois") for recording in recordings]
+    return all(table is not None and "cell" in table and table["cell"].dtype.kind != "b" for table in tables)
+
+
+def with_ids(recording: Recording, ids: Sequence[int], probability: np.ndarray, step: dict[str, Any]) -> Recording:
+    """Return a recording whose cells have ids, column `cell`; verdicts that stood there move to `accepted`.
+
+    Parameters
+    ----------
+    ids
+        One per ROI.
+    probability
+        That each was matched rightly, shape (roi,); NaN where it was found in no other session.
+    step
+        For the history: how they were matched.
+    """
+    table = recording.table("rois")
+    rois = xr.Dataset() if table is None else table
+    if "cell" in rois and rois["cell"].dtype.kind == "b":
+        rois = rois.rename(cell="accepted")
+    columns = {
+        "cell": ("roi", np.asarray(ids, dtype=np.int64)),
+        "match_probability": (
+            "roi",
+            probability,
+            {"units": "1", "long_name": "mean over the cell's pairs of sessions"},
+        ),
+    }
+    return recording.with_groups({"rois": rois.assign(columns)}, step=entry("match", step))
 
 
 def with_rois(recording: Recording, rows: Sequence[int]) -> Recording:

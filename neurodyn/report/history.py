@@ -13,6 +13,7 @@ from neurodyn.preprocess import STEPS
 from neurodyn.preprocess.extracted import CITATION, methods
 from neurodyn.report.blocks import Cited
 from neurodyn.simulate import SIMULATORS
+from neurodyn.tracking.pairs import CITATION as CELLREG
 
 Params = Mapping[str, Any]
 
@@ -33,6 +34,8 @@ def _sentence(entry: Params) -> Cited:
         return Cited(f"The data were simulated by the generator '{what}'{seed}.", [SIMULATORS.get(what).citation])
     if name == "suite2p":
         return Cited(methods(params), [CITATION])
+    if name == "match":
+        return Cited(_match(params), [CELLREG])
     if kind == "read":
         return Cited(_read(what, params))
     said = OTHERS.get(name)
@@ -104,6 +107,16 @@ def _impute(params: Params) -> str:
 
 def _rois(params: Params) -> str:
     return f"{len(params.get('rows') or [])} ROIs were kept, chosen by their cells' ids."
+
+
+def _match(params: Params) -> str:
+    sessions, false = len(params.get("sessions") or []), params.get("false_positives")
+    by = {"distance": "distance of their centres"}.get(str(params.get("model")), "correlation of their footprints")
+    told = f"; of all matches, {false:.1%} are expected to be false" if false is not None else ""
+    return (
+        f"The fields of {sessions} sessions were aligned by an affine map to that of '{params.get('reference', '?')}', and cells "
+        f"joined whose probability of being the same, a mixture model of the {by}, was above one half{told}."
+    )
 
 
 OTHERS: dict[str, Callable[[Params], str]] = {

@@ -57,17 +57,35 @@ def draw(
     height, width
         Inches.
     """
+    data = _saved(paint, (width, height), "png" if pixels else "svg")
+    kind = "png" if pixels else "svg+xml"
+    return Figure(f"data:image/{kind};base64,{base64.b64encode(data).decode()}", alt, caption)
+
+
+def png(paint: Callable[[Canvas], None], *, height: float, width: float = WIDTH) -> bytes:
+    """Draw a figure that stands alone, as the bytes of a PNG file.
+
+    Parameters
+    ----------
+    paint
+        Fills the empty canvas.
+    height, width
+        Inches.
+    """
+    return _saved(paint, (width, height), "png")
+
+
+def _saved(paint: Callable[[Canvas], None], size: tuple[float, float], kind: str) -> bytes:
     with mpl.rc_context(STYLE):
-        canvas = Canvas(figsize=(width, height), layout="constrained")
+        canvas = Canvas(figsize=size, layout="constrained")
         FigureCanvasAgg(canvas)
         paint(canvas)
         buffer = io.BytesIO()
-        if pixels:
+        if kind == "png":
             canvas.savefig(buffer, format="png", dpi=170, metadata={"Software": None})
         else:
             canvas.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    kind = "png" if pixels else "svg+xml"
-    return Figure(f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}", alt, caption)
+    return buffer.getvalue()
 
 
 def image(axes: Axes, values: np.ndarray, brain: np.ndarray | None, **options: Any) -> Any:

@@ -111,3 +111,10 @@ def test_what_a_step_had_to_change_is_told():
     (found,) = told(entry("dff", params) | {"note": note})
     assert found.text.endswith(f". {note}")
     assert found.sources[0].startswith(PACHITARIU)
+
+
+def test_matching_by_pictures_is_told_with_its_source():
+    step = {"sessions": ["a", "b"], "reference": "a", "model": "footprints", "false_positives": 0.021}
+    (sentence,) = told(entry("match", step))
+    assert "2 sessions were aligned" in sentence.text and "2.1% are expected to be false" in sentence.text
+    assert sentence.sources[0].startswith("Sheintuch")

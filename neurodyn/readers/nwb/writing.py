@@ -305,13 +305,19 @@ def _segmentation(
         segmentation.add_column(name=name, description=f"{name}, unit: {units}", data=_column(part.variable))
     if "probability" in columns:
         probability = columns["probability"].variable.values.astype(float)
-        verdict = columns["cell"].variable.values if "cell" in columns else np.ones(count)
+        verdict = _verdict(columns, count)
         segmentation.add_column(
             name="iscell",
             description="As suite2p: is a cell, and its probability",
             data=np.stack([verdict, probability], 1),
         )
     return segmentation
+
+
+def _verdict(columns: Mapping[str, Part], count: int) -> np.ndarray:
+    """Return which ROIs are cells; where cells have ids in the column `cell`, the verdict lies beside it."""
+    found = [columns[name].variable.values for name in ("accepted", "cell") if name in columns]
+    return next((values for values in found if values.dtype.kind == "b"), np.ones(count))
 
 
 def _masks(rois: xr.Dataset | None, count: int) -> list[list[tuple[int, int, float]]]:
