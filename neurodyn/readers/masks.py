@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 PIXEL = {"units": "pixel"}
+UNITS = {"correlation_image": "a.u."}  # of pictures; suite2p weighs its correlation by how bright a place gets
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Mask:
     weight
         As the source gives it, a.u., shape (pixel,).
     overlap
-        Whether another ROI has the pixel, too, bool, shape (pixel,); None where the source does not say.
+        Whether another ROI has the pixel, too, bool, shape (pixel,); None where the source does not say, and it is then
+        found among the masks that are read.
     """
 
     y: np.ndarray
@@ -32,22 +34,31 @@ class Mask:
 
 
 def mask_columns(masks: Sequence[Mask]) -> dict[str, Any]:
-    """Return masks as columns with one row per pixel, dim `mask`: mask_roi (row of the table), mask_y, mask_x, mask_weight.
+    """Return masks as columns with one row per pixel, dim `mask`.
 
-    Where every mask says what it shares, `mask_overlap` is a column, too, and `overlap` the share of it by ROI.
+    They are mask_roi (row of the table), mask_y, mask_x, mask_weight and mask_overlap (another ROI has the pixel, too); beside
+    them `overlap`, by ROI the share of its pixels that it shares.
     """
-    columns: dict[str, Any] = {
+    shared = _overlaps(masks)
+    share = np.array([each.mean() if each.size else 0.0 for each in shared])
+    return {
         "mask_roi": ("mask", np.repeat(np.arange(len(masks)), [mask.y.size for mask in masks])),
         "mask_y": ("mask", _joined([mask.y for mask in masks]).astype(np.int64), PIXEL),
         "mask_x": ("mask", _joined([mask.x for mask in masks]).astype(np.int64), PIXEL),
         "mask_weight": ("mask", _joined([mask.weight for mask in masks]).astype(np.float64), {"units": "a.u."}),
+        "mask_overlap": ("mask", _joined(shared).astype(bool)),
+        "overlap": ("roi", share, {"units": "1", "long_name": "share shared"}),
     }
-    shared = [mask.overlap for mask in masks if mask.overlap is not None]
-    if shared and len(shared) == len(masks):
-        columns["mask_overlap"] = ("mask", _joined(shared).astype(bool))
-        share = np.array([each.mean() if each.size else 0.0 for each in shared])
-        columns["overlap"] = ("roi", share, {"units": "1", "long_name": "share shared"})
-    return columns
+
+
+def _overlaps(masks: Sequence[Mask]) -> list[np.ndarray]:
+    """Return which pixels each mask shares, as the source says it, else as these masks show."""
+    told = [mask.overlap for mask in masks if mask.overlap is not None]
+    if len(told) == len(masks):  # of all ROIs of the source, also of those that are not read
+        return told
+    places = np.stack([_joined([mask.y for mask in masks]), _joined([mask.x for mask in masks])], axis=1)
+    _, index, count = np.unique(places, axis=0, return_inverse=True, return_counts=True)
+    return np.split(count[index.ravel()] > 1, np.cumsum([mask.y.size for mask in masks])[:-1])
 
 
 def _joined(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -60,7 +71,7 @@ def pictures(images: Mapping[str, Any], frame: tuple[int, int] | None, corner: t
     Parameters
     ----------
     images
-        Name -> picture, counts; what is no picture of the frame or of a part of it is left out.
+        Name -> picture; what is no picture of the frame or of a part of it is left out.
     frame
         Rows and columns of a frame; None where the source does not say, and the first picture is taken for one.
     corner
@@ -78,5 +89,5 @@ def pictures(images: Mapping[str, Any], frame: tuple[int, int] | None, corner: t
         whole = np.full(frame, np.nan, dtype=np.float32)
         place = (0, 0) if picture.shape == frame else corner
         whole[place[0] : place[0] + picture.shape[0], place[1] : place[1] + picture.shape[1]] = picture
-        kept[name] = (("y", "x"), whole, {"units": "counts"})
+        kept[name] = (("y", "x"), whole, {"units": UNITS.get(name, "counts")})
     return kept

@@ -24,12 +24,13 @@ def scanbox(path: Path, movie: np.ndarray, **info: Any) -> Path:
     return path
 
 
-def caiman(path: Path, c: np.ndarray, **estimates: Any) -> Path:
-    """Write CaImAn estimates, traces of shape (component, time); footprints sit on a 10 x 12 picture."""
+def caiman(path: Path, c: np.ndarray, footprints: Any = None, **estimates: Any) -> Path:
+    """Write CaImAn estimates, traces of shape (component, time); footprints (pixel, component) sit on a 10 x 12 picture."""
     count = len(c)
-    footprints = scipy.sparse.csc_matrix(
-        (np.ones(count), (np.arange(count) % 10 + 10 * (np.arange(count) // 10), np.arange(count))), shape=(120, count)
-    )
+    if footprints is None:
+        place = np.arange(count) % 10 + 10 * (np.arange(count) // 10)
+        footprints = scipy.sparse.csc_matrix((np.ones(count), (place, np.arange(count))), shape=(120, count))
+    footprints = scipy.sparse.csc_matrix(footprints)
     with h5py.File(path, "w") as file:
         group = file.create_group("estimates")
         for name, value in {

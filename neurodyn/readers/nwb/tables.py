@@ -18,6 +18,7 @@ from pynwb.image import GrayscaleImage
 from pynwb.ophys import RoiResponseSeries
 
 from neurodyn.core.errors import DataError
+from neurodyn.readers.masks import Mask, mask_columns
 from neurodyn.readers.nwb.clock import stated
 
 LOGGER = logging.getLogger(__name__)
@@ -159,12 +160,8 @@ def rois(path: Path, series: RoiResponseSeries) -> xr.Dataset | None:
     masks = _masks(table, rows)
     if masks is None:
         return rois if rois.variables else None
-    owner = np.repeat(np.arange(len(masks)), [len(mask) for mask in masks])
-    pixels = np.concatenate(masks)
-    for column, name in enumerate(("mask_y", "mask_x")):
-        rois[name] = ("mask", pixels[:, column].astype(np.int64), {"units": "pixel"})
-    rois["mask_roi"] = ("mask", owner)
-    rois["mask_weight"] = ("mask", pixels[:, 2])
+    columns = mask_columns([Mask(mask[:, 0], mask[:, 1], mask[:, 2]) for mask in masks])
+    rois = rois.assign({name: column for name, column in columns.items() if name not in rois})
     if not {"y", "x"} & set(rois.data_vars):
         centres = np.array([mask[:, :2].mean(axis=0) if len(mask) else (np.nan, np.nan) for mask in masks])
         for column, name in enumerate("yx"):

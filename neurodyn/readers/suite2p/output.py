@@ -22,7 +22,7 @@ from neurodyn.readers.sources import View, build, regular_times
 LOGGER = logging.getLogger(__name__)
 TRACES = {"fluorescence": "F", "neuropil": "Fneu", "spikes": "spks"}
 ROI_COLUMNS = {"npix": "pixel", "radius": "pixel", "skew": "", "snr": ""}
-PICTURES = {"mean_image": "meanImg", "max_projection": "max_proj"}
+PICTURES = {"mean_image": "meanImg", "max_projection": "max_proj", "correlation_image": "Vcorr"}
 
 
 @dataclass(frozen=True)
