@@ -1,9 +1,9 @@
-"""`neurodyn convert`: any readable source into a recording, NWB, TIFF or CSV."""
+"""`neurodyn convert`: any readable source into a recording, NWB, TIFF, CSV or suite2p's folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -54,6 +54,10 @@ Variable = Annotated[
         show_default=False,
     ),
 ]
+To = Annotated[
+    Literal["suite2p"] | None,
+    typer.Option("--to", help="What folder to write; files say it by their ending.", show_default=False),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +74,7 @@ def register(app: typer.Typer) -> None:
 def convert(
     common: Common,
     source: Annotated[Path, typer.Argument(help="What to read.")],
-    target: Annotated[Path, typer.Argument(help="What to write: .zarr, .nwb, .tif or .csv.")],
+    target: Annotated[Path, typer.Argument(help="What to write: .zarr, .nwb, .tif or .csv; or a folder, with --to.")],
     fs: Fs = None,
     channels: Channels = None,
     axes: Axes = None,
@@ -80,6 +84,7 @@ def convert(
     stimulus: Stimulus = None,
     frame_times: FrameTimes = None,
     variable: Variable = None,
+    to: To = None,
     reader: ReaderName = None,
     existing: ExistingOption = "error",
 ) -> None:
@@ -87,21 +92,27 @@ def convert(
 
     What a file cannot say about itself is set with --set source.KEY=VALUE: plane, split, frame, bin, demux, units, …
     Two cameras with interleaved frames: --set 'source.variables={a: {key: CAMERA, first: 0, every: 2}, b: …}'
+    --to suite2p writes TARGET/suite2p/plane0 as suite2p does, Fall.mat in it, for its window and for scripts made for it.
     What an archive asks for is set with --set nwb.KEY=VALUE: session_start, subject.id, subject.species, location, …
     """
     from neurodyn.core.files import check_output
     from neurodyn.readers.nwb.facts import NwbFacts
     from neurodyn.readers.read import read
 
-    if target.suffix not in FORMATS:
+    if to is None and target.suffix not in FORMATS:
         raise ConfigError(
             f"{target} names no format neurodyn writes.",
-            f"Expected {', '.join(FORMATS)}.",
+            f"Expected {', '.join(FORMATS)}, or a folder and --to suite2p.",
             f"Type: neurodyn convert {source} {target.stem}.zarr",
         )
-    if variable is not None and target.suffix in (".zarr", ".nwb"):
+    if variable is not None and (to or target.suffix in (".zarr", ".nwb")):
+        taken = "suite2p's folder has its own" if to else f"{target.suffix} takes every variable"
+        raise ConfigError(f"--variable: {taken}.", f"Found {variable}.", "Leave --variable out.")
+    if to and target.suffix in FORMATS:
         raise ConfigError(
-            f"--variable: {target.suffix} takes every variable.", f"Found {variable}.", "Leave --variable out."
+            f"--to {to} writes a folder.",
+            f"Found {target}.",
+            f"Type: neurodyn convert {source} {target.stem} --to {to}",
         )
     beside = {"stimulus": stimulus, "frame_times": frame_times}
     options = read_options(
@@ -127,12 +138,18 @@ def convert(
         read(source, options, reader)
         common.plan([f"{source} -> {target}"])
         return
-    _write(ingest(source, options, reader), target, variable, facts)
+    _write(ingest(source, options, reader), target, variable, facts, to)
     common.product(target)
 
 
-def _write(recording: Recording, target: Path, variable: str | None, facts: NwbFacts) -> None:
-    if target.suffix == ".zarr":
+def _write(recording: Recording, target: Path, variable: str | None, facts: NwbFacts, to: str | None) -> None:
+    if to:
+        from neurodyn.calcium.indicators import KINETICS, known
+        from neurodyn.readers.suite2p.writing import write_suite2p
+
+        name = known(recording.indicator)
+        write_suite2p(recording, target, **({"tau": KINETICS[name].tau} if name else {}))
+    elif target.suffix == ".zarr":
         recording.save(target)
     elif target.suffix == ".nwb":
         from neurodyn.readers.nwb.writing import write_nwb

@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 import tifffile
+import xarray as xr
 
 from neurodyn.data.recording import Recording
 from neurodyn.readers.read import READERS
@@ -59,3 +60,24 @@ def test_a_movie_with_its_log_goes_through_tiff_and_csv(tmp_path, neurodyn):
 def test_help_tells_of_logs(neurodyn):
     outcome = neurodyn("convert", "--help")
     assert "--stimulus" in outcome.out and "--frame-times" in outcome.out and "--variable" in outcome.out
+
+
+def test_a_recording_of_rois_becomes_a_suite2p_folder(neurodyn, tmp_path):
+    pixels = {name: ("mask", np.array(values)) for name, values in
+              (("mask_roi", [0, 0, 1, 1]), ("mask_y", [1, 2, 5, 5]), ("mask_x", [1, 1, 6, 7]))}  # fmt: skip
+    rois = xr.Dataset({"cell": ("roi", np.array([True, False]))} | pixels)
+    traces = np.random.default_rng(0).random((40, 2)).astype(np.float32)
+    recording = Recording.from_arrays({"fluorescence": traces}, rate_hz=10.0, rois=rois, indicator="GCaMP6f")
+    source = recording.save(tmp_path / "a.zarr")
+    done = neurodyn("convert", source, tmp_path / "out", "--to", "suite2p")
+    assert done.code == 0, done.err
+    assert "zeros are written" in done.err
+    back = tmp_path / "back.zarr"
+    done = neurodyn("convert", tmp_path / "out", back, "-s", "source.pickle=true", "-s", "source.cells_only=false")
+    assert done.code == 0, done.err
+    np.testing.assert_array_equal(Recording.open(back)["fluorescence"].values, traces)
+    ops = np.load(tmp_path / "out" / "suite2p" / "plane0" / "ops.npy", allow_pickle=True).item()
+    assert ops["tau"] == pytest.approx(0.7, abs=0.3)
+    assert neurodyn("convert", source, tmp_path / "out", "--to", "suite2p").code == 2  # it stands there already
+    assert neurodyn("convert", source, tmp_path / "b.nwb", "--to", "suite2p").code == 2
+    assert neurodyn("convert", source, tmp_path / "b", "--to", "suite2p", "--variable", "fluorescence").code == 2
