@@ -13,7 +13,9 @@ from neurodyn.core.errors import DataError
 from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
+from neurodyn.report.activity import activity_section
 from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text, number
+from neurodyn.report.cells import cells_section
 from neurodyn.report.decoding import decoding_section, decoding_summary
 from neurodyn.report.evaluation import evaluation_part
 from neurodyn.report.hidden import hidden_figure, hidden_summary
@@ -29,7 +31,7 @@ from neurodyn.report.model import (
 )
 from neurodyn.report.provenance import config_section, provenance_section
 from neurodyn.report.quality import quality_section
-from neurodyn.report.signals import data_table, signals_section
+from neurodyn.report.signals import best_variable, data_table, signals_section
 from neurodyn.runs.folder import PREDICTION, RunFolder
 from neurodyn.runs.prediction import Prediction
 from neurodyn.runs.windows import open_recordings
@@ -123,22 +125,23 @@ def collect(path: Path, beside: Sequence[Path] = ()) -> Part:
 
 
 def _recording_part(recording: Recording) -> Part:
+    first = cells_section(recording) or activity_section(recording, best_variable(recording))
     return Part(
         title=recording.session,
         subtitle="Recording",
         summary=[_recording_sentence(recording)],
-        sections=_recorded([recording], None),
+        sections=[*([first] if first else []), *_recorded([recording], None, plane=first is None)],
         methods=history_sentences(recording),
     )
 
 
-def _recorded(recordings: list[Recording], variable: str | None) -> list[Section]:
-    """Return the sections on what was recorded, and whether it can be trusted."""
+def _recorded(recordings: list[Recording], variable: str | None, *, plane: bool = True) -> list[Section]:
+    """Return the sections on what was recorded, and whether it can be trusted; `plane`: with the ROIs in it."""
     if not recordings:
         return []
     sections = [_data_section(recordings)]
     for recording in recordings:
-        quality = quality_section(recording)
+        quality = quality_section(recording, plane=plane)
         sections += [signals_section(recording, variable), *([quality] if quality else [])]
     return sections
 

@@ -17,14 +17,31 @@ COLOURS = (BLUE, ORANGE, BLACK)
 TITLES = {"beta": "β", "before": "correlation before", "removed": "variance removed", "mean": "mean F0"}
 
 
-def quality_section(recording: Recording) -> Section | None:
-    """Show what preprocessing saw of a recording; None where it kept nothing."""
+def quality_section(recording: Recording, *, plane: bool = True) -> Section | None:
+    """Show what preprocessing saw of a recording; None where it kept nothing.
+
+    Parameters
+    ----------
+    plane
+        Draw the ROIs on the mean image, too.
+    """
     qc = recording.table("qc")
     if qc is None:
         return None
-    figures = (rois_figure, _pictures, _courses, _change, _motion, _baseline, _regression, _separation, _noise)
+    figures = (
+        *([rois_figure] if plane else []),
+        _pictures,
+        _courses,
+        _change,
+        _motion,
+        _baseline,
+        _regression,
+        _separation,
+        _noise,
+    )
     drawn = [block for figure in figures if (block := figure(recording, qc)) is not None]
-    blocks: list[Block] = [*drawn[:1], _table(checks(recording, qc)), *drawn[1:]]
+    lead = 1 if plane else 0
+    blocks: list[Block] = [*drawn[:lead], _table(checks(recording, qc)), *drawn[lead:]]
     return Section(f"Quality: {recording.session}", blocks)
 
 
@@ -126,15 +143,24 @@ def _motion(recording: Recording, qc: xr.Dataset) -> Figure | None:
     if "motion" not in qc or qc["motion"].shape[0] != recording.time.size:
         return None
     shifts = qc["motion"].values
+    alike = qc["motion_correlation"].values if "motion_correlation" in qc else np.empty(0)
+    drifts = alike.size == recording.time.size
 
     def paint(canvas: Canvas) -> None:
-        axes = canvas.subplots()
+        axes, *below = np.atleast_1d(canvas.subplots(1 + drifts, 1, sharex=True))
         for axis, (label, colour) in enumerate((("y", BLUE), ("x", ORANGE))):
             axes.plot(thinned(recording.time), thinned(shifts[:, axis]), color=colour, lw=0.8, label=label)
         axes.set(xlabel="time (s)", ylabel="shift (pixels)", xlim=(recording.time[0], recording.time[-1]))
         axes.legend(ncols=2)
+        for under in below:
+            under.plot(thinned(recording.time), thinned(alike), color=BLACK, lw=0.7)
+            under.set(xlabel="time (s)", ylabel="correlation")
+            axes.set_xlabel("")
 
-    return draw(paint, height=1.7, alt="Motion over time", caption="Rigid shifts that registration applied.")
+    caption = "Rigid shifts that registration applied."
+    if drifts:
+        caption += " Below: how well each frame then correlates with the reference; a fall is a drift out of the plane, or a dimming."
+    return draw(paint, height=2.8 if drifts else 1.7, alt="Motion over time", caption=caption)
 
 
 def _baseline(recording: Recording, qc: xr.Dataset) -> Figure | None:
