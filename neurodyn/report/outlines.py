@@ -32,4 +32,6 @@ def _around(y: np.ndarray, x: np.ndarray) -> list[np.ndarray]:
 def draw_outlines(axes: Axes, lines: Sequence[Sequence[np.ndarray]], colour: str, width: float = 0.7) -> None:
     """Draw the outlines of ROIs, as `outlines` gives them."""
     points = [line[:, ::-1] for each in lines for line in each]  # matplotlib's x comes first
-    axes.add_collection(LineCollection(points, colors=colour, linewidths=width))
+    axes.add_collection(
+        LineCollection(points, colors=colour, linewidths=width), autolim=False
+    )  # the picture has the limits

@@ -16,7 +16,11 @@ from neurodyn.tracking.field import Field
 
 REACH = 1.2
 ROUNDS = 100
-LEAST_PAIRS = 20
+LEAST_PAIRS = 5
+# What is expected before a pair is seen, with the weight of five pairs of either kind: few cells alone fit anything.
+PRIOR = 5.0
+SAME_BEFORE = np.array([0.1, 0.16, 0.22, 0.3, 0.45])
+DIFFERENT_BEFORE = np.array([0.5, 0.65, 0.75, 0.85, 0.95])
 GRID = np.linspace(0.0025, 0.9975, 200)
 CITATION = (
     "Sheintuch et al., Tracking the same neurons across multiple days in Ca2+ imaging data, Cell Reports 21, "
@@ -99,7 +103,8 @@ def fit_model(between: Sequence[Pairs], within: Sequence[Pairs]) -> Model:
     Each is a mixture of two kinds of near pairs: one cell seen twice, and two cells. Of one cell, distance and
     dissimilarity are lognormal. Of two cells, the density of distances grows in proportion to them, as a plane's does, from where
     cells no longer cover each other (a logistic function); that of correlations is a beta density. Both are fitted by
-    expectation and maximisation; pairs within a session, which are two cells for certain, stand in for these.
+    expectation and maximisation; pairs within a session, which are two cells for certain, stand in for these, and a prior of
+    the weight of a few pairs keeps the fit to few cells sound.
 
     Parameters
     ----------
@@ -149,7 +154,7 @@ def _fitted(
     for _ in range(ROUNDS):
         same = _lognormal(values, belief)
         different = different_like(both, np.concatenate([1 - belief, certain]))
-        share, before = float(belief.mean()), belief
+        share, before = float((belief.sum() + PRIOR / 2) / (belief.size + PRIOR)), belief
         belief = _posterior(values, same, different, share)
         if np.abs(belief - before).max() < 1e-4:
             break
@@ -165,8 +170,12 @@ def _posterior(values: np.ndarray, same: Density, different: Density, share: flo
     return one / np.maximum(one + two, np.finfo(float).tiny)
 
 
+def _with_prior(weight: np.ndarray, before: np.ndarray) -> np.ndarray:
+    return np.append(weight, np.full(before.size, PRIOR / before.size))
+
+
 def _lognormal(values: np.ndarray, weight: np.ndarray) -> Density:
-    logs = np.log(values)
+    logs, weight = np.log(np.append(values, SAME_BEFORE)), _with_prior(weight, SAME_BEFORE)
     mean = np.average(logs, weights=weight)
     spread = max(float(np.sqrt(np.average((logs - mean) ** 2, weights=weight))), 0.1)
     frozen: Any = stats.lognorm(spread, scale=np.exp(mean))
@@ -175,8 +184,9 @@ def _lognormal(values: np.ndarray, weight: np.ndarray) -> Density:
 
 def _beta(values: np.ndarray, weight: np.ndarray) -> Density:
     """Fit a beta density to correlations by their moments."""
-    mean = np.average(1 - values, weights=weight)
-    spread = max(float(np.average((1 - values - mean) ** 2, weights=weight)), 1e-4)
+    alike, weight = 1 - np.append(values, DIFFERENT_BEFORE), _with_prior(weight, DIFFERENT_BEFORE)
+    mean = np.average(alike, weights=weight)
+    spread = max(float(np.average((alike - mean) ** 2, weights=weight)), 1e-4)
     total = max(mean * (1 - mean) / spread - 1, 0.1)
     frozen: Any = stats.beta(mean * total, (1 - mean) * total)
     return lambda given: frozen.pdf(1 - given)
@@ -184,6 +194,7 @@ def _beta(values: np.ndarray, weight: np.ndarray) -> Density:
 
 def _ring(values: np.ndarray, weight: np.ndarray) -> Density:
     """Fit a density that grows with the distance from where a logistic function has risen."""
+    values, weight = np.append(values, DIFFERENT_BEFORE), _with_prior(weight, DIFFERENT_BEFORE)
     counts, edges = np.histogram(values, GRID.size, (0, 1), weights=weight)
     places = (edges[1:] + edges[:-1]) / 2
 

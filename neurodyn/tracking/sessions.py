@@ -81,7 +81,7 @@ def track(recordings: Sequence[Recording]) -> Tracked:
     return Tracked(
         cells, np.array([np.mean(each) if each else np.nan for each in matched]), fields, plain, alignments, reference, model,
         false_positives=float(1 - every.mean()) if every.size else 0.0,
-        false_negatives=1 - float(every.sum()) / total if total else 0.0,
+        false_negatives=max(0.0, 1 - float(every.sum()) / total) if total else 0.0,
     )  # fmt: skip
 
 

@@ -4,8 +4,13 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import tifffile
+import xarray as xr
+from scipy import ndimage
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.recording import Recording
+from neurodyn.data.regions import read_regions
 from neurodyn.tracking.align import align
 from neurodyn.tracking.field import fields_of
 from neurodyn.tracking.identity import identities
@@ -100,3 +105,42 @@ def test_the_mixture_is_that_of_the_data():
     for low, high in ((0.0, 0.2), (0.8, 1.0)):
         told = (belief >= low) & (belief <= high)
         assert same[told].mean() == pytest.approx(belief[told].mean(), abs=0.06)
+
+
+def real_session(movie, masks, name):
+    """Return a recording of masks, each shape (y, x), and of the mean of a movie."""
+    places = [np.nonzero(mask > 0.5) for mask in masks]
+    table = {
+        "number": ("roi", np.arange(len(masks))),
+        "mask_roi": ("mask", np.repeat(np.arange(len(masks)), [rows.size for rows, _ in places])),
+        "mask_y": ("mask", np.concatenate([rows for rows, _ in places])),
+        "mask_x": ("mask", np.concatenate([columns for _, columns in places])),
+    }
+    qc = {"mean_image": (("y", "x"), movie.mean(axis=0))}
+    traces = np.zeros((9, len(masks)))
+    time = np.arange(9) / 7
+    return Recording.from_arrays(
+        {"dff": traces}, rate_hz=7, time=time, session=name, rois=xr.Dataset(table), qc=xr.Dataset(qc)
+    )
+
+
+def test_two_halves_of_a_real_movie_one_of_them_turned(shared_data):
+    movie = tifffile.imread(shared_data / "neurofinder" / "movie_600x128x128_uint16.tif").astype(np.float32)
+    regions = read_regions(shared_data / "neurofinder" / "regions.json").pixels
+    masks = np.zeros((len(regions), *movie.shape[1:]))
+    for mask, pixels in zip(masks, regions, strict=True):
+        mask[tuple(pixels.T)] = 1
+    rng = np.random.default_rng(0)
+    seen = [rng.permutation(len(masks))[: round(0.8 * len(masks))] for _ in range(2)]
+
+    def turned(picture):
+        return ndimage.shift(ndimage.rotate(picture, 3, reshape=False, order=1, mode="nearest"), (4, -5), order=1)
+
+    other = np.stack([turned(mask) for mask in masks[seen[1]]])
+    inside = (other > 0.5).sum(axis=(1, 2)) > 8
+    seen[1], other = seen[1][inside], other[inside]
+    later = real_session(turned(movie[300:].mean(axis=0))[None], other, "later")
+    tracked = track([real_session(movie[:300], masks[seen[0]], "first"), later])
+    precision, recall = precision_and_recall(tracked, seen)
+    assert len(np.intersect1d(*seen)) > 8
+    assert precision >= 0.95 and recall >= 0.9
