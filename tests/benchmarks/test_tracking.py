@@ -9,8 +9,9 @@ from neurodyn.tracking.sessions import track
 from tests.tracking.simulated import Day, mouse, session, week
 from tests.tracking.test_track import precision_and_recall
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-@pytest.mark.slow
+
 def test_five_days_of_many_mice():
     """Days turned by up to 3 degrees, shifted by 12 pixels, 30 % of the cells unseen on each; crowded fields, too."""
     scores = []
@@ -25,7 +26,6 @@ def test_five_days_of_many_mice():
     assert abs(expected.mean() - (1 - precision).mean()) < 0.03
 
 
-@pytest.mark.slow
 def test_shuffled_fields_match_nothing():
     for seed in range(20, 30):
         for more in ({}, {"mean": False}, {"count": 250}):
@@ -37,7 +37,6 @@ def test_shuffled_fields_match_nothing():
             assert not found.believed
 
 
-@pytest.mark.slow
 def test_one_field_is_always_recognised():
     ratios = []
     for seed in range(40, 60):
