@@ -1,11 +1,13 @@
 """Masks lie over the pixels whose traces they gave: not turned, not moved by a crop, in every form they are kept in."""
 
+import shutil
 import warnings
 
 import numpy as np
 import pytest
 
 from neurodyn.data.recording import Recording
+from neurodyn.preprocess.suite2p import import_suite2p
 from neurodyn.readers.masks import Mask, mask_columns
 from neurodyn.readers.nwb import reading
 from neurodyn.readers.nwb.writing import write_nwb
@@ -50,6 +52,18 @@ def test_masks_of_a_suite2p_folder(ran, tmp_path):
     mean = recording.table("qc")["mean_image"].values
     assert np.corrcoef(mean.ravel(), ran.movie.mean(axis=0).ravel())[0, 1] > 0.98
     assert recording.table("qc")["correlation_image"].shape == mean.shape
+
+
+def test_planes_that_suite2p_put_together_keep_masks_and_number(ran, tmp_path):
+    for plane in ("plane0", "plane1"):
+        shutil.copytree(ran.plane, tmp_path / plane, ignore=shutil.ignore_patterns("data.bin", "Fall.mat"))
+    import_suite2p().io.combined(str(tmp_path), save=True)
+    recording = read(tmp_path / "combined", EVERY)
+    count = read(ran.plane, EVERY)["fluorescence"].shape[1]
+    assert recording.table("rois")["plane"].values.tolist() == [0] * count + [1] * count
+    beside = np.concatenate([ran.movie, ran.movie], axis=2)
+    assert likeness(recording, beside).min() >= 0.98
+    assert recording.table("qc")["mean_image"].shape == beside.shape[1:]
 
 
 def test_masks_of_fall_mat(ran):

@@ -145,6 +145,8 @@ def _of_stat(output: Output, rows: np.ndarray, count: int) -> dict[str, Any]:
         if all(name in roi for roi in kept):
             values = np.array([float(np.ravel(roi[name])[0]) for roi in kept])
             table[name] = ("roi", values, {"units": units} if units else {})
+    if all("iplane" in roi for roi in kept):  # of the folder in which suite2p puts the planes beside each other
+        table["plane"] = ("roi", np.array([int(np.ravel(roi["iplane"])[0]) for roi in kept]))
     if not all({"ypix", "xpix", "lam"} <= set(roi) for roi in kept):
         LOGGER.warning("%s: stat has no pixels (ypix, xpix, lam); the ROIs have centres only.", output.where)
         return table
