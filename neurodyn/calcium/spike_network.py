@@ -71,6 +71,8 @@ class SpikeNetwork:
     ----------
     members
         Layers of each network, first to last.
+    share
+        How much of the answer is what deconvolution says by itself: it holds where the network has seen nothing alike.
     dispersion
         φ of the variance μ + φ μ² of the number of spikes in a second of which μ are expected, from datasets that were
         left out.
@@ -79,6 +81,7 @@ class SpikeNetwork:
     """
 
     members: tuple[tuple[Layer, ...], ...]
+    share: float
     dispersion: float
 
     def expected(self, stretches: Sequence[np.ndarray], rate_hz: float) -> list[np.ndarray]:
@@ -106,13 +109,38 @@ class SpikeNetwork:
         if cell is None:
             return [np.zeros(stretch.size, dtype=np.float32) for stretch in stretches]
         bound = [tuple(layer.of_cell(cell.context) for layer in member) for member in self.members]
-        found = [
-            np.mean([_rates(cell, place, member) for member in bound], axis=0) for place in range(len(cell.stretches))
-        ]
+        places = range(len(cell.stretches))
+        found = [np.mean([_rates(cell, place, member) for member in bound], axis=0) for place in places]
+        found = _joined(found, [_smoothed(cell.events[place].mean(axis=0), rate) for place in places], self.share, rate)
         return [
             np.repeat(one / np.float32(rate_hz), every)[: stretch.size]
             for one, stretch in zip(found, stretches, strict=True)
         ]
+
+
+def _joined(network: list[np.ndarray], deconvolved: list[np.ndarray], share: float, rate_hz: float) -> list[np.ndarray]:
+    """Return what the network expects, a share of it replaced by deconvolved events of the same strength.
+
+    Both vary alike once they are smoothed; the number of spikes stays what the network says.
+    """
+    if not share:
+        return network
+    wide = [np.concatenate([_smoothed(each, rate_hz, 0.2) for each in both]).std() for both in (network, deconvolved)]
+    total = sum(float(each.sum()) for each in network)
+    if not min(wide) or not total:
+        return network
+    both = [
+        (1 - share) * ours / wide[0] + share * theirs / wide[1]
+        for ours, theirs in zip(network, deconvolved, strict=True)
+    ]
+    scale = total / sum(float(each.sum()) for each in both)
+    return [np.float32(scale) * each for each in both]
+
+
+def _smoothed(course: np.ndarray, rate_hz: float, sd: float = 0.1) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter1d
+
+    return gaussian_filter1d(course.astype(np.float32), sd * rate_hz)
 
 
 def check_rate(rate_hz: float) -> None:
@@ -353,7 +381,7 @@ def load(path: Path | None = None) -> SpikeNetwork:
     name = path or files("neurodyn.calcium") / "spike_network.safetensors"
     try:
         tensors = parse(name.read_bytes())
-        return SpikeNetwork(tuple(_members(tensors)), float(tensors["dispersion"]))
+        return SpikeNetwork(tuple(_members(tensors)), float(tensors["share"]), float(tensors["dispersion"]))
     except (OSError, KeyError, SafetensorError) as error:
         raise DataError(
             f"{name} holds no spike network.",
@@ -366,7 +394,7 @@ def save(network: SpikeNetwork, path: Path) -> None:
     """Write a network's weights, .safetensors: MEMBER.LAYER.weight, shape (output, input), and .bias; dispersion."""
     from safetensors.numpy import save_file
 
-    tensors = {"dispersion": np.array(network.dispersion, dtype=np.float32)}
+    tensors = {name: np.float32(getattr(network, name)).reshape(()) for name in ("share", "dispersion")}
     for member, layers in enumerate(network.members):
         for place, layer in enumerate(layers):
             tensors[f"{member}.{place}.weight"] = np.ascontiguousarray(layer.weight.T)

@@ -45,13 +45,14 @@ class SpikeTraining(Params):
     members: int = Field(
         default=1, ge=1, description="networks whose answers are averaged, from seeds one after another"
     )
-    steps: int = Field(default=1200, ge=1, description="optimiser steps of each")
-    batch: int = Field(default=16, ge=1, description="segments per step")
-    seconds: float = Field(default=20.0, gt=LEAST_SECONDS, description="length of a segment, s")
+    steps: int = Field(default=900, ge=1, description="optimiser steps of each")
+    batch: int = Field(default=6, ge=1, description="segments per step")
+    seconds: float = Field(default=60.0, gt=LEAST_SECONDS, description="length of a segment, s")
     seen: float = Field(default=120.0, description="how much of a recording tells baseline, noise and amplitude, s")
     slowest: float = Field(default=4.5, gt=0, description="lowest frame rate drawn, Hz")
     warp: float = Field(default=0.4, ge=0, description="time is stretched by up to this power of e, either way")
     noisy: float = Field(default=0.5, ge=0, le=1, description="share of segments that get noise on top")
+    share: float = Field(default=0.25, ge=0, lt=1, description="how much of the answer is deconvolution's")
     lr: float = Field(default=3e-3, gt=0, description="highest learning rate")
     weight_decay: float = Field(default=1e-3, ge=0, description="AdamW's weight decay")
     seed: int = Field(default=0, ge=0, description="seed of weights and of all that is drawn")
@@ -353,15 +354,17 @@ def trained(
     said, dispersion = [f"Fewer than {LEFT_OUT} datasets: none was left out, the scatter of counts is Poisson's."], 0.0
     if left:
         kept, tests = ([cell for cell in cells if (cell.dataset in left) == out] for out in (False, True))
-        network = SpikeNetwork(_train(kept, config, start, lambda share: report("datasets left out", share)), 0.0)
+        network = SpikeNetwork(
+            _train(kept, config, start, lambda done: report("datasets left out", done)), config.share, 0.0
+        )
         pairs = [(cell.dataset, seconds(network, cell)) for cell in tests]
         dispersion = fitted_dispersion(pairs)
         said = [
             f"{name}: left out, {_ratio(pairs, name):.2f} spikes expected per spike fired (median over cells)."
             for name in sorted(left)
         ]
-    final = _train(cells, config, start, lambda share: report("all datasets", share))
-    return SpikeNetwork(final, dispersion), said
+    final = _train(cells, config, start, lambda done: report("all datasets", done))
+    return SpikeNetwork(final, config.share, dispersion), said
 
 
 def _ratio(pairs: Sequence[tuple[str, np.ndarray]], name: str) -> float:

@@ -22,7 +22,7 @@ from neurodyn.training.spike_network import (
     trained,
 )
 
-SMALL = SpikeTraining(width=12, steps=150, batch=4, seconds=30.0)
+SMALL = SpikeTraining(width=12, members=1, steps=150, batch=4, seconds=30.0)
 
 
 def simulated(dataset: str, seed: int, rate: float = 20.0) -> TruthCell:
@@ -43,7 +43,7 @@ def test_torch_and_numpy_compute_the_same(rate):
     inputs = torch.from_numpy(surround(seen, 0, slice(0, trace.size)))[None]
     with torch.no_grad():
         expected = module(inputs, torch.from_numpy(seen.context)[None], rate)[0].numpy() / rate
-    found = SpikeNetwork((module.exported(),), 0.0).expected([trace], rate)[0]
+    found = SpikeNetwork((module.exported(),), 0.0, 0.0).expected([trace], rate)[0]
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
 
 
