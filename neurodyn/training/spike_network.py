@@ -349,8 +349,8 @@ def trained(
             "Expected recordings with ΔF/F and recorded spikes.",
             "Give ground truth: neurodyn train-spikes DATASET/*.mat -o weights.safetensors",
         )
-    names = sorted({cell.dataset for cell in cells})
-    left = set(names[::LEFT_OUT]) if len(names) >= LEFT_OUT else set()
+    groups = together(cells)
+    left = set().union(*groups[::LEFT_OUT]) if len(groups) >= LEFT_OUT else set()
     said, dispersion = [f"Fewer than {LEFT_OUT} datasets: none was left out, the scatter of counts is Poisson's."], 0.0
     if left:
         kept, tests = ([cell for cell in cells if (cell.dataset in left) == out] for out in (False, True))
@@ -365,6 +365,18 @@ def trained(
         ]
     final = _train(cells, config, start, lambda done: report("all datasets", done))
     return SpikeNetwork(final, config.share, dispersion), said
+
+
+def together(cells: Sequence[TruthCell]) -> list[set[str]]:
+    """Return the datasets in groups, sorted; those that share a cell (the same spikes, often processed twice) are one."""
+    groups: list[set[str]] = []
+    seen: dict[bytes, str] = {}
+    for cell in sorted(cells, key=lambda cell: cell.dataset):
+        spikes = np.concatenate([part.spikes for part in cell.stretches])
+        twin = seen.setdefault(np.round(spikes, 3).tobytes(), cell.dataset) if spikes.size else cell.dataset
+        touched = [group for group in groups if {twin, cell.dataset} & group]
+        groups = [group for group in groups if group not in touched] + [{twin, cell.dataset}.union(*touched)]
+    return sorted(groups, key=min)
 
 
 def _ratio(pairs: Sequence[tuple[str, np.ndarray]], name: str) -> float:

@@ -19,6 +19,7 @@ from neurodyn.training.spike_network import (
     covered,
     fitted_dispersion,
     resampled,
+    together,
     trained,
 )
 
@@ -67,6 +68,11 @@ def test_the_same_seed_gives_the_same_weights_and_a_start_is_taken():
         trained(cells, config.model_copy(update={"width": 8}), first)
     with pytest.raises(DataError, match="nothing to train"):
         trained([], config)
+
+
+def test_datasets_that_share_a_cell_are_left_out_together():
+    names = {"c": 1, "a": 2, "d": 3, "b": 2, "e": 4}
+    assert together([simulated(name, seed) for name, seed in names.items()]) == [{"a", "b"}, {"c"}, {"d"}, {"e"}]
 
 
 def test_the_scatter_of_counts_is_found():
