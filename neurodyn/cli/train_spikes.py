@@ -51,7 +51,7 @@ def train_spikes(
     check_output(output, [*sources, *([start] if start else [])])
     if output.exists() and not overwrite:
         raise ConfigError(f"{output} already stands.", "Weights are not replaced unasked.", "Add --overwrite")
-    config = resolve_section(common, "train-spikes", SpikeTraining)
+    config = resolve_section(common, "train_spikes", SpikeTraining)
     first = load(start) if start else None
     cells = _cells(common, sources, reader)
     names = sorted({cell.dataset for cell in cells})
