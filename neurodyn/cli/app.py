@@ -22,6 +22,7 @@ VERBS = (
     "preprocess",
     "extract",
     "train",
+    "train_spikes",
     "tune",
     "infer",
     "impute",

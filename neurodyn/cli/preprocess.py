@@ -137,15 +137,23 @@ def _targets(inputs: list[Path], output: Path | None) -> list[tuple[Path, Path]]
         if len(inputs) > 1:
             raise ConfigError(f"{output} names one recording.", f"Found {len(inputs)} inputs.", "Give a folder: -o DIR")
         return [(inputs[0], output)]
-    folder = output or Path("preprocessed")
-    targets = [(source, folder / f"{source.name.removesuffix(source.suffix)}.zarr") for source in inputs]
-    names = [target for _, target in targets]
-    twins = sorted({str(target) for target in names if names.count(target) > 1})
+    names = _told_apart(inputs)
+    twins = sorted({name for name in names if names.count(name) > 1})
     if twins:
         raise ConfigError(
             "Two inputs would write one recording.", f"Found: {', '.join(twins)}.", "Run them with different -o."
         )
-    return targets
+    folder = output or Path("preprocessed")
+    return [(source, folder / f"{name}.zarr") for source, name in zip(inputs, names, strict=True)]
+
+
+def _told_apart(inputs: list[Path]) -> list[str]:
+    """Return a name for each input: its own, with its folder's in front where another input has it, too."""
+    own = [source.name.removesuffix(source.suffix) for source in inputs]
+    return [
+        f"{source.resolve().parent.name}-{name}" if own.count(name) > 1 else name
+        for source, name in zip(inputs, own, strict=True)
+    ]
 
 
 def _one(

@@ -29,6 +29,7 @@ COMMANDS = (
     "preprocess",
     "run",
     "simulate",
+    "train_spikes",
 )  # whose keys stand in no section
 SECTIONS = ("source", "nwb", "model", "windows", "training", "stages", "tune")
 PRESET_FOLDERS = {

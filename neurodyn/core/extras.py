@@ -11,7 +11,6 @@ from neurodyn.core.errors import ConfigError
 EXTRAS = {
     "torch": "train",
     "jaxtyping": "train",
-    "safetensors": "train",
     "vector_quantize_pytorch": "train",
     "optuna": "tune",
     "snakemake": "pipelines",

@@ -7,7 +7,6 @@ import difflib
 import importlib
 import importlib.util
 from collections.abc import Iterable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +53,8 @@ class Registry:
 
     def targets(self) -> dict[str, str]:
         """Return every name with its "module:Class", other packages' entry points included."""
+        from importlib.metadata import entry_points  # every command starts here, and few ask
+
         foreign = {point.name: point.value for point in entry_points(group=self._group)}
         return foreign | self._table
 

@@ -21,6 +21,7 @@ UNIT_OF: dict[str, Unit] = {word: unit for unit, words in WORDS.items() for word
 IN_BRACKETS = re.compile(r"[\s_]*[(\[{]\s*(?:in\s+)?([^\W\d_]+)\.?\s*[)\]}]\s*$")
 AT_THE_END = re.compile(r"[\s_.\-]+([^\W\d_]+)$")
 TIME = re.compile(r"(^|_)(t|times?|timestamps?|time_stamps?)($|_)")
+GAP_FRAMES = 1.5
 RATES = (0.5, 2000.0)  # Hz; others are asked about where they follow from times whose unit nothing says
 
 
@@ -102,3 +103,19 @@ def missing_frames(time: np.ndarray, rate_hz: float) -> np.ndarray:
         Frame times, s, shape (time,).
     """
     return np.maximum(np.rint(np.diff(time) * rate_hz).astype(np.int64), 1) - 1
+
+
+def stretch_starts(time: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Return the first frame of every stretch that no gap of 1.5 frames or more interrupts.
+
+    Parameters
+    ----------
+    time
+        Frame times, s, shape (time,).
+    """
+    return np.r_[0, np.flatnonzero(np.diff(time) * rate_hz > GAP_FRAMES) + 1].astype(np.int64)
+
+
+def stretch_slices(starts: np.ndarray, frames: int) -> list[slice]:
+    """Return the stretches as slices of time."""
+    return [slice(int(a), int(b)) for a, b in zip(starts, np.r_[starts[1:], frames], strict=True)]

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from pydantic import Field
 
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
+from neurodyn.data.clock import stretch_slices, stretch_starts
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score
+from neurodyn.data.truth import spike_times
 from neurodyn.evaluate.base import EVERY, MINUS, RecordingEvaluation
 from neurodyn.metrics.intervals import bootstrap_interval
 from neurodyn.metrics.spike_inference import paired_bins, pearson
-from neurodyn.preprocess.events import stretch_slices, stretch_starts
 
 
 class SpikesConfig(Params):
@@ -110,7 +110,7 @@ def _cells(recording: Recording, features: Sequence[str], config: SpikesConfig) 
     starts = stretch_starts(recording.time, recording.rate_hz)
     stretches = [part for part in stretch_slices(starts, recording.time.size) if part.stop - part.start > 1]
     found = []
-    for roi, spikes in enumerate(_spike_times(recording)):
+    for roi, spikes in enumerate(spike_times(recording)):
         values = {
             (name, metric): pearson(
                 [
@@ -123,26 +123,6 @@ def _cells(recording: Recording, features: Sequence[str], config: SpikesConfig) 
         }
         found.append(Cell(dataset, f"{recording.session}:{roi}", values))
     return found
-
-
-def _spike_times(recording: Recording) -> list[np.ndarray]:
-    """Return each ROI's recorded spike times, s."""
-    truth = recording.table("truth")
-    rois = int(recording.neural.sizes.get("roi", 0))
-    if truth is not None and {"spike_time", "spike_roi"} <= set(truth.variables):
-        time, roi = truth["spike_time"].values, truth["spike_roi"].values
-        return [time[roi == index] for index in range(rois)]
-    if truth is not None and "spikes" in truth and truth["spikes"].dims == ("time", "roi"):
-        return [np.repeat(recording.time, counts) for counts in _counts(truth["spikes"]).T]
-    raise DataError(
-        f"Recording '{recording.session}' has no recorded spikes.",
-        "Expected spike_time and spike_roi, or spikes, in the group 'truth'.",
-        "Read ground truth (--reader cascade), or simulate: neurodyn simulate two_photon -o FILE",
-    )
-
-
-def _counts(spikes: xr.DataArray) -> np.ndarray:
-    return np.asarray(spikes.values, dtype=np.int64)
 
 
 def _rows(session: str, cells: Sequence[Cell], features: Sequence[str], config: SpikesConfig) -> list[Score]:

@@ -13,6 +13,7 @@ STEPS = Registry(
         "svd_hemodynamics": "neurodyn.preprocess.svd_hemodynamics:SvdHemodynamics",
         "ratiometric": "neurodyn.preprocess.ratiometric:Ratiometric",
         "deconvolution": "neurodyn.preprocess.deconvolution:Deconvolution",
+        "spike_network": "neurodyn.preprocess.spike_network:SpikeNetworkStep",
         "counts": "neurodyn.preprocess.counts:Counts",
         "suite2p_spikes": "neurodyn.preprocess.suite2p_spikes:Suite2pSpikes",
         "zscore": "neurodyn.preprocess.zscore:ZScore",

@@ -20,7 +20,7 @@ from neurodyn.calcium.quantum import counted, tell
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.processor import processors
-from neurodyn.preprocess import events
+from neurodyn.data.clock import stretch_slices, stretch_starts
 from neurodyn.preprocess.base import Step, Workspace
 from neurodyn.preprocess.scan import scan
 from neurodyn.preprocess.tiles import tiles
@@ -107,8 +107,8 @@ class Counts(Step):
         """Infer one chunk of ROIs after another."""
         p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
         scan(workspace, p.input, step="counts")
-        starts = events.stretch_starts(workspace.time, rate)
-        stretches = events.stretch_slices(starts, source.shape[0])
+        starts = stretch_starts(workspace.time, rate)
+        stretches = stretch_slices(starts, source.shape[0])
         training = training_windows(workspace, stretches, p.fit_on)
         tau = self._tau(workspace, training)
         made = {"tau": tau, "tau_unit": "s"}

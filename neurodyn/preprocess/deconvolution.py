@@ -23,6 +23,7 @@ from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.processor import processors
+from neurodyn.data.clock import stretch_slices, stretch_starts
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess import events
 from neurodyn.preprocess.base import Step, Workspace
@@ -113,7 +114,7 @@ class Deconvolution(Step):
     def suited(self, recording: Recording) -> tuple[Self, str]:
         """Look the indicator up where the decay time depends on it, and say how a rolling baseline is shortened."""
         p, rate = self.params, recording.rate_hz
-        starts = events.stretch_starts(recording.time, rate)
+        starts = stretch_starts(recording.time, rate)
         lengths = np.diff(np.r_[starts, recording.time.size])
         self._check_length(lengths)
         step = type(self)(p.model_copy(update={"tau": _looked_up(p.tau, recording.indicator)}))
@@ -127,7 +128,7 @@ class Deconvolution(Step):
     def apply(self, workspace: Workspace) -> None:
         """Infer one chunk of ROIs after another."""
         p, source = self.params, workspace[self.params.input]
-        starts = events.stretch_starts(workspace.time, workspace.rate_hz)
+        starts = stretch_starts(workspace.time, workspace.rate_hz)
         self._check_length(np.diff(np.r_[starts, source.shape[0]]))
         scan(workspace, p.input, p.nan, "deconvolution")
         model, delay = self._model(workspace, starts)
@@ -186,7 +187,7 @@ class Deconvolution(Step):
         """Return the median decay time constant over the ROIs, s, from the leading frames."""
         p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
         frames = max(1, int(p.fit_until * source.shape[0] + 1e-9))
-        parts = [part for part in events.stretch_slices(starts[starts < frames], frames) if part.stop > part.start]
+        parts = [part for part in stretch_slices(starts[starts < frames], frames) if part.stop > part.start]
         edges, found = np.r_[[part.start for part in parts], frames], []
         for (tile,) in tiles(source):
             traces = self._prepared(source, tile, rate, starts[starts < frames], frames)
@@ -206,7 +207,7 @@ class Deconvolution(Step):
         if p.baseline is None:
             return traces
         if p.baseline == "maximin":
-            stretches = events.stretch_slices(starts, traces.shape[1])
+            stretches = stretch_slices(starts, traces.shape[1])
             return events.subtract_maximin(traces, stretches, p.window, p.sigma, rate_hz)
         return events.subtract_percentile(traces, float(p.baseline))
 
@@ -239,7 +240,7 @@ class Deconvolution(Step):
 
     def _timed(self, spikes: np.ndarray, delay: float, rate_hz: float, starts: np.ndarray) -> np.ndarray:
         """Move events to where their spikes were, then smooth them."""
-        stretches = events.stretch_slices(starts, spikes.shape[1])
+        stretches = stretch_slices(starts, spikes.shape[1])
         spikes = events.earlier(spikes, delay, rate_hz, stretches) if delay else spikes
         spikes = events.smoothed(spikes, self.params.smooth, rate_hz, stretches) if self.params.smooth else spikes
         return spikes.astype(np.float32, copy=False)

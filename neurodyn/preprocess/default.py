@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from neurodyn.calcium.indicators import known
+from neurodyn.calcium.spike_network import SLOWEST
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 
@@ -10,7 +11,8 @@ from neurodyn.data.recording import Recording
 def default_chain(recording: Recording) -> tuple[str, str]:
     """Return the name of the chain that suits what a recording has, and why, in words.
 
-    ΔF/F goes on to spikes, counts where the indicator's kinetics are not on record. Traces take the neuropil that lies
+    ΔF/F goes on to spikes by the network; below its slowest frame rate by OASIS, or to counts where the indicator's
+    kinetics are not on record. Traces take the neuropil that lies
     beside them into account. A movie with a reference channel is widefield; one without may as well be a two-photon
     movie, and is not guessed.
 
@@ -63,7 +65,10 @@ def _after_dff(recording: Recording, kinds: dict[str, int], kinetics: str) -> tu
     made = {"spikes", "events"} & set(kinds)
     if kinds["dff"] == 3 or made:
         raise _unfit(recording, f"It has {', '.join(sorted({'dff', *made}))} already: neurodyn train MODEL RECORDING")
-    return ("spikes" if known(recording.indicator) else "counts"), f"ΔF/F of ROIs; {kinetics}"
+    if recording.rate_hz >= SLOWEST:
+        return "spikes", "ΔF/F of ROIs; the spike network needs no kinetics"
+    slow = f"ΔF/F of ROIs, too slow for the spike network; {kinetics}"
+    return ("spikes-oasis" if known(recording.indicator) else "counts"), slow
 
 
 def _unfit(recording: Recording, found: str, fix: str = "Name a chain: neurodyn list chains") -> DataError:

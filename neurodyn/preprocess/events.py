@@ -10,24 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from neurodyn.calcium.traces import bridged
 from neurodyn.preprocess.baselines import maximin
 
-GAP_FRAMES = 1.5
 TRUNCATE = 4.0
-
-
-def stretch_starts(time: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return the first frame of every stretch that no gap of 1.5 frames or more interrupts.
-
-    Parameters
-    ----------
-    time
-        Frame times, s, shape (time,).
-    """
-    return np.r_[0, np.flatnonzero(np.diff(time) * rate_hz > GAP_FRAMES) + 1].astype(np.int64)
-
-
-def stretch_slices(starts: np.ndarray, frames: int) -> list[slice]:
-    """Return the stretches as slices of time."""
-    return [slice(int(a), int(b)) for a, b in zip(starts, np.r_[starts[1:], frames], strict=True)]
 
 
 def subtract_percentile(traces: np.ndarray, percentile: float) -> np.ndarray:

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from neurodyn.calcium.indicators import known
 from neurodyn.core.config import Params
+from neurodyn.data.clock import stretch_slices, stretch_starts
 from neurodyn.preprocess.base import Step, Workspace
-from neurodyn.preprocess.events import stretch_slices, stretch_starts
 from neurodyn.preprocess.extracted import CITATION
 from neurodyn.preprocess.scan import scan
 from neurodyn.preprocess.suite2p import import_suite2p

@@ -25,7 +25,7 @@ LOGGER = logging.getLogger(__name__)
 VARIABLE = "CAttached"
 FIELDS = ("fluo_time", "fluo_mean", "events_AP")
 TICKS_PER_SECOND = 1e4
-DATASET = re.compile(r"^(?:X-)?DS\d+-([A-Za-z]+\d+[A-Za-z]*)")
+DATASET = re.compile(r"^(?:X-)?DS\d+-((?:[A-Za-z]-)?[A-Za-z]+\d*[A-Za-z]*)")  # GCaMP6f, OGB1 of OGB1-2, R-CaMP
 
 
 @dataclass(frozen=True)

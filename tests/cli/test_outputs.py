@@ -18,6 +18,7 @@ COMMANDS = {
     "extract": ["a.zarr", "-o", f"{IN}.zarr"],
     "impute": ["a.zarr", "--model", "linear", "-o", f"{IN}.zarr"],
     "train": ["lfads", "a.zarr", "-o", IN],
+    "train-spikes": ["a.zarr", "-o", IN],
     "tune": ["lfads", "a.zarr", "-o", IN],
     "decode": ["a.zarr", "--target", "contrast", "-o", IN],
     "evaluate": ["a.zarr", "-o", IN],

@@ -94,3 +94,17 @@ def test_fifty_seconds_are_enough_and_the_shorter_window_is_told(tmp_path, neuro
     done = neurodyn("preprocess", rois(tmp_path, "unknown", 50), "-o", tmp_path / "out.zarr")
     assert done.code == 0, done.err
     assert "shortened to 49.9 s" in " ".join(done.err.split())
+
+
+def test_inputs_of_one_name_are_told_apart_by_their_folders(tmp_path, neurodyn):
+    for folder in ("monday", "friday"):
+        (tmp_path / folder).mkdir()
+        rois(tmp_path / folder, "GCaMP6s")
+    sources = [tmp_path / folder / "rois.zarr" for folder in ("monday", "friday")]
+    outcome = neurodyn("preprocess", *sources, "--chain", "zscore", "-o", tmp_path / "out", "-n")
+    assert outcome.code == 0, outcome.err
+    targets = [line.split(" -> ")[1] for line in outcome.out.splitlines()[:2]]
+    assert targets == [str(tmp_path / "out" / f"{folder}-rois.zarr") for folder in ("monday", "friday")]
+    twice = neurodyn("preprocess", sources[0], sources[0], "--chain", "zscore", "-o", tmp_path / "out", "-n")
+    assert twice.code == 2
+    assert "Two inputs would write one recording" in twice.err

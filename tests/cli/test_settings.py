@@ -46,6 +46,7 @@ GIVEN = {
     "preprocess": ["traces.zarr", "-o", "out.zarr", "--chain", "chain.yaml"],
     "extract": ["movie.npy", "--fs", "10", "-o", "out.zarr"],
     "train": ["pca", "traces.zarr"],
+    "train-spikes": ["traces.zarr", "-o", "w.safetensors"],
     "tune": ["pca", "traces.zarr"],
     "infer": ["run"],
     "impute": ["traces.zarr", "--model", "linear"],

@@ -1,12 +1,12 @@
 """Registries: names without imports, entry points, closest matches."""
 
+import importlib.metadata
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
 
 import pytest
 
-from neurodyn.core import registry
 from neurodyn.core.errors import UnknownNameError
 from neurodyn.core.registry import Registry, unknown
 
@@ -27,7 +27,7 @@ def test_a_class_is_imported_on_first_use(steps):
 
 def test_other_packages_add_names_but_never_replace_ours(steps, monkeypatch):
     points = [EntryPoint("extra", "csv:Sniffer", "g"), EntryPoint("json", "csv:Sniffer", "g")]
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == "neurodyn.nothing" else [])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == "neurodyn.nothing" else [])
     assert steps.names() == ["broken", "extra", "json"]
     assert steps.get("extra").__name__ == "Sniffer"
     assert steps.get("json").__name__ == "JSONDecoder"

@@ -14,9 +14,9 @@ RNG = np.random.default_rng(0)
 TRACES, MOVIE = (700, 3), (700, 6, 7)
 
 
-def recording(indicator="unknown", **shapes):
+def recording(indicator="unknown", rate_hz=10, **shapes):
     arrays = {name: (300 + RNG.gamma(2, 20, shape)).astype("f4") for name, shape in shapes.items()}
-    return Recording.from_arrays(arrays, rate_hz=10, indicator=indicator, session="m1")
+    return Recording.from_arrays(arrays, rate_hz=rate_hz, indicator=indicator, session="m1")
 
 
 CASES = [
@@ -27,7 +27,9 @@ CASES = [
     ("GCaMP6s", {"fluorescence": TRACES, "neuropil": TRACES}, "two-photon"),
     ("GCaMP6s", {"fluorescence": MOVIE, "reference": MOVIE}, "widefield"),
     ("GCaMP6s", {"dff": TRACES}, "spikes"),
-    ("unknown", {"dff": TRACES}, "counts"),
+    ("unknown", {"dff": TRACES}, "spikes"),
+    ("GCaMP6s", {"dff": TRACES, "rate_hz": 2}, "spikes-oasis"),
+    ("unknown", {"dff": TRACES, "rate_hz": 2}, "counts"),
     ("GCaMP6s", {"dff": TRACES, "fluorescence": TRACES, "neuropil": TRACES}, "spikes"),
 ]
 

@@ -9,12 +9,6 @@ from neurodyn.preprocess import events
 WHOLE = [slice(0, 1000)]
 
 
-def test_stretches_begin_after_gaps():
-    time = np.r_[np.arange(5), 6.4 + np.arange(3), 20 + np.arange(2)] / 10
-    assert events.stretch_starts(time, 10.0).tolist() == [0, 5, 8]
-    assert events.stretch_starts(time[:1], 10.0).tolist() == [0]
-
-
 def test_noise_level_of_white_noise_is_the_same_at_every_rate():
     rng = np.random.default_rng(0)
     for rate in (10.0, 60.0):

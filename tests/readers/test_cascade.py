@@ -60,6 +60,20 @@ def test_it_survives_conversion(tmp_path):
     np.testing.assert_array_equal(opened.table("truth")["spike_time"].values, [0.5, 1.26])
 
 
+@pytest.mark.parametrize(
+    ("dataset", "indicator"),
+    [
+        ("DS18-R-CaMP-m-CA3", "R-CaMP"),
+        ("DS02-OGB1-2-m-V1", "OGB1"),
+        ("DS19-jRCaMP1a-m-V1", "jRCaMP1a"),
+        ("X-DS09-GCaMP6f-m-V1", "GCaMP6f"),
+    ],
+)
+def test_dataset_and_indicator_are_in_the_folders_name(tmp_path, dataset, indicator):
+    recording = read(write(tmp_path, [stretch()], dataset=dataset))
+    assert (recording.tree.attrs["dataset"], recording.indicator) == (dataset, indicator)
+
+
 def test_a_folder_of_another_name_gives_no_indicator(tmp_path):
     path = write(tmp_path, [stretch()], dataset="mine")
     assert read(path).indicator == "unknown"

@@ -1,0 +1,75 @@
+"""`neurodyn train-spikes`: weights of the spike network from cells recorded both ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from neurodyn.cli.common import ReaderName, read_options, require_sources, resolve_section
+from neurodyn.cli.console import Common, command, progress_bar
+from neurodyn.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from neurodyn.training.spike_network import TruthCell
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    command(
+        app,
+        "train-spikes",
+        panel="Models",
+        example="neurodyn train-spikes truth/*/*.mat -o mine.safetensors",
+    )(train_spikes)
+
+
+def train_spikes(
+    common: Common,
+    sources: Annotated[list[Path], typer.Argument(help="Cells or recordings with ΔF/F and recorded spikes.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The weights to write (.safetensors).")],
+    start: Annotated[
+        Path | None, typer.Option("--start", help="Weights to start from, to fine-tune them.", show_default=False)
+    ] = None,
+    reader: ReaderName = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace weights that stand there.")] = False,
+) -> None:
+    """Train the spike network on ground truth; the step spike_network takes the weights.
+
+    A third of the datasets is left out first, to learn by them how counts scatter about what is expected; then all are
+    trained on. Steps and the rest: --set steps=600.
+    """
+    from neurodyn.calcium.spike_network import load, save
+    from neurodyn.core.extras import require
+    from neurodyn.core.files import atomic, check_output
+
+    require("torch")
+    from neurodyn.training.spike_network import SpikeTraining, trained
+
+    require_sources([*sources, *([start] if start else [])])
+    check_output(output, [*sources, *([start] if start else [])])
+    if output.exists() and not overwrite:
+        raise ConfigError(f"{output} already stands.", "Weights are not replaced unasked.", "Add --overwrite")
+    config = resolve_section(common, "train_spikes", SpikeTraining)
+    first = load(start) if start else None
+    cells = _cells(common, sources, reader)
+    names = sorted({cell.dataset for cell in cells})
+    if common.dry_run:
+        common.plan([f"{len(cells)} cells of {len(names)} datasets ({', '.join(names)}) -> {output}"], cells=len(cells))
+        return
+    with progress_bar(common) as report:
+        network, scores = trained(cells, config, first, report)
+    for line in scores:
+        common.say(line)
+    with atomic(output) as temporary:
+        save(network, temporary)
+    common.product(output)
+
+
+def _cells(common: Common, sources: list[Path], reader: str | None) -> list[TruthCell]:
+    from neurodyn.readers.read import read
+    from neurodyn.training.spike_network import cells_of
+
+    options = read_options(common)
+    return [cell for source in sources for cell in cells_of(read(source, options, reader))]

@@ -1,0 +1,92 @@
+"""Spike inference by a supervised network that knows no frame rate and needs no indicator."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from pydantic import Field
+
+from neurodyn.calcium.spike_network import around_gaps, check_rate, load
+from neurodyn.core.config import Params
+from neurodyn.core.processor import processors
+from neurodyn.data.clock import stretch_starts
+from neurodyn.data.recording import Recording
+from neurodyn.preprocess import events
+from neurodyn.preprocess.base import Step, Workspace
+from neurodyn.preprocess.scan import NanPolicy, scan
+from neurodyn.preprocess.tiles import tiles
+
+LOGGER = logging.getLogger(__name__)
+
+
+class SpikeNetworkParams(Params):
+    """Settings of the network."""
+
+    input: str = Field(default="dff", description="variable to infer from: ΔF/F, as a share (not in percent)")
+    output: str = Field(default="spikes", description="variable to make")
+    weights: Path | None = Field(
+        default=None, description="weights of your own, .safetensors (default: those that come with neurodyn)"
+    )
+    nan: NanPolicy = Field(
+        default="error", description="NaN frames: refuse them, or leave them NaN and infer around them"
+    )
+    jobs: int = Field(default=0, ge=0, description="threads that share the ROIs; 0: one per core")
+
+
+class SpikeNetworkStep(Step):
+    """Infer the expected number of spikes in each frame by a network trained on simultaneous recordings.
+
+    One set of weights serves every frame rate and noise level; no indicator has to be known. Each stretch between gaps
+    in the frame times is inferred by itself, in the light of the whole cell: its noise, how high the trace rises and how
+    it falls off. How many spikes are expected in all is only as sure as the cell resembles those it was trained on; see
+    docs/spike-network.md for data, scores and limits. Kept beside it: the noise level of each ROI.
+
+    Source: after Rupprecht et al., Nat Neurosci 24, 1324 (2021).
+    """
+
+    Params = SpikeNetworkParams
+    params: SpikeNetworkParams
+    kinds = frozenset({"traces"})
+    citation = "Rupprecht et al., Nat Neurosci 24, 1324 (2021), doi:10.1038/s41593-021-00895-5"
+
+    def suited(self, recording: Recording) -> tuple[Self, str]:
+        """Refuse recordings slower than what the network has learnt."""
+        check_rate(recording.rate_hz)
+        return self, ""
+
+    def apply(self, workspace: Workspace) -> None:
+        """Infer one chunk of ROIs after another."""
+        p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
+        check_rate(rate)
+        scan(workspace, p.input, p.nan, "spike_network")
+        network = load(p.weights)
+        starts = stretch_starts(workspace.time, rate)
+        target = workspace.create(
+            p.output, p.input, "spikes, expected, per frame", "spike_network", dispersion=network.dispersion
+        )
+        levels, still = np.zeros(source.shape[1]), 0
+        for done, (tile,) in enumerate(tiles(source), start=1):
+            traces = np.ascontiguousarray(np.asarray(source[:, tile]).T, dtype=np.float32)
+            levels[tile] = events.noise_levels(traces, starts, rate)
+            with ThreadPoolExecutor(p.jobs or processors()) as pool:
+                spikes = list(pool.map(lambda trace: around_gaps(network, trace, starts, rate), traces))
+            still += sum(not np.nanmax(each, initial=0) for each in spikes)
+            target[:, tile] = np.stack(spikes, axis=1)
+            workspace.progress(done / len(tiles(source)))
+        if still:
+            LOGGER.warning("spike_network: %d of %d ROIs are constant or empty; no spikes there.", still, levels.size)
+        target.attrs.update({"noise_level": levels.tolist(), "noise_level_unit": "%/√Hz, of ΔF/F"})
+        prefix = "spike_network" if p.output == "spikes" else p.output
+        workspace.keep("qc", f"{prefix}_noise_level", ("roi",), levels, "%/√Hz, of ΔF/F", input=p.input)
+
+    def methods(self) -> str:
+        """Return one sentence for a methods section."""
+        whose = "neurodyn's weights" if self.params.weights is None else f"weights {self.params.weights.name}"
+        return (
+            f"The expected number of spikes per frame was inferred from '{self.params.input}' by a supervised network "
+            f"trained on simultaneous recordings of fluorescence and spikes ({whose})."
+        )

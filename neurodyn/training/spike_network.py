@@ -1,0 +1,473 @@
+"""Train spike networks on cells whose fluorescence and spikes were recorded together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from neurodyn.calcium.spike_network import (
+    CONTEXT,
+    FASTEST,
+    INPUTS,
+    OFFSETS,
+    Layer,
+    Scaled,
+    SpikeNetwork,
+    finite_parts,
+    interval,
+    surround,
+)
+from neurodyn.core.config import Params
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.clock import stretch_starts
+from neurodyn.data.recording import Recording
+from neurodyn.data.truth import spike_times
+
+LEAST_SECONDS = 12.0
+NOISE = math.sqrt(2) * 0.6745  # of the median step between neighbouring frames to a standard deviation
+TRIES = 200
+LEFT_OUT = 3  # every third dataset tells by how much counts scatter
+LEVEL = 0.9
+
+
+class SpikeTraining(Params):
+    """How a spike network is trained."""
+
+    width: int = Field(default=32, ge=4, description="features of each layer")
+    layers: int = Field(default=2, ge=1, description="layers after the first")
+    members: int = Field(
+        default=1, ge=1, description="networks whose answers are averaged, from seeds one after another"
+    )
+    steps: int = Field(default=900, ge=1, description="optimiser steps of each")
+    batch: int = Field(default=6, ge=1, description="segments per step")
+    seconds: float = Field(default=60.0, gt=LEAST_SECONDS, description="length of a segment, s")
+    seen: float = Field(default=120.0, description="how much of a recording tells baseline, noise and amplitude, s")
+    slowest: float = Field(default=4.5, gt=0, description="lowest frame rate drawn, Hz")
+    warp: float = Field(default=0.4, ge=0, description="time is stretched by up to this power of e, either way")
+    noisy: float = Field(default=0.5, ge=0, le=1, description="share of segments that get noise on top")
+    share: float = Field(default=0.25, ge=0, lt=1, description="how much of the answer is deconvolution's")
+    lr: float = Field(default=3e-3, gt=0, description="highest learning rate")
+    weight_decay: float = Field(default=1e-3, ge=0, description="AdamW's weight decay")
+    seed: int = Field(default=0, ge=0, description="seed of weights and of all that is drawn")
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Fluorescence without a gap, and the spikes meanwhile.
+
+    Parameters
+    ----------
+    dff
+        ΔF/F, shape (time,).
+    spikes
+        Times of the spikes from the beginning of the first frame, s.
+    """
+
+    dff: np.ndarray
+    spikes: np.ndarray
+
+
+@dataclass(frozen=True)
+class TruthCell:
+    """One cell recorded both ways.
+
+    Parameters
+    ----------
+    dataset
+        From where; datasets are drawn by the root of their number of cells.
+    stretches
+        Its recordings.
+    rate_hz
+        Frames per second.
+    """
+
+    dataset: str
+    stretches: tuple[Stretch, ...]
+    rate_hz: float
+
+
+class SpikeModule(nn.Module):
+    """The network of `calcium.spike_network` as layers that can be trained.
+
+    Parameters
+    ----------
+    width
+        Features of each layer.
+    layers
+        How many layers follow the first.
+    """
+
+    def __init__(self, width: int, layers: int) -> None:
+        super().__init__()
+        wide = [len(OFFSETS) * width] * layers
+        sizes = [(INPUTS, width), *((size, width) for size in wide), ((layers + 1) * width, 1)]
+        self.layers = nn.ModuleList(nn.Linear(given + CONTEXT, made) for given, made in sizes)
+
+    @property
+    def linears(self) -> list[nn.Linear]:
+        """The layers, first to last."""
+        return [layer for layer in self.layers if isinstance(layer, nn.Linear)]
+
+    def forward(self, seen: Tensor, context: Tensor, rate_hz: float) -> Tensor:
+        """Return expected spikes per second, shape (batch, time).
+
+        Parameters
+        ----------
+        seen
+            As `surround` gives it, shape (batch, time, INPUTS).
+        context
+            Shape (batch, CONTEXT).
+        """
+        told = context[:, None].expand(-1, seen.shape[1], -1)
+        first, *more, last = self.linears
+        hidden = [functional.relu(first(torch.cat([seen, told], -1)))]
+        for layer in more:
+            hidden.append(functional.relu(layer(torch.cat([beside(hidden[-1], rate_hz), told], -1))))
+        return functional.softplus(last(torch.cat([*hidden, told], -1))[..., 0])
+
+    def take(self, layers: tuple[Layer, ...]) -> None:
+        """Start from these weights.
+
+        Raises
+        ------
+        ConfigError
+            If they have another shape.
+        """
+        shapes = [tuple(layer.weight.shape) for layer in self.linears]
+        if [layer.weight.T.shape for layer in layers] != shapes:
+            raise ConfigError(
+                "The weights to start from have another shape.",
+                f"Found {[layer.weight.T.shape for layer in layers]}, expected {shapes}.",
+                "Give their size: --set width=32 --set layers=2",
+            )
+        with torch.no_grad():
+            for own, given in zip(self.linears, layers, strict=True):
+                own.weight.copy_(torch.from_numpy(given.weight.T))
+                own.bias.copy_(torch.from_numpy(given.bias))
+
+    def exported(self) -> tuple[Layer, ...]:
+        """Return the layers for inference."""
+        return tuple(
+            Layer(layer.weight.detach().numpy().T.copy(), layer.bias.detach().numpy().copy()) for layer in self.linears
+        )
+
+
+def beside(values: Tensor, rate_hz: float) -> Tensor:
+    """Return values at the offsets around each frame side by side, shape (batch, time, offset * feature)."""
+    pad, size = math.ceil(OFFSETS[-1] * rate_hz) + 1, values.shape[1]
+    held = functional.pad(values.mT, (pad, pad), mode="replicate").mT
+    found = []
+    for offset in OFFSETS:
+        whole, part = divmod(offset * rate_hz, 1)
+        begin = pad + int(whole)
+        here = held[:, begin : begin + size]
+        found.append(here if not part else (1 - part) * here + part * held[:, begin + 1 : begin + 1 + size])
+    return torch.cat(found, -1)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Segments of one frame rate.
+
+    Parameters
+    ----------
+    seen, context
+        What the network is told.
+    counts
+        Spikes per frame, shape (batch, time).
+    rate_hz
+        Frames per second.
+    """
+
+    seen: Tensor
+    context: Tensor
+    counts: Tensor
+    rate_hz: float
+
+
+class Draw:
+    """Draws segments of random frame rates, stretched in time and made noisier, from cells recorded both ways.
+
+    Parameters
+    ----------
+    cells
+        To draw from.
+    config
+        How.
+    seed
+        Of all that is drawn.
+    """
+
+    def __init__(self, cells: Sequence[TruthCell], config: SpikeTraining, seed: int) -> None:
+        self.config, self.rng = config, np.random.default_rng(seed)
+        self.datasets: dict[str, list[TruthCell]] = {}
+        for cell in cells:
+            self.datasets.setdefault(cell.dataset, []).append(cell)
+        roots = np.array([math.sqrt(len(group)) for group in self.datasets.values()])
+        self.odds = roots / roots.sum()
+
+    def __call__(self) -> Drawn:
+        """Draw a batch."""
+        c = self.config
+        rate = float(np.exp(self.rng.uniform(math.log(c.slowest), math.log(FASTEST))))
+        while True:
+            made = [self._segment(rate) for _ in range(c.batch)]
+            kept = [one for one in made if one is not None]
+            if len(kept) == c.batch:
+                break
+            rate = max(c.slowest, 0.8 * rate)  # what is recorded at such a rate is too short or too rare
+        seen, context, counts = (torch.from_numpy(np.stack(each)) for each in zip(*kept, strict=True))
+        return Drawn(seen, context, counts, rate)
+
+    def _segment(self, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        for _ in range(TRIES):
+            cell = self._cell()
+            warp = math.exp(self.rng.uniform(-self.config.warp, self.config.warp))
+            if cell.rate_hz / warp < 0.98 * rate:
+                continue
+            found = self._seen(cell, warp, rate)
+            if found is not None:
+                return found
+        return None
+
+    def _cell(self) -> TruthCell:
+        groups = list(self.datasets.values())
+        group = groups[self.rng.choice(len(groups), p=self.odds)]
+        return group[self.rng.integers(len(group))]
+
+    def _seen(self, cell: TruthCell, warp: float, rate: float) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Return a segment of a cell at that rate; None where its stretch is too short or still."""
+        c, rng = self.config, self.rng
+        lengths = np.array([part.dff.size for part in cell.stretches], dtype=float)
+        part = cell.stretches[rng.choice(lengths.size, p=lengths / lengths.sum())]
+        trace, counts = resampled(part, cell.rate_hz / warp, rate, warp, rng.random(), c.seen, rng)
+        frames = round(c.seconds * rate)
+        if trace.size < LEAST_SECONDS * rate:
+            return None
+        if rng.random() < c.noisy:
+            level = float(np.median(np.abs(np.diff(trace)))) / NOISE
+            trace = trace + rng.normal(size=trace.size) * level * math.sqrt(math.exp(rng.uniform(0, 2.2)) - 1)
+        scaled = Scaled.of([trace * math.exp(0.3 * rng.normal())], rate)
+        if scaled is None:
+            return None
+        start = int(rng.integers(max(1, trace.size - frames + 1)))
+        keep = slice(start, min(start + frames, trace.size))
+        seen = surround(scaled, 0, keep)
+        short = frames - len(seen)
+        seen, counts = np.pad(seen, ((0, short), (0, 0)), mode="edge"), np.pad(counts[keep], (0, short))
+        return seen, scaled.context, counts.astype(np.float32)
+
+
+def resampled(
+    part: Stretch, native: float, rate: float, warp: float, phase: float, most: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a piece of a stretch at another rate: means of ΔF/F and numbers of spikes over its frames.
+
+    Parameters
+    ----------
+    native
+        Frames per second of the stretch once time is stretched by `warp`.
+    phase
+        Where in its first frame it begins, 0 to 1.
+    most
+        Longest piece, s; which one is drawn.
+    """
+    whole = part.dff.size / native
+    begin = phase / rate + (rng.uniform(0, whole - most) if whole > most else 0.0)
+    frames = int((min(whole, begin + most) - begin) * rate)
+    edges = begin + np.arange(frames + 1) / rate
+    total = np.interp(edges, np.arange(part.dff.size + 1) / native, np.r_[0.0, np.cumsum(part.dff / native)])
+    return np.diff(total) * rate, np.histogram(part.spikes * warp, edges)[0]
+
+
+def loss(rates: Tensor, drawn: Drawn) -> Tensor:
+    """Return how far expected spikes are from those recorded.
+
+    Poisson's minus log-likelihood per spike, which sets the scale, and 1 - r of both courses, smoothed by 12 ms and by
+    .2 s, which is what inference is scored by.
+    """
+    expected, edge = rates / drawn.rate_hz, round(drawn.rate_hz)
+    inner = (slice(None), slice(edge, -edge))
+    e, n = expected[inner], drawn.counts[inner]
+    likely = ((e - n * torch.log(e + 1e-6)).sum(1) / n.sum(1).clamp(min=1)).mean() / 4
+    unlike = [_unlike(smoothed(e, sd * drawn.rate_hz), smoothed(n, sd * drawn.rate_hz)) for sd in (0.012, 0.2)]
+    return likely + sum(unlike)
+
+
+def smoothed(courses: Tensor, sd: float) -> Tensor:
+    """Smooth courses, shape (batch, time), with a Gaussian of so many frames; one below .3 frames is none."""
+    if sd < 0.3:
+        return courses
+    reach = math.ceil(3.5 * sd)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sd) ** 2)
+    return functional.conv1d(courses[:, None], (kernel / kernel.sum())[None, None], padding=reach)[:, 0]
+
+
+def _unlike(first: Tensor, second: Tensor) -> Tensor:
+    """Return the mean of 1 - r over the rows in which anything was fired."""
+    a, b = (each - each.mean(1, keepdim=True) for each in (first, second))
+    power = b.square().sum(1)
+    r = (a * b).sum(1) / torch.sqrt(a.square().sum(1) * power + 1e-8)
+    return (1 - r)[power > 1e-3].sum() / len(r)
+
+
+def trained(
+    cells: Sequence[TruthCell],
+    config: SpikeTraining,
+    start: SpikeNetwork | None = None,
+    report: Callable[[str, float], None] = lambda label, share: None,
+) -> tuple[SpikeNetwork, list[str]]:
+    """Train a network and learn how far counts scatter about what it expects.
+
+    Parameters
+    ----------
+    start
+        Weights to start from; `config.members` of them are taken, the last again where there are fewer.
+    report
+        Called with the stage and the share of it that is done.
+
+    Returns
+    -------
+    tuple
+        The network, and what was found on the datasets that were left out, in sentences.
+
+    Raises
+    ------
+    DataError
+        If there are no cells.
+    """
+    if not cells:
+        raise DataError(
+            "There is nothing to train a spike network on.",
+            "Expected recordings with ΔF/F and recorded spikes.",
+            "Give ground truth: neurodyn train-spikes DATASET/*.mat -o weights.safetensors",
+        )
+    groups = together(cells)
+    left = set().union(*groups[::LEFT_OUT]) if len(groups) >= LEFT_OUT else set()
+    said, dispersion = [f"Fewer than {LEFT_OUT} datasets: none was left out, the scatter of counts is Poisson's."], 0.0
+    if left:
+        kept, tests = ([cell for cell in cells if (cell.dataset in left) == out] for out in (False, True))
+        network = SpikeNetwork(
+            _train(kept, config, start, lambda done: report("datasets left out", done)), config.share, 0.0
+        )
+        pairs = [(cell.dataset, seconds(network, cell)) for cell in tests]
+        dispersion = fitted_dispersion(pairs)
+        said = [
+            f"{name}: left out, {_ratio(pairs, name):.2f} spikes expected per spike fired (median over cells)."
+            for name in sorted(left)
+        ]
+    final = _train(cells, config, start, lambda done: report("all datasets", done))
+    return SpikeNetwork(final, config.share, dispersion), said
+
+
+def together(cells: Sequence[TruthCell]) -> list[set[str]]:
+    """Return the datasets in groups, sorted; those that share a cell (the same spikes, often processed twice) are one."""
+    groups: list[set[str]] = []
+    seen: dict[bytes, str] = {}
+    for cell in sorted(cells, key=lambda cell: cell.dataset):
+        spikes = np.concatenate([part.spikes for part in cell.stretches])
+        twin = seen.setdefault(np.round(spikes, 3).tobytes(), cell.dataset) if spikes.size else cell.dataset
+        touched = [group for group in groups if {twin, cell.dataset} & group]
+        groups = [group for group in groups if group not in touched] + [{twin, cell.dataset}.union(*touched)]
+    return sorted(groups, key=min)
+
+
+def _ratio(pairs: Sequence[tuple[str, np.ndarray]], name: str) -> float:
+    return float(np.median([both[0].sum() / max(1.0, both[1].sum()) for dataset, both in pairs if dataset == name]))
+
+
+def seconds(network: SpikeNetwork, cell: TruthCell) -> np.ndarray:
+    """Return expected and fired spikes in each whole second of a cell, shape (2, second)."""
+    expected = network.expected([part.dff for part in cell.stretches], cell.rate_hz)
+    found = []
+    for spikes, part in zip(expected, cell.stretches, strict=True):
+        edges = np.arange(int(part.dff.size / cell.rate_hz) + 1)
+        total = np.interp(edges, np.arange(spikes.size + 1) / cell.rate_hz, np.r_[0.0, np.cumsum(spikes)])
+        found.append(
+            np.stack([np.diff(total), np.histogram(part.spikes, edges)[0]]) if edges.size > 1 else np.empty((2, 0))
+        )
+    return np.concatenate(found, axis=1)
+
+
+def fitted_dispersion(pairs: Sequence[tuple[str, np.ndarray]]) -> float:
+    """Return the φ with which 90 % intervals of counts per second hold 90 % of them, datasets counting alike.
+
+    Counts of which μ are expected are taken for negative binomial of variance μ + φ μ².
+
+    Parameters
+    ----------
+    pairs
+        Dataset, and expected and fired spikes per second of one of its cells, shape (2, second).
+    """
+    grid = np.geomspace(0.05, 50, 25)
+    by_dataset = {name: np.concatenate([both for other, both in pairs if other == name], axis=1) for name, _ in pairs}
+    held = [np.mean([covered(both, phi) for both in by_dataset.values() if both.size]) for phi in grid]
+    return float(grid[int(np.argmax(np.asarray(held) >= LEVEL))] if max(held) >= LEVEL else grid[-1])
+
+
+def covered(both: np.ndarray, dispersion: float) -> float:
+    """Return the share of seconds in which anything was expected or fired whose count lies in its 90 % interval."""
+    expected, fired = both[:, (both[0] > 0.1) | (both[1] > 0)]
+    low, high = interval(expected, dispersion)
+    return float(np.mean((fired >= low) & (fired <= high))) if fired.size else 1.0
+
+
+def _train(
+    cells: Sequence[TruthCell], config: SpikeTraining, start: SpikeNetwork | None, progress: Callable[[float], None]
+) -> tuple[tuple[Layer, ...], ...]:
+    found = []
+    for member in range(config.members):
+        torch.manual_seed(config.seed + member)
+        module = SpikeModule(config.width, config.layers)
+        if start is not None:
+            module.take(start.members[min(member, len(start.members) - 1)])
+        _fit(
+            module,
+            Draw(cells, config, config.seed + member),
+            config,
+            lambda share, m=member: progress((m + share) / config.members),
+        )
+        found.append(module.exported())
+    return tuple(found)
+
+
+def _fit(module: SpikeModule, draw: Draw, config: SpikeTraining, progress: Callable[[float], None]) -> None:
+    optimiser = torch.optim.AdamW(module.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.lr, total_steps=config.steps + 1, pct_start=0.1)
+    for step in range(config.steps):
+        drawn = draw()
+        value = loss(module(drawn.seen, drawn.context, drawn.rate_hz), drawn)
+        optimiser.zero_grad()
+        value.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        progress((step + 1) / config.steps)
+
+
+def cells_of(recording: Recording, variable: str = "dff") -> list[TruthCell]:
+    """Return a recording's ROIs as cells to train on, a stretch for every run of frames without a gap or NaN.
+
+    Raises
+    ------
+    DataError
+        If it has no recorded spikes, or no such variable.
+    """
+    values, time, rate = recording[variable].values, recording.time, recording.rate_hz
+    dataset, found = str(recording.tree.attrs.get("dataset", recording.session)), []
+    for trace, spikes in zip(values.T, spike_times(recording), strict=True):
+        parts = finite_parts(trace, stretch_starts(time, rate))
+        begins = [(part, float(time[part.start]) - 0.5 / rate) for part in parts if part.stop - part.start > 1]
+        stretches = tuple(
+            Stretch(trace[part], spikes[(spikes >= at) & (spikes < at + (part.stop - part.start) / rate)] - at)
+            for part, at in begins
+        )
+        found += [TruthCell(dataset, stretches, rate)] if stretches else []
+    return found
