@@ -87,8 +87,10 @@ def _plan(common: Common, scene: Scene, log: Path) -> None:
 
 
 def _serve(common: Common, scene: Scene, log: Path, port: int, no_browser: bool) -> None:
+    from neurodyn.core.processor import return_freed_memory
     from neurodyn.view.window import Window
 
+    return_freed_memory()
     window = Window(scene, log, port)
     try:
         window.start()

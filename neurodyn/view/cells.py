@@ -13,7 +13,7 @@ from neurodyn.data.matching import cell_ids
 from neurodyn.data.recording import Recording
 
 ROW = "curated_row"  # where a cell stood in the recording that was curated, when it had no id
-COLUMNS = 256  # traces read at once, as many as a Zarr chunk holds
+COLUMNS, AT_ONCE = 256, 16  # traces read together, as a Zarr chunk holds them, and worked on together
 
 
 def names_of_cells(recording: Recording) -> list[str]:
@@ -87,7 +87,8 @@ def quality(traces: xr.Variable) -> dict[str, np.ndarray]:
 
 def _columns(traces: xr.Variable) -> Iterator[np.ndarray]:
     for first in range(0, traces.shape[1], COLUMNS):
-        yield traces[:, first : first + COLUMNS].values.astype(np.float64)
+        read = traces[:, first : first + COLUMNS].values
+        yield from (read[:, k : k + AT_ONCE].astype(np.float64) for k in range(0, read.shape[1], AT_ONCE))
 
 
 def _quality(values: np.ndarray) -> dict[str, np.ndarray]:

@@ -89,8 +89,7 @@ def _picture(scene: Scene, name: str) -> dict[str, Any]:
 
 
 def _traces(scene: Scene) -> dict[str, Any]:
-    time = scene.recording.time
-    span = float(time[0]), float(time[-1])
+    span = float(scene.time[0]), float(scene.time[-1])
     found = {
         name: [_quantised(*scene.traces.window(name, row, *span, PARTS)) for row in range(len(scene.cells))]
         for name in scene.traces.variables
@@ -112,9 +111,7 @@ def _quantised(low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
 
 
 def _averages(scene: Scene, variable: str) -> dict[str, list[dict[str, Any]]]:
-    if scene.recording.table("stimulus") is None:
-        return {}
     return {
         name: [pack.average(scene, row, variable, name) for row in range(len(scene.cells))]
-        for name in pack.columns(scene.recording.stimulus)
+        for name in pack.columns(scene.stimulus)
     }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-BLOCK = 48 * 2**20  # bytes of movie kept as one: neighbours of a frame cost no more reading than the frame
+BLOCK = 32 * 2**20  # bytes of movie kept as one: neighbours of a frame cost no more reading than the frame
 KEPT = 3  # blocks: the one that is shown, the next, and the one before
+PLAYING = 60  # frames that a movie goes on between two pictures, at most
 UNCHUNKED = 16  # frames per block of what is not in Zarr
 LARGEST = 1024  # pixels along an edge; of larger frames every second, third, … pixel is shown
 GREYS = (1.0, 99.8)  # percentiles shown as black and white
@@ -70,36 +71,35 @@ class Frames:
     """Frames of several movies; the next block is read ahead while a movie plays."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
-        self._lock = threading.RLock()
-        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="frames")
+        self._kept: OrderedDict[tuple[str, int], Future[np.ndarray]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="frames")  # one for who waits, one ahead
+        self._last = ("", 0)
 
     def frame(self, movie: Movie, index: int) -> np.ndarray:
         """Return one frame, shape (y, x)."""
         number, place = divmod(index, movie.length)
         block = self._block(movie, number)
-        if (
-            place >= movie.length // 2
-            and (number + 1) * movie.length < movie.time.size
-            and not self._has(movie, number + 1)
-        ):
-            self._ahead.submit(self._block, movie, number + 1)
-        return block[place]
+        plays = self._last[0] == movie.name and 0 < index - self._last[1] <= PLAYING
+        self._last = movie.name, index
+        if plays and place >= movie.length // 2 and (number + 1) * movie.length < movie.time.size:
+            self._block(movie, number + 1)
+        return block.result()[place]
 
     def close(self) -> None:
-        """Read nothing more ahead."""
-        self._ahead.shutdown(wait=False, cancel_futures=True)
+        """Read nothing more."""
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
-    def _has(self, movie: Movie, number: int) -> bool:
-        return (movie.name, number) in self._kept
-
-    def _block(self, movie: Movie, number: int) -> np.ndarray:
+    def _block(self, movie: Movie, number: int) -> Future[np.ndarray]:
+        """Return a block that is read, or being read."""
+        key = movie.name, number
         with self._lock:
-            key = movie.name, number
-            if key not in self._kept:
+            known = self._kept.get(key)
+            if known is None or (known.done() and known.exception() is not None):  # a failure is tried again
                 while len(self._kept) >= KEPT:
                     self._kept.popitem(last=False)
-                self._kept[key] = movie.read(number * movie.length, (number + 1) * movie.length)
+                first = number * movie.length
+                self._kept[key] = self._readers.submit(movie.read, first, first + movie.length)
             self._kept.move_to_end(key)
             return self._kept[key]
 

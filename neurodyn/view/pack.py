@@ -24,7 +24,7 @@ def packed(values: np.ndarray, kind: str) -> str:
 def about(scene: Scene) -> dict[str, Any]:
     """Return what a page needs to draw itself: everything but frames, traces and averages."""
     recording, masks = scene.recording, scene.masks
-    time = recording.time
+    time = scene.time
     return {
         "where": scene.where,
         "session": recording.session,
@@ -62,9 +62,9 @@ def _picture(scene: Scene, name: str) -> dict[str, Any]:
 
 
 def _stimulus(scene: Scene) -> dict[str, Any] | None:
-    if scene.recording.table("stimulus") is None:
+    table = scene.stimulus
+    if table is None:
         return None
-    table = scene.recording.stimulus
     kinds = columns(table)
     rows = {name: _places(table[name].values, values) for name, values in kinds.items()}
     return {

@@ -9,6 +9,7 @@ import numpy as np
 from neurodyn.view.frames import Movie
 
 STRETCHES, FRAMES = 4, 64  # of the sample: reading all of a movie would take minutes
+AT_ONCE = 8  # frames that are worked on, as floats of several kinds
 NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))  # each pair of neighbouring pixels once
 KINDS = ("mean", "maximum", "correlation")
 
@@ -41,7 +42,8 @@ def _sample(movie: Movie) -> Iterator[np.ndarray]:
     length = count if count <= STRETCHES * FRAMES else FRAMES
     for start in starts:
         for first in range(start, start + length, FRAMES):  # never more than one stretch in memory
-            yield movie.read(first, min(first + FRAMES, start + length)).astype(np.float32)
+            frames = movie.read(first, min(first + FRAMES, start + length))
+            yield from (frames[k : k + AT_ONCE].astype(np.float32) for k in range(0, len(frames), AT_ONCE))
 
 
 class _Sums:

@@ -55,6 +55,16 @@ class Scene:
         return Path("cells.csv").resolve() if place is None else place.resolve().with_name("cells.csv")
 
     @cached_property
+    def time(self) -> np.ndarray:
+        """Frame times in seconds, shape (time,)."""
+        return self.recording.time
+
+    @cached_property
+    def stimulus(self) -> xr.Dataset | None:
+        """Stimulus events in memory, one row each; None without."""
+        return None if self.recording.table("stimulus") is None else self.recording.stimulus.load()
+
+    @cached_property
     def cells(self) -> list[str]:
         """Ids of the cells."""
         return names_of_cells(self.recording)
@@ -176,7 +186,9 @@ class Scene:
 
     def averages(self, row: int, variable: str, name: str) -> dict[str, Any]:
         """Return event averages of one cell."""
-        return averages(self.traces.trace(variable, row), self.recording.time, self.recording.stimulus, name)
+        if self.stimulus is None or name not in self.stimulus:
+            raise DataError(f"There is no stimulus column '{name}'.", "", "Choose another one.")
+        return averages(self.traces.trace(variable, row), self.time, self.stimulus, name)
 
 
 def open_scene(
