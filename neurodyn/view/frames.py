@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-BLOCK = 32 * 2**20  # bytes of movie kept as one: neighbours of a frame cost no more reading than the frame
-KEPT = 3  # blocks: the one that is shown, the next, and the one before
+BLOCK = 90 * 2**20  # bytes of movie kept as one: neighbours of a frame cost no more reading than the frame
+KEPT = 2  # blocks: the one that is shown, and the next
 PLAYING = 60  # frames that a movie goes on between two pictures, at most
 UNCHUNKED = 16  # frames per block of what is not in Zarr
 LARGEST = 1024  # pixels along an edge; of larger frames every second, third, … pixel is shown

@@ -63,6 +63,12 @@ def memory(pid: int) -> float:
     return int(line.split()[1]) / 1000
 
 
+def processor(pid: int) -> float:
+    """Return the seconds of a processor that a process has taken so far, which others on the machine change little."""
+    ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+
 def movie_of_20_gb(path: Path) -> Path:
     """Make 40,960 frames of 512 x 512 pixels whose chunks are one file of noise, linked: they decode, and take no disk."""
     made = Recording.from_arrays({"fluorescence": np.zeros((512, TILE, TILE), np.uint16)}, rate_hz=RATE).save(path)
@@ -93,7 +99,12 @@ def _without_summary(root: dict) -> dict:
 
 def test_a_movie_of_20_gb_opens_at_once_in_little_memory(tmp_path):
     path = movie_of_20_gb(tmp_path / "movie.zarr")
+    before = []
+    for _ in range(2):  # the best of three: others work on this machine, too
+        with served(path) as (_, opened, _):
+            before.append(opened)
     with served(path) as (ask, opened, pid):
+        opened, worked = min(opened, *before), processor(pid)
         first = timed(lambda: ask("picture", ("name", "frame/fluorescence"), ("at", 600.0)))
         told_levels = (("low", 0), ("high", 2000))
 
@@ -104,9 +115,8 @@ def test_a_movie_of_20_gb_opens_at_once_in_little_memory(tmp_path):
         sought = [frame(int(number)) for number in np.random.default_rng(1).integers(0, 40_960, 20)]
         projected = timed(lambda: ask("picture", ("name", "correlation/fluorescence")))
         peak = memory(pid)
-    print(
-        f"\n21 GB, opened in {opened:.2f} s (goal 3), first frame after {first:.0f} ms more; peak {peak:.0f} MB (goal 500)"
-    )
+    print(f"\n21 GB, opened in {opened:.2f} s (goal 3; of a processor {worked:.2f}); peak {peak:.0f} MB (goal 500)")
+    print(f"first frame, with levels: {first:.0f} ms")
     played = told("frame of a movie that plays (goal 50)", played)
     told("frame somewhere else, its 512 neighbours decoded", sought)
     print(f"projections: {projected / 1000:.1f} s")

@@ -7,11 +7,12 @@ import time
 
 import pytest
 
+from neurodyn.data.recording import Recording
 from neurodyn.view.curation import Curation
 from neurodyn.view.export import export
 from neurodyn.view.scene import open_scene
 from neurodyn.view.window import Window
-from tests.view.recordings import CORNERS, saved
+from tests.view.recordings import CORNERS, movie, saved
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
@@ -207,6 +208,15 @@ def test_what_cannot_be_saved_is_told_and_not_shown_as_done(page, window):
     assert "is not the log of a curation" in page.inner_text("#saved")
     assert page.inner_text("#progress").startswith("0 kept")
     refused(page)
+
+
+def test_a_movie_alone_is_shown_without_an_empty_list(page, tmp_path):
+    path = Recording.from_arrays({"fluorescence": movie()}, rate_hz=10).save(tmp_path / "movie.zarr")
+    window = Window(open_scene(path), tmp_path / "cells.csv").start()
+    page.goto(window.url)
+    wait(page, "window.app?.movie?.frame === 0")
+    assert page.locator("#list-panel").is_hidden() and "neurodyn extract" in page.inner_text("#saved")
+    window.close()
 
 
 def test_one_file_shows_the_same_offline(page, source, tmp_path):

@@ -9,7 +9,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.view.averages import averages
 from neurodyn.view.cells import quality
-from neurodyn.view.frames import BLOCK, Frames, Movie, greys, levels
+from neurodyn.view.frames import BLOCK, KEPT, Frames, Movie, greys, levels
 from neurodyn.view.model import Stitched
 from neurodyn.view.projections import projections
 from neurodyn.view.scene import open_scene, scene_of
@@ -46,7 +46,7 @@ def test_only_the_blocks_that_are_looked_at_are_read_and_memory_is_bounded():
     assert source.read == 100
     for index in (1500, 2500, 700, 2999):
         assert frames.frame(shown, index)[0, 0] == index
-    assert source.read == 500 and len(frames._kept) == 3
+    assert source.read == 500 and len(frames._kept) == KEPT
     for index in range(1040, 1060):  # as a movie plays
         frames.frame(shown, index)
     frames._readers.shutdown(wait=True)

@@ -61,20 +61,35 @@ class CellList {
       const title = HEADS.find(([name]) => name === button.dataset.by)[1];
       button.textContent = button.dataset.by === this.by ? `${title} ${this.down ? "↓" : "↑"}` : title;
     }
-    this.body.replaceChildren(...this.rows.map((row) => this.line(row)));
+    this.lines = new Map(this.rows.map((row) => [row, this.line(row)]));
+    this.body.replaceChildren(...this.lines.values());
     this.highlight();
     this.count();
+  }
+
+  // After an action only verdicts change, and with them the order where it goes by them.
+  update() {
+    if (this.by === "verdict" || document.getElementById("filter").value) { this.draw(); return; }
+    for (const [row, line] of this.lines) this.mark(line, row);
+    this.count();
+  }
+
+  mark(line, row) {
+    const verdict = this.app.verdict(row) || "", sign = this.sign(row);
+    line.classList.toggle("keep", verdict === "keep"); line.classList.toggle("drop", verdict === "drop");
+    if (line.lastChild.textContent !== sign) { line.lastChild.textContent = sign; line.lastChild.title = sign; }
   }
 
   line(row) {
     const line = document.createElement("tr"), { table, about } = this.app;
     const shown = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
-    line.dataset.row = row; line.className = this.app.verdict(row) || "";
-    for (const text of [about.cells[row], shown(table.snr[row], 2), shown(table.skew[row], 2), shown(table.size[row], 0), this.sign(row)]) {
+    line.dataset.row = row;
+    for (const text of [about.cells[row], shown(table.snr[row], 2), shown(table.skew[row], 2), shown(table.size[row], 0), ""]) {
       const cell = document.createElement("td");
       cell.textContent = text; cell.title = text;
       line.append(cell);
     }
+    this.mark(line, row);
     return line;
   }
 
@@ -95,8 +110,9 @@ class CellList {
   }
 
   highlight() {
-    for (const line of this.body.children) line.classList.toggle("chosen", this.app.chosen.includes(Number(line.dataset.row)));
-    const last = this.body.querySelector(`tr[data-row="${this.app.chosen.at(-1)}"]`);
+    for (const line of this.body.querySelectorAll(".chosen")) line.classList.remove("chosen");
+    for (const row of this.app.chosen) this.lines.get(row)?.classList.add("chosen");
+    const last = this.lines.get(this.app.chosen.at(-1));
     if (!last) return;
     const box = document.getElementById("scroll"), head = 30; // not scrollIntoView, which also moves a notebook around the page
     if (last.offsetTop < box.scrollTop + head) box.scrollTop = last.offsetTop - head;
@@ -126,7 +142,7 @@ class CellList {
     if (this.marked === null || this.marked === row) {
       this.marked = this.marked === row ? null : row;
       this.app.say(this.marked === null ? "" : `Cell ${cell} is marked. Choose the cell that is the same one, and press m. Esc forgets it.`);
-      this.draw();
+      this.update();
       return;
     }
     const into = this.app.about.cells[this.marked];
@@ -134,5 +150,5 @@ class CellList {
     await this.app.act("merge", cell, into);
   }
 
-  forget() { this.marked = null; this.app.say(""); this.draw(); }
+  forget() { this.marked = null; this.app.say(""); this.update(); }
 }

@@ -19,10 +19,11 @@ class App {
     document.title = `${about.session} · neurodyn view`;
     document.getElementById("session").textContent = about.session;
     const length = seconds < 120 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(1)} min`;
-    const facts = [`${about.cells.length} cells`, `${length} at ${Number(about.rate.toPrecision(4))} Hz`, ...(about.indicator === "unknown" ? [] : [about.indicator])];
+    const facts = [about.cells.length ? `${about.cells.length} cells` : "no cells", `${length} at ${Number(about.rate.toPrecision(4))} Hz`, ...(about.indicator === "unknown" ? [] : [about.indicator])];
     document.getElementById("facts").textContent = facts.join(" · ");
     const flat = !about.shape[0] || !about.shape[1], averaged = about.stimulus?.columns.length && about.variables.length;
     main.classList.toggle("without-plane", flat);
+    main.classList.toggle("without-cells", !about.cells.length);
     main.classList.toggle("without-averages", !averaged);
     this.plane = new Plane(document.getElementById("plane"), this);
     this.movie = new Movie(this, this.plane);
@@ -96,13 +97,14 @@ class App {
     try {
       this.standing = await this.source.act(action, cell, into);
     } catch (error) { this.complain(error); return null; }
-    this.list.draw();
+    this.list.update();
     this.plane.draw();
     this.tellSaved({ keep: `Kept ${cell}.`, drop: `Dropped ${cell}.`, merge: `Merged ${cell} into ${into}.`, undo: "Undone." }[action]);
     return { undone };
   }
 
   tellSaved(what = "") {
+    if (!this.about.cells.length) { this.say("Find cells in the movie: neurodyn extract"); return; }
     const { path } = this.standing;
     this.say(`${what} ${path ? `Verdicts are saved in ${path}` : "Download cells.csv before you close this page"}`.trim());
   }

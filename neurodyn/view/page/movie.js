@@ -13,7 +13,7 @@ class Latest {
   }
 }
 
-const WORDS = { frame: "movie", mean: "mean", maximum: "maximum", correlation: "correlation of neighbours" };
+const WORDS = { frame: "movie", mean: "mean", maximum: "maximum", correlation: "correlation" };
 
 class Movie {
   constructor(app, plane) {
