@@ -46,7 +46,8 @@ def curate(
             f"{cells} does not exist.", "Expected the log of a curation.", f"Make one: neurodyn view {source}"
         )
     found = Curation(cells, names_of_cells(recording), recording.session).verdicts()
-    groups, gone = groups_of(recording, found, undecided), left_out(recording, found)
+    groups = groups_of(recording, found, undecided)
+    gone = left_out(recording, groups)
     merged = sum(len(rows) > 1 for rows in groups)
     said = f"{len(groups)} of {recording.neural.sizes['roi']} cells stay, {merged} of them merged."
     if common.dry_run:

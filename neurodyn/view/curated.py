@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -68,13 +69,15 @@ def curated(recording: Recording, found: Verdicts, undecided: Undecided = "keep"
     tables = {"rois": _with_rows(kept, names, groups)}
     if merged:
         tables |= _merged(recording, kept.with_groups(tables), groups)
-    done = kept.with_groups(tables, step=entry("curate", told))
-    return Recording(done.tree)
+    # one step, not also that of choosing rows by ids
+    history = json.dumps([*recording.history, entry("curate", told)], ensure_ascii=False)
+    return Recording(kept.with_groups(tables, attrs={"history": history}).tree)
 
 
-def left_out(recording: Recording, found: Verdicts) -> list[str]:
+def left_out(recording: Recording, groups: Sequence[Sequence[int]]) -> list[str]:
     """Return the variables that go when cells are merged; none where none are."""
-    return [name for name in _of_cells(recording) if name not in RAW] if found.into else []
+    many = any(len(rows) > 1 for rows in groups)
+    return [name for name in _of_cells(recording) if name not in RAW] if many else []
 
 
 def _of_cells(recording: Recording) -> list[str]:
