@@ -93,11 +93,17 @@ class Averages {
   }
 
   stretch(context, box, below, above) {
-    const there = [...below.keys()].filter((k) => !Number.isNaN(below[k]));
-    context.beginPath();
-    there.forEach((k) => context.lineTo(this.x(this.found.time[k], box), below[k]));
-    there.reverse().forEach((k) => context.lineTo(this.x(this.found.time[k], box), above[k]));
-    context.fill();
+    const x = (k) => this.x(this.found.time[k], box);
+    let first = 0; // of a run without gaps
+    for (let k = 0; k <= below.length; k++) {
+      if (k < below.length && !Number.isNaN(below[k])) continue;
+      const run = Array.from({ length: k - first }, (_, n) => first + n);
+      context.beginPath();
+      run.forEach((each) => context.lineTo(x(each), below[each]));
+      run.reverse().forEach((each) => context.lineTo(x(each), above[each]));
+      context.fill();
+      first = k + 1;
+    }
   }
 
   scale(context, box, low, high) {

@@ -182,9 +182,11 @@ class TracePanel {
     const { time } = this.found;
     context.strokeStyle = this.color(variable); context.lineWidth = variable === "model" ? 1.8 : 1.1; context.lineJoin = "round";
     context.beginPath();
-    let down = false; // the pen; lifted where there is no value
+    const longest = 2 * Math.max(1 / this.app.about.rate, (time.at(-1) - time[0]) / time.length);
+    let down = false; // the pen; lifted where there is no value, or no frame
     for (let k = 0; k < time.length; k++) {
       if (Number.isNaN(low[k])) { down = false; continue; }
+      if (k && time[k] - time[k - 1] > longest) down = false;
       const x = this.x(time[k]);
       down ? context.lineTo(x, y(low[k])) : context.moveTo(x, y(low[k]));
       if (high !== low && high[k] !== low[k]) context.lineTo(x, y(high[k]));
