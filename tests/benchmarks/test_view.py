@@ -105,7 +105,7 @@ def test_a_movie_of_20_gb_opens_at_once_in_little_memory(tmp_path):
             before.append(opened)
     with served(path) as (ask, opened, pid):
         opened, worked = min(opened, *before), processor(pid)
-        first = timed(lambda: ask("picture", ("name", "frame/fluorescence"), ("at", 600.0)))
+        first = timed(lambda: ask("picture", ("name", "frame/fluorescence"), ("at", 0.0)))
         told_levels = (("low", 0), ("high", 2000))
 
         def frame(number: int) -> float:

@@ -31,7 +31,7 @@ def test_it_serves_until_it_is_stopped(tmp_path):
         assert answer(told["path"], "about") == 200
         assert told["cells"] == str(tmp_path / "cells.csv")
         running.send_signal(signal.SIGINT)
-        assert running.wait(20) == 0
+        assert running.wait(60) == 0
         said = running.stderr.read()
     assert told["path"] in said and "Stop with Ctrl-C" in said and not (tmp_path / "cells.csv").exists()
 

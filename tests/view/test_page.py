@@ -53,7 +53,7 @@ def page(browser):
 
 def wait(page, words):
     """Wait until an expression is true; playwright's own waiting compiles it in the page, which its policy forbids."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not page.evaluate(words):
         assert time.monotonic() < deadline, words
         page.wait_for_timeout(20)
@@ -79,7 +79,7 @@ def log(path):
 
 def written(path, count):
     """Wait until the log has that many rows, and return them."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while time.monotonic() < deadline and (not path.exists() or len(log(path)) < count):
         time.sleep(0.02)
     return log(path)
@@ -114,9 +114,9 @@ def test_the_clock_moves_the_movie_and_plays(page, window):
     page.evaluate("app.setClock(20)")
     wait(page, "app.movie.frame === 200")
     assert page.inner_text("#now") == "20.00 s · frame 200"
-    page.select_option("#speed", "5")
+    page.select_option("#speed", "0.5")
     page.keyboard.press("Space")
-    wait(page, "app.movie.frame > 220")
+    wait(page, "app.movie.frame > 203")
     page.keyboard.press("Space")
     assert not page.evaluate("app.movie.playing")
     page.select_option("#picture", "correlation/raw")
