@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from neurodyn.api import preprocess as preprocess
     from neurodyn.api import read as read
     from neurodyn.api import report as report
+    from neurodyn.api import view as view
 
 __version__: str
-__all__ = ["Recording", "__version__", "decode", "fit", "infer", "open", "preprocess", "read", "report"]
+__all__ = ["Recording", "__version__", "decode", "fit", "infer", "open", "preprocess", "read", "report", "view"]
 
 
 class _Room(ModuleType):

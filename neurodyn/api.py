@@ -17,6 +17,8 @@ from neurodyn.data.recording import Recording
 if TYPE_CHECKING:
     import pandas as pd
 
+    from neurodyn.view.window import Window
+
 Source = str | Path | Recording
 
 
@@ -163,6 +165,33 @@ def report(sources: str | Path | Sequence[str | Path], out: str | Path) -> Path:
 
     given = [sources] if isinstance(sources, str | Path) else sources
     return write_report([Path(one) for one in given], Path(out))
+
+
+def view(recording: Source, *, cells: str | Path | None = None) -> Window:
+    """Show movie, cells, traces and event averages in the notebook; cells are kept, dropped and merged with the keyboard.
+
+    Parameters
+    ----------
+    recording
+        A recording, in memory or on disk, or a run folder, whose model is shown beside the traces.
+    cells
+        Log of the curation (default: cells.csv beside the recording, here where that is in memory).
+
+    Returns
+    -------
+    Window
+        Displays itself; `url` opens it in a browser, `export(path)` writes it as one file, `close()` ends it.
+
+    Raises
+    ------
+    DataError
+        If the recording cannot be read, or the log is not one of its session.
+    """
+    from neurodyn.view.scene import open_scene, scene_of
+    from neurodyn.view.window import Window
+
+    scene = scene_of(recording) if isinstance(recording, Recording) else open_scene(Path(recording))
+    return Window(scene, Path(cells) if cells is not None else scene.log).start()
 
 
 def _opened(recording: Source) -> Recording:

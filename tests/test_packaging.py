@@ -6,9 +6,12 @@ import re
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
+
+from neurodyn.view.server import SCRIPTS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -56,6 +59,7 @@ def test_the_wheel_carries_presets_and_pipelines(tmp_path: Path) -> None:
     uv = Path(sys.executable).with_name("uv")
     run(uv, "build", "--wheel", "-o", tmp_path / "dist")
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert {"index.html", "style.css", *SCRIPTS} <= {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
     venv.create(tmp_path / "env", with_pip=False)
     python = tmp_path / "env" / "bin" / "python"
     light = ["typer", "rich", "pydantic", "pyyaml"]

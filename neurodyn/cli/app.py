@@ -21,6 +21,8 @@ VERBS = (
     "match",
     "preprocess",
     "extract",
+    "view",
+    "curate",
     "train",
     "train_spikes",
     "tune",

@@ -10,6 +10,7 @@ CPUINFO = Path("/proc/cpuinfo")
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 LARGE = 32 * 2**20  # glibc accepts no more
 KEPT = 2**30
+USUAL = 2**17  # what glibc begins with, for both
 
 
 def processors() -> int:
@@ -34,7 +35,16 @@ def keep_freed_memory() -> None:
     A step of training frees what the next one asks for; clearing new pages took a fifth of it. Elsewhere than on glibc,
     nothing changes.
     """
+    _tell_allocator(LARGE, KEPT)
+
+
+def return_freed_memory() -> None:
+    """Have glibc give freed arrays back at once, for a command that waits longer than it works."""
+    _tell_allocator(USUAL, USUAL)
+
+
+def _tell_allocator(mmap_from: int, trim_from: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is not None:
-        mallopt(MMAP_THRESHOLD, LARGE)
-        mallopt(TRIM_THRESHOLD, KEPT)
+        mallopt(MMAP_THRESHOLD, mmap_from)
+        mallopt(TRIM_THRESHOLD, trim_from)

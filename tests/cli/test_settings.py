@@ -45,6 +45,8 @@ GIVEN = {
     "match": ["traces.zarr", "traces.zarr"],
     "preprocess": ["traces.zarr", "-o", "out.zarr", "--chain", "chain.yaml"],
     "extract": ["movie.npy", "--fs", "10", "-o", "out.zarr"],
+    "view": ["traces.zarr"],
+    "curate": ["traces.zarr", "cells.csv", "-o", "out.zarr"],
     "train": ["pca", "traces.zarr"],
     "train-spikes": ["traces.zarr", "-o", "w.safetensors"],
     "tune": ["pca", "traces.zarr"],
@@ -168,6 +170,8 @@ CANNOT = {
     "preprocess what the chain does not fit": (
         ["preprocess", "traces.zarr", "--chain", "widefield", "-o", "a.zarr"], 3, "reference",
     ),
+    "view nothing": (["view", "none.zarr"], 3, "none.zarr"),
+    "curate by nothing": (["curate", "traces.zarr", "none.csv", "-o", "a.zarr"], 3, "none.csv"),
     "extract from traces": (["extract", "traces.zarr", "-o", "a.zarr"], 3, "not a movie"),
 }  # fmt: skip
 

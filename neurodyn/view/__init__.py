@@ -1,0 +1,1 @@
+"""The browser window on a recording: its server, its page, and curation of cells."""
