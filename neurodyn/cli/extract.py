@@ -1,4 +1,4 @@
-"""`neurodyn extract`: registration and ROIs of a two-photon movie by suite2p."""
+"""`neurodyn extract`: registration of a movie, and its cells by their activity and their shape."""
 
 from __future__ import annotations
 
@@ -45,13 +45,25 @@ def extract(
             "--preset", help="fast: rigid registration, no metrics; default: suite2p's own settings. [default: fast]"
         ),
     ] = None,
+    cells: Annotated[
+        Literal["both", "activity", "anatomy"] | None,
+        typer.Option(
+            "--cells",
+            help="Find cells by their activity, by their shape in the mean image, or by both. [default: both]",
+        ),
+    ] = None,
+    diameter: Annotated[
+        float | None, typer.Option("--diameter", help="Of a cell, pixels (default: estimated from the movie).")
+    ] = None,
     gpu: Gpu = "none",
     existing: ExistingOption = "error",
 ) -> None:
-    """Find ROIs with suite2p and write their fluorescence and neuropil as a recording.
+    """Find cells by activity (suite2p) and shape, and write their fluorescence and neuropil as a recording.
 
+    Cells are as wide as the movie's pictures show, or as --diameter says. The column found_by of the table of ROIs says
+    what showed a cell: activity, anatomy or both.
     suite2p's settings go into the configuration by their names: --set detection.threshold_scaling=0.8; so do
-    preset and cells_only (true: keep what its classifier calls cells).
+    preset and cells_only (true: of cells found by activity alone, keep what suite2p's classifier calls cells).
     """
     from neurodyn.core.files import check_output
     from neurodyn.core.provenance import version
@@ -62,7 +74,7 @@ def extract(
 
     check_output(output, [movie])
     options = read_options(common, fs=fs, axes=axes, key=key, indicator=indicator)
-    settings = _settings(common, preset)
+    settings = _settings(common, {"preset": preset, "cells": cells, "diameter": diameter})
     device = str(choose_devices(gpu).first)
     if common.dry_run:
         check(read(movie, options, reader), settings=settings, device=device)
@@ -85,11 +97,11 @@ def extract(
     common.product(output)
 
 
-def _settings(common: Common, preset: str | None) -> dict[str, Any]:
+def _settings(common: Common, flags: dict[str, Any]) -> dict[str, Any]:
     """Resolve suite2p's settings, without the section on reading."""
     from neurodyn.core.config import layers_of, resolve
 
-    given = {"preset": preset} if preset else {}
+    given = {name: value for name, value in flags.items() if value is not None}
     layers = layers_of("extract", config=common.config, flags=given, sets=common.sets or [])
     values = {"preset": "fast"} | resolve(layers).values
     return {name: value for name, value in values.items() if name != "source"}

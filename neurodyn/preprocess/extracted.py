@@ -28,7 +28,7 @@ class Found:
     fluorescence, neuropil
         Shape (roi, time).
     rois
-        One dict per ROI: ypix, xpix, lam, overlap, npix, radius, skew, snr.
+        One dict per ROI: ypix, xpix, lam, overlap, npix, radius, skew, snr, found_by.
     cells
         Class (0 or 1) and probability, shape (roi, 2).
     registration
@@ -71,7 +71,9 @@ def extracted(
     DataError
         If only cells are kept and there is none.
     """
-    keep = np.flatnonzero(found.cells[:, 0] > 0) if cells_only else np.arange(len(found.rois))
+    # the classifier goes by activity: it says nothing about cells that were found by their shape
+    by_shape = np.array([roi["found_by"] != "activity" for roi in found.rois])
+    keep = np.flatnonzero((found.cells[:, 0] > 0) | by_shape) if cells_only else np.arange(len(found.rois))
     if not keep.size:
         raise DataError(
             f"suite2p found {len(found.rois)} ROIs, but its classifier calls none of them a cell.",
@@ -124,7 +126,8 @@ def _roi_table(rois: list[dict[str, Any]], cells: np.ndarray) -> xr.Dataset:
             NO_UNIT | {"long_name": "share shared"},
         ),
         "probability": ("roi", cells[:, 1].astype(np.float64), NO_UNIT | {"long_name": "of being a cell"}),
-        "cell": ("roi", cells[:, 0] > 0),
+        "cell": ("roi", cells[:, 0] > 0, {"long_name": "by suite2p's classifier, which goes by activity"}),
+        "found_by": ("roi", np.array([roi["found_by"] for roi in rois])),
         "mask_roi": ("mask", np.repeat(np.arange(len(rois)), [roi["ypix"].size for roi in rois])),
         "mask_y": ("mask", np.concatenate([roi["ypix"] for roi in rois]).astype(np.int64), PIXEL),
         "mask_x": ("mask", np.concatenate([roi["xpix"] for roi in rois]).astype(np.int64), PIXEL),
@@ -147,7 +150,7 @@ def _seen(recording: Recording, found: Found, units: str) -> xr.Dataset:
     highest = (found.gain * found.pictures["max_projection"]).astype(np.float32)
     seen: dict[str, Any] = {
         "mean_image": (("y", "x"), mean, {"units": units}),
-        "max_projection": (("y", "x"), highest, {"units": units, "long_name": "largest rise above the running mean"}),
+        "max_projection": (("y", "x"), highest, {"units": units, "long_name": "largest rise above the mean"}),
     }
     seen["movie_course"] = ("time_qc", found.course.astype(np.float32), {"units": units})
     if found.saturated is not None:
@@ -190,14 +193,29 @@ def methods(asked: Mapping[str, Any]) -> str:
         blocks = " × ".join(map(str, asked["block_size"]))
         registered = f"was registered, rigidly and in blocks of {blocks} pixels,"
     tau = f", decay time constant {asked['tau']:g} s" if asked.get("tau") else ""
-    kept = "those that its built-in classifier calls cells" if asked.get("cells_only", True) else "all of them"
     listed = "; ".join(f"{name} {_words(value)}" for name, value in changed.items())
     told = f" Settings changed from suite2p's own: {listed}." if listed else ""
     return (
-        f"The movie '{asked.get('variable', 'fluorescence')}' {registered} and searched for ROIs by suite2p "
-        f"{asked.get('suite2p', '')} (preset {asked.get('preset', 'default')}{tau}); {kept} were kept, each with its "
+        f"The movie '{asked.get('variable', 'fluorescence')}' {registered} and {_search(asked, tau)}, each with its "
         f"fluorescence and that of the neuropil around it.{told}"
     )
+
+
+def _search(asked: Mapping[str, Any], tau: str) -> str:
+    """Say how cells were found and which were kept; histories before there was a choice have no word of it."""
+    suite2p, preset = f"suite2p {asked.get('suite2p', '')}", f"preset {asked.get('preset', 'default')}{tau}"
+    size = f"cells of {asked['diameter_px']:g} pixels ({asked['diameter_from']})" if "diameter_px" in asked else "ROIs"
+    kept = "those that its built-in classifier calls cells" if asked.get("cells_only", True) else "all of them"
+    shapes = "somata that stand out of their surround in the mean image"
+    match asked.get("cells", "activity"):
+        case "given":
+            return f"the traces of ROIs from a file were taken by {suite2p}"
+        case "anatomy":
+            return f"searched for {size} by their shape; {shapes} were kept"
+        case "both":
+            found = f"searched for {size} by {suite2p} ({preset}) and by their shape"
+            return f"{found}; of ROIs found by activity {kept} were kept, and all {shapes}"
+    return f"searched for {size} by {suite2p} ({preset}); {kept} were kept"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

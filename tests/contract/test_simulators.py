@@ -25,6 +25,7 @@ SMALL = {
     "lorenz": TRIALS,
     "chaotic_rnn": TRIALS,
     "rotations": TRIALS,
+    "somata": {"active": 4, "silent": 2, "holes": 1, "height": 48, "width": 40, "diameter": 6, "duration": 10},
     "spirals": {"trials": 6},
     "navier_stokes": {"trials": 4, "size": 8, "interval": 1.0, "queries": 3},
     "moving_texture": {"trials": 4, "height": 16, "width": 24, "patch": 4},
