@@ -55,6 +55,14 @@ def extract(
     diameter: Annotated[
         float | None, typer.Option("--diameter", help="Of a cell, pixels (default: estimated from the movie).")
     ] = None,
+    rois: Annotated[
+        Path | None,
+        typer.Option(
+            "--rois",
+            help="Take these ROIs of the registered movie instead: mask image, ImageJ's .roi or .zip, CSV of y, x and "
+            "radius, neurofinder's JSON, or a recording.",
+        ),
+    ] = None,
     gpu: Gpu = "none",
     existing: ExistingOption = "error",
 ) -> None:
@@ -65,16 +73,16 @@ def extract(
     suite2p's settings go into the configuration by their names: --set detection.threshold_scaling=0.8; so do
     preset and cells_only (true: of cells found by activity alone, keep what suite2p's classifier calls cells).
     """
-    from neurodyn.core.files import check_output
+    from neurodyn.core.files import check_output, sha256
     from neurodyn.core.provenance import version
     from neurodyn.preprocess.suite2p import check
     from neurodyn.preprocess.suite2p import extract as run_suite2p
     from neurodyn.readers.read import read
     from neurodyn.training.devices import choose_devices
 
-    check_output(output, [movie])
+    check_output(output, [movie] if rois is None else [movie, rois])
     options = read_options(common, fs=fs, axes=axes, key=key, indicator=indicator)
-    settings = _settings(common, {"preset": preset, "cells": cells, "diameter": diameter})
+    settings = _settings(common, {"preset": preset, "cells": cells, "diameter": diameter, "rois": rois and str(rois)})
     device = str(choose_devices(gpu).first)
     if common.dry_run:
         check(read(movie, options, reader), settings=settings, device=device)
@@ -84,7 +92,7 @@ def extract(
     request = request_id(
         source=recording.tree.attrs["source_sha256"],
         options=options.model_dump(mode="json"),
-        settings=settings,
+        settings=settings | ({"rois_sha256": sha256(rois)} if rois and rois.exists() else {}),
         version=version(),
     )
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from neurodyn.core.errors import DataError
 from neurodyn.core.log import LOGGER
 from neurodyn.preprocess.anatomy import Size, estimate_diameter, find_somata
 from neurodyn.preprocess.detected import ACTIVITY, ANATOMY, BOTH, GIVEN, joined, of_a_cells_size, soma_roi
@@ -85,8 +86,22 @@ def find_cells(stages: Stages, registration: Mapping[str, Any], wanted: Wanted, 
         raise none_found(
             "Neither activity nor shape showed any." if wanted.cells == BOTH else f"Sought by {wanted.cells}."
         )
+    complete = _complete(stages, rois, wanted)
+    return Cells(complete, size, _in_frame(rise, registration, stages.binary.shape[1:]))
+
+
+def _complete(stages: Stages, rois: list[Roi], wanted: Wanted) -> list[Roi]:
+    """Return ROIs with suite2p's measures; refuse the user's own whose every pixel others have, too: they have no trace."""
     most = None if wanted.masks is not None else stages.settings["detection"]["max_overlap"]
-    return Cells(stages.complete(rois, most), size, _in_frame(rise, registration, stages.binary.shape[1:]))
+    complete = stages.complete(rois, most)
+    hidden = [number for number, roi in enumerate(complete, start=1) if roi["overlap"].all()]
+    if hidden and not stages.settings["extraction"]["allow_overlap"]:
+        raise DataError(
+            f"ROI {hidden[0]} lies wholly within others.",
+            "Pixels that ROIs share count for none of them.",
+            "Count them for all: --set extraction.allow_overlap=true",
+        )
+    return complete
 
 
 def _given(masks: Sequence[np.ndarray]) -> list[Roi]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -15,7 +15,7 @@ import xarray as xr
 
 from neurodyn.calcium.indicators import KINETICS, known
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.core.files import clear_partials, locked
+from neurodyn.core.files import clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER
 from neurodyn.core.provenance import version
 from neurodyn.core.registry import unknown
@@ -24,6 +24,7 @@ from neurodyn.data.store import whole_store, write_tree
 from neurodyn.preprocess.extracted import Found, extracted
 from neurodyn.preprocess.find_cells import WAYS, Wanted, Way, find_cells, told
 from neurodyn.preprocess.movie16 import fill, mean_frame, scaling
+from neurodyn.preprocess.roi_files import read_masks
 from neurodyn.preprocess.suite2p_stages import Progress, Stages, quiet
 
 Preset = Literal["fast", "default"]
@@ -33,7 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"registration": {"nonrigid": False, "nimg_init": 100}, "run": {"do_regmetrics": False}},
     "default": {},
 }
-OURS = ("preset", "cells_only", "cells")  # settings that are not suite2p's
+OURS = ("preset", "cells_only", "cells", "rois")  # settings that are not suite2p's
 LEAST_FRAMES = 10
 FEW_FRAMES = 50
 LEAST_DIAMETER = 3.0  # pixels
@@ -49,7 +50,7 @@ def extract(
     preset: Preset = "fast",
     cells_only: bool = True,
     cells: Way = "both",
-    masks: Sequence[np.ndarray] | None = None,
+    rois: Path | None = None,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Path:
@@ -70,8 +71,8 @@ def extract(
         centre, quality and pixel masks; `qc` with motion, bad frames and pictures of the registered movie; stimulus,
         behaviour and truth of the movie.
     settings
-        suite2p's nested settings to change, e.g. {"diameter": 8}; `preset`, `cells_only` and `cells` may be given here
-        too.
+        suite2p's nested settings to change, e.g. {"diameter": 8}; `preset`, `cells_only`, `cells` and `rois` may be
+        given here, too.
     tau
         Decay time constant of the indicator, s, for detection (default: the recording's indicator, else suite2p's 1 s).
     preset
@@ -81,8 +82,8 @@ def extract(
         Of the ROIs found by activity alone, keep those that suite2p's built-in classifier calls cells.
     cells
         Find cells by their "activity", by their "anatomy" in the mean image, or by "both".
-    masks
-        Pixels (y, x) of the user's own ROIs, each shape (pixel, 2), instead of any search.
+    rois
+        File of the user's own ROIs of the registered movie (`roi_files`), instead of any search.
     device
         Torch device: "cpu", "cuda", "cuda:1".
     progress
@@ -98,11 +99,13 @@ def extract(
         If suite2p fails.
     """
     changes = copy.deepcopy(dict(settings or {}))
+    rois = changes.pop("rois", rois)
     preset, cells_only = changes.pop("preset", preset), changes.pop("cells_only", cells_only)
-    wanted = _wanted(changes, changes.pop("cells", cells), masks)
+    wanted = _wanted(recording, variable, changes, changes.pop("cells", cells), rois)
     suite2p, chosen = _prepared(recording, variable, changes, tau, preset, device)
     asked = {"settings": changes, "preset": preset, "cells_only": cells_only, "variable": variable}
     asked |= {"tau": chosen["tau"], "suite2p": version("suite2p")}
+    asked |= {"rois": Path(rois).name, "rois_sha256": sha256(Path(rois))} if rois else {}
     asked |= {"block_size": chosen["registration"]["block_size"]} if chosen["registration"]["nonrigid"] else {}
     with locked(target):
         clear_partials(target)
@@ -116,20 +119,22 @@ def extract(
     return target
 
 
-def _wanted(changes: Mapping[str, Any], cells: Any, masks: Sequence[np.ndarray] | None) -> Wanted:
+def _wanted(recording: Recording, variable: str, changes: Mapping[str, Any], cells: Any, rois: Any) -> Wanted:
+    """Return how cells are to be found, with the ROIs of a file read."""
+    _check(recording, variable)
     if cells not in WAYS:
         raise ConfigError(f"Cells cannot be found by '{cells}'.", f"Known: {', '.join(WAYS)}.", "Take --cells both")
     diameter = changes.get("diameter")
-    if diameter is None:
-        return Wanted(cells, None, masks)
-    values = np.atleast_1d(np.asarray(diameter, dtype=object))
+    values = np.atleast_1d(np.asarray([] if diameter is None else diameter, dtype=object))
     if not all(isinstance(value, int | float) and value >= LEAST_DIAMETER for value in values):
         raise ConfigError(
             f"A cell's diameter cannot be {diameter}.",
             f"Expected pixels, {LEAST_DIAMETER:g} at least.",
             "Give its number, or leave it out for an estimate: --diameter 12",
         )
-    return Wanted(cells, float(np.mean(values)), masks)
+    told = float(np.mean(values)) if values.size else None
+    height, width = recording[variable].shape[1:]
+    return Wanted(cells, told, None if rois is None else read_masks(Path(rois), (height, width), told))
 
 
 def check(
@@ -139,7 +144,7 @@ def check(
 
     suite2p, which takes long to import, is asked only where there are settings that it may not know.
     """
-    _wanted(settings, settings.get("cells", "both"), None)
+    _wanted(recording, variable, settings, settings.get("cells", "both"), settings.get("rois"))
     changes = {name: value for name, value in settings.items() if name not in OURS}
     if changes:
         _prepared(recording, variable, changes, None, settings.get("preset", "fast"), device)
