@@ -13,12 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates, maximum_filter
-from skimage.draw import polygon2mask
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.spatial import KDTree
+from skimage.draw import polygon
+from skimage.feature import peak_local_max
+from skimage.transform import downscale_local_mean
 
 DIRECTIONS = np.linspace(0, 2 * np.pi, 12, endpoint=False)
 RIM, SURROUND = 0.43, 0.7  # radii of the two ends of a step, diameters
 SMOOTHING = 0.06  # diameters
+FINE = 10.0  # pixels a soma may be wide before a coarser picture is enough to tell its size
 QUANTILE = 0.4  # of directions; neighbours that touch and neurites may darken or brighten the others
 DIAMETERS = 4 * 2 ** (np.arange(15) / 4)  # 4 to 45 pixels
 # Chosen on simulated fields (simulate/somata.py, seeds 100 to 115; none of those that the tests score)
@@ -91,11 +95,8 @@ def _padded(level: np.ndarray, diameter: float) -> tuple[np.ndarray, np.ndarray,
 
 def peaks(contrast: np.ndarray, diameter: float, least: float) -> np.ndarray:
     """Return the places of maxima above `least`, strongest first, (y, x), shape (soma, 2)."""
-    reach = APART * diameter
-    y, x = np.mgrid[-int(reach) : int(reach) + 1, -int(reach) : int(reach) + 1]
-    highest = maximum_filter(contrast, footprint=y**2 + x**2 <= reach**2)
-    found = np.argwhere((contrast == highest) & (contrast > least))
-    return found[np.argsort(-contrast[tuple(found.T)], kind="stable")]
+    apart = max(1, int(APART * diameter))
+    return peak_local_max(contrast, min_distance=apart, threshold_abs=least, exclude_border=False)
 
 
 def estimate_diameter(pictures: Sequence[np.ndarray]) -> Size | None:
@@ -123,8 +124,12 @@ def estimate_diameter(pictures: Sequence[np.ndarray]) -> Size | None:
 
 def _strongest(level: np.ndarray, diameter: float) -> float:
     """Return the mean contrast of the strongest maxima: of a tenth as many as such somata would tile the picture."""
-    contrast = contrasts(level, diameter)
-    places = peaks(contrast, diameter, 0.0)
+    coarser = int(
+        max(1, diameter // FINE)
+    )  # a large soma shows in coarse pixels, too, and costs no more than a small one
+    coarse = downscale_local_mean(level, (coarser, coarser))
+    contrast = contrasts(coarse, diameter / coarser)
+    places = peaks(contrast, diameter / coarser, 0.0)
     count = max(3, int(0.1 * level.size / diameter**2))
     return float(contrast[tuple(places[:count].T)].sum() / count)
 
@@ -154,23 +159,21 @@ def find_somata(picture: np.ndarray, diameter: float, least: float = CONTRAST) -
     level = levelled(picture)
     centres = peaks(contrasts(level, diameter), diameter, least)
     smooth, _, _, pad = _padded(level, diameter)
-    masks = [_inside(smooth, centre + pad, diameter)[pad:-pad, pad:-pad] for centre in centres]
-    return [np.argwhere(mask & _nearest(centres, soma, level.shape)) for soma, mask in enumerate(masks)]
+    nearest = KDTree(centres) if len(centres) else None
+    somata = []
+    for soma, centre in enumerate(centres):
+        pixels = np.stack(polygon(*_outline(smooth, centre + pad, diameter).T, shape=smooth.shape), axis=1) - pad
+        pixels = pixels[((pixels >= 0) & (pixels < level.shape)).all(axis=1)]
+        somata.append(pixels[nearest.query(pixels)[1] == soma] if nearest else pixels)
+    return [pixels for pixels in somata if len(pixels)]
 
 
-def _inside(smooth: np.ndarray, centre: np.ndarray, diameter: float) -> np.ndarray:
-    """Return the pixels within the steepest falls around a centre, shape of the picture."""
+def _outline(smooth: np.ndarray, centre: np.ndarray, diameter: float) -> np.ndarray:
+    """Return the steepest falls around a centre, one in every direction, (y, x), shape (direction, 2)."""
     radii = diameter * np.append(EDGES, EDGES[-1] + 0.1)
-    places = centre + radii[:, None, None] * np.stack([np.sin(DIRECTIONS), np.cos(DIRECTIONS)], axis=-1)
-    along = map_coordinates(smooth, places.transpose(2, 0, 1), order=1)  # (radius, direction)
-    edge = EDGES[(along[:-1] - along[1:]).argmax(axis=0)] * diameter
+    outwards = np.stack([np.sin(DIRECTIONS), np.cos(DIRECTIONS)], axis=1)
+    along = map_coordinates(smooth, (centre + radii[:, None, None] * outwards).transpose(2, 0, 1), order=1)
+    edge = EDGES[(along[:-1] - along[1:]).argmax(axis=0)] * diameter  # (direction,)
     # the fall may be a neighbour's in one direction: an outline does not jump
     edge = np.median([np.roll(edge, turn) for turn in (-1, 0, 1)], axis=0)
-    return polygon2mask(smooth.shape, centre + edge[:, None] * np.stack([np.sin(DIRECTIONS), np.cos(DIRECTIONS)], 1))
-
-
-def _nearest(centres: np.ndarray, soma: int, shape: tuple[int, ...]) -> np.ndarray:
-    y, x = np.ogrid[: shape[0], : shape[1]]
-    near = centres[np.linalg.norm(centres - centres[soma], axis=1) < 100]
-    own = (y - centres[soma, 0]) ** 2 + (x - centres[soma, 1]) ** 2
-    return np.all([own <= (y - cy) ** 2 + (x - cx) ** 2 for cy, cx in near], axis=0)
+    return centre + edge[:, None] * outwards
