@@ -63,6 +63,12 @@ def extract(
             "radius, neurofinder's JSON, or a recording.",
         ),
     ] = None,
+    one_photon: Annotated[
+        bool,
+        typer.Option(
+            "--one-photon", help="The movie is of one-photon light: tell cells from the background around them."
+        ),
+    ] = False,
     gpu: Gpu = "none",
     existing: ExistingOption = "error",
 ) -> None:
@@ -82,7 +88,14 @@ def extract(
 
     check_output(output, [movie] if rois is None else [movie, rois])
     options = read_options(common, fs=fs, axes=axes, key=key, indicator=indicator)
-    settings = _settings(common, {"preset": preset, "cells": cells, "diameter": diameter, "rois": rois and str(rois)})
+    flags = {
+        "preset": preset,
+        "cells": cells,
+        "diameter": diameter,
+        "rois": rois and str(rois),
+        "one_photon": one_photon or None,
+    }
+    settings = _settings(common, flags)
     device = str(choose_devices(gpu).first)
     if common.dry_run:
         check(read(movie, options, reader), settings=settings, device=device)

@@ -26,7 +26,7 @@ class Found:
     Parameters
     ----------
     fluorescence, neuropil
-        Shape (roi, time).
+        Shape (roi, time); no neuropil where the background is taken away already.
     rois
         One dict per ROI: ypix, xpix, lam, overlap, npix, radius, skew, snr, found_by.
     cells
@@ -42,10 +42,12 @@ class Found:
         Mean of each frame of the movie, counts, shape (time,).
     saturated
         Frames in which each pixel has the largest value of the movie's integer type, shape (y, x); None for other types.
+    step
+        Name of what found them, for the history.
     """
 
     fluorescence: np.ndarray
-    neuropil: np.ndarray
+    neuropil: np.ndarray | None
     rois: list[dict[str, Any]]
     cells: np.ndarray
     registration: dict[str, Any]
@@ -54,6 +56,7 @@ class Found:
     offset: float
     course: np.ndarray
     saturated: np.ndarray | None
+    step: str = "suite2p"
 
 
 def extracted(
@@ -82,8 +85,9 @@ def extracted(
         )
     units = str(recording[variable].attrs["units"])
     neural = {
-        name: xr.Variable(("time", "roi"), _counts(traces[keep].T, found), {"units": units, "made_by": "suite2p"})
+        name: xr.Variable(("time", "roi"), _counts(traces[keep].T, found), {"units": units, "made_by": found.step})
         for name, traces in (("fluorescence", found.fluorescence), ("neuropil", found.neuropil))
+        if traces is not None
     }
     built = Recording.from_arrays(
         neural,
@@ -91,7 +95,7 @@ def extracted(
         time=recording.time,
         rois=_roi_table([found.rois[index] for index in keep], found.cells[keep]),
         qc=_seen(recording, found, units),
-        history=[*recording.history, entry("suite2p", asked)],
+        history=[*recording.history, entry(found.step, asked)],
         attrs={str(key): value for key, value in recording.tree.attrs.items() if key != "history"},
     )
     for group in ("stimulus", "behavior", "truth"):
@@ -198,6 +202,22 @@ def methods(asked: Mapping[str, Any]) -> str:
     return (
         f"The movie '{asked.get('variable', 'fluorescence')}' {registered} and {_search(asked, tau)}, each with its "
         f"fluorescence and that of the neuropil around it.{told}"
+    )
+
+
+def one_photon_methods(asked: Mapping[str, Any]) -> str:
+    """Say for a methods section how cells were told from a one-photon background.
+
+    Parameters
+    ----------
+    asked
+        As the history has it.
+    """
+    size = f" {asked['diameter_px']:g} pixels wide ({asked['diameter_from']})" if "diameter_px" in asked else ""
+    return (
+        f"The one-photon movie '{asked.get('variable', 'fluorescence')}' was registered by suite2p "
+        f"{asked.get('suite2p', '')}; cells{size} were seeded where the peak-to-noise ratio has maxima, and their "
+        "footprints and traces told from a ring background by constrained nonnegative matrix factorisation."
     )
 
 

@@ -32,11 +32,14 @@ class Wanted:
         Of cells, pixels; None for an estimate.
     masks
         Pixels (y, x) of the user's own ROIs, each shape (pixel, 2), instead of any search.
+    one_photon
+        Whether the movie is of one-photon light, in which cells lie on a bright background.
     """
 
     cells: Way = "both"
     diameter: float | None = None
     masks: Sequence[np.ndarray] | None = None
+    one_photon: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def find_cells(stages: Stages, registration: Mapping[str, Any], wanted: Wanted, 
             "Neither activity nor shape showed any." if wanted.cells == BOTH else f"Sought by {wanted.cells}."
         )
     complete = _complete(stages, rois, wanted)
-    return Cells(complete, size, _in_frame(rise, registration, stages.binary.shape[1:]))
+    return Cells(complete, size, in_frame(rise, registration, stages.binary.shape[1:]))
 
 
 def _complete(stages: Stages, rois: list[Roi], wanted: Wanted) -> list[Roi]:
@@ -131,7 +134,7 @@ def _rise(binned: np.ndarray) -> np.ndarray:
     return binned.max(axis=0) - binned.mean(axis=0)
 
 
-def _in_frame(picture: np.ndarray, registration: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
+def in_frame(picture: np.ndarray, registration: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
     """Return a picture of the part seen in every frame in the whole frame, NaN around it, shape (y, x)."""
     whole = np.full(shape, np.nan)
     rows, columns = (slice(*registration[name]) for name in ("yrange", "xrange"))
@@ -155,7 +158,7 @@ def _tell(settings: dict[str, Any], diameter: float, by_hand: Mapping[str, Any])
 
 def told(cells: Cells, wanted: Wanted) -> dict[str, Any]:
     """Return for the history which cells were sought and what their diameter was taken to be, and why."""
-    found = {"cells": GIVEN if wanted.masks is not None else wanted.cells}
+    found: dict[str, Any] = {"cells": GIVEN if wanted.masks is not None else wanted.cells}
     if wanted.diameter:
         return found | {"diameter_px": float(wanted.diameter), "diameter_from": "told"}
     if cells.size is None:

@@ -35,10 +35,11 @@ def _range(movie: xr.DataArray) -> tuple[float, float, Scan]:
 
 
 def _chunks(movie: xr.DataArray) -> list[slice]:
-    return _stretches(movie.shape, movie.dtype.itemsize)
+    return stretches(movie.shape, movie.dtype.itemsize)
 
 
-def _stretches(shape: tuple[int, ...], itemsize: int = 2) -> list[slice]:
+def stretches(shape: tuple[int, ...], itemsize: int = 2) -> list[slice]:
+    """Return slices of frames that take a fixed number of bytes at `itemsize` bytes per pixel."""
     step = max(1, READ_BYTES // max(1, itemsize * shape[1] * shape[2]))
     return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
 
@@ -70,5 +71,5 @@ def fill(binary: Any, movie: xr.DataArray, gain: float, offset: float) -> None:
 
 def mean_frame(binary: Any) -> np.ndarray:
     """Return the mean frame of suite2p's file, shape (y, x)."""
-    total = sum(binary[chunk].sum(axis=0, dtype=np.float64) for chunk in _stretches(binary.shape))
+    total = sum(binary[chunk].sum(axis=0, dtype=np.float64) for chunk in stretches(binary.shape))
     return np.asarray(total) / binary.shape[0]

@@ -24,6 +24,7 @@ from neurodyn.data.store import whole_store, write_tree
 from neurodyn.preprocess.extracted import Found, extracted
 from neurodyn.preprocess.find_cells import WAYS, Wanted, Way, find_cells, told
 from neurodyn.preprocess.movie16 import fill, mean_frame, scaling
+from neurodyn.preprocess.one_photon_rois import one_photon_cells
 from neurodyn.preprocess.roi_files import read_masks
 from neurodyn.preprocess.suite2p_stages import Progress, Stages, quiet
 
@@ -34,7 +35,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"registration": {"nonrigid": False, "nimg_init": 100}, "run": {"do_regmetrics": False}},
     "default": {},
 }
-OURS = ("preset", "cells_only", "cells", "rois")  # settings that are not suite2p's
+OURS = ("preset", "cells_only", "cells", "rois", "one_photon")  # settings that are not suite2p's
 LEAST_FRAMES = 10
 FEW_FRAMES = 50
 LEAST_DIAMETER = 3.0  # pixels
@@ -51,6 +52,7 @@ def extract(
     cells_only: bool = True,
     cells: Way = "both",
     rois: Path | None = None,
+    one_photon: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Path:
@@ -71,8 +73,8 @@ def extract(
         centre, quality and pixel masks; `qc` with motion, bad frames and pictures of the registered movie; stimulus,
         behaviour and truth of the movie.
     settings
-        suite2p's nested settings to change, e.g. {"diameter": 8}; `preset`, `cells_only`, `cells` and `rois` may be
-        given here, too.
+        suite2p's nested settings to change, e.g. {"diameter": 8}; `preset`, `cells_only`, `cells`, `rois` and
+        `one_photon` may be given here, too.
     tau
         Decay time constant of the indicator, s, for detection (default: the recording's indicator, else suite2p's 1 s).
     preset
@@ -84,6 +86,8 @@ def extract(
         Find cells by their "activity", by their "anatomy" in the mean image, or by "both".
     rois
         File of the user's own ROIs of the registered movie (`roi_files`), instead of any search.
+    one_photon
+        Tell cells from the background of a one-photon movie (`one_photon`) instead of asking suite2p; no neuropil then.
     device
         Torch device: "cpu", "cuda", "cuda:1".
     progress
@@ -99,9 +103,9 @@ def extract(
         If suite2p fails.
     """
     changes = copy.deepcopy(dict(settings or {}))
-    rois = changes.pop("rois", rois)
+    rois, one_photon = changes.pop("rois", rois), changes.pop("one_photon", one_photon)
     preset, cells_only = changes.pop("preset", preset), changes.pop("cells_only", cells_only)
-    wanted = _wanted(recording, variable, changes, changes.pop("cells", cells), rois)
+    wanted = _wanted(recording, variable, changes, changes.pop("cells", cells), rois, one_photon)
     suite2p, chosen = _prepared(recording, variable, changes, tau, preset, device)
     asked = {"settings": changes, "preset": preset, "cells_only": cells_only, "variable": variable}
     asked |= {"tau": chosen["tau"], "suite2p": version("suite2p")}
@@ -119,11 +123,19 @@ def extract(
     return target
 
 
-def _wanted(recording: Recording, variable: str, changes: Mapping[str, Any], cells: Any, rois: Any) -> Wanted:
+def _wanted(
+    recording: Recording, variable: str, changes: Mapping[str, Any], cells: Any, rois: Any, one_photon: Any
+) -> Wanted:
     """Return how cells are to be found, with the ROIs of a file read."""
     _check(recording, variable)
     if cells not in WAYS:
         raise ConfigError(f"Cells cannot be found by '{cells}'.", f"Known: {', '.join(WAYS)}.", "Take --cells both")
+    if one_photon and (rois is not None or cells != "both"):
+        raise ConfigError(
+            "One-photon movies show cells by their activity alone.",
+            f"Found --one-photon beside {'--rois' if rois is not None else '--cells'}.",
+            "Leave one of them out.",
+        )
     diameter = changes.get("diameter")
     values = np.atleast_1d(np.asarray([] if diameter is None else diameter, dtype=object))
     if not all(isinstance(value, int | float) and value >= LEAST_DIAMETER for value in values):
@@ -134,7 +146,9 @@ def _wanted(recording: Recording, variable: str, changes: Mapping[str, Any], cel
         )
     told = float(np.mean(values)) if values.size else None
     height, width = recording[variable].shape[1:]
-    return Wanted(cells, told, None if rois is None else read_masks(Path(rois), (height, width), told))
+    return Wanted(
+        cells, told, None if rois is None else read_masks(Path(rois), (height, width), told), bool(one_photon)
+    )
 
 
 def check(
@@ -144,7 +158,8 @@ def check(
 
     suite2p, which takes long to import, is asked only where there are settings that it may not know.
     """
-    _wanted(recording, variable, settings, settings.get("cells", "both"), settings.get("rois"))
+    ours = (settings.get(name, usual) for name, usual in (("cells", "both"), ("rois", None), ("one_photon", False)))
+    _wanted(recording, variable, settings, *ours)
     changes = {name: value for name, value in settings.items() if name not in OURS}
     if changes:
         _prepared(recording, variable, changes, None, settings.get("preset", "fast"), device)
@@ -285,8 +300,13 @@ def _run(
         fill(binary, movie, gain, offset)
         stages = Stages(suite2p, binary, scratch, settings, device, progress)
         registration = stages.register()
-        cells = find_cells(stages, registration, wanted, by_hand)
-        fluorescence, neuropil = stages.extract(cells.rois)
+        if wanted.one_photon:
+            (cells, fluorescence), neuropil = one_photon_cells(stages, registration, wanted), None
+            verdicts = np.tile([1.0, np.nan], (len(cells.rois), 1))  # suite2p's classifier knows two-photon ROIs
+        else:
+            cells = find_cells(stages, registration, wanted, by_hand)
+            fluorescence, neuropil = stages.extract(cells.rois)
+            verdicts = stages.classify(cells.rois)
         mean = registration.get("meanImg")
         pictures = {"mean_image": mean_frame(binary) if mean is None else np.asarray(mean, dtype=np.float64)}
     saturated = seen.saturated if movie.dtype.kind in "iu" else None
@@ -294,12 +314,13 @@ def _run(
         fluorescence,
         neuropil,
         cells.rois,
-        stages.classify(cells.rois),
+        verdicts,
         registration,
         pictures | {"max_projection": cells.rise},
         gain,
         offset,
         seen.course,
         saturated,
+        "one_photon" if wanted.one_photon else "suite2p",
     )
     return found, told(cells, wanted)

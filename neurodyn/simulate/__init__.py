@@ -7,6 +7,7 @@ SIMULATORS = Registry(
     {
         "chaotic_rnn": "neurodyn.simulate.chaotic_rnn:ChaoticRNN",
         "lorenz": "neurodyn.simulate.lorenz:Lorenz",
+        "miniscope": "neurodyn.simulate.miniscope:Miniscope",
         "moving_texture": "neurodyn.simulate.moving_texture:MovingTexture",
         "navier_stokes": "neurodyn.simulate.navier_stokes:NavierStokes",
         "rotations": "neurodyn.simulate.rotations:Rotations",

@@ -1,4 +1,4 @@
-"""Cells that extraction finds by default in simulated two-photon movies, 6 to 24 pixels wide.
+"""Cells that extraction finds by default in simulated two-photon movies, 6 to 24 pixels wide, and in one-photon ones.
 
 Thresholds were chosen on other seeds (100 to 115) than those scored here.
 """
@@ -10,6 +10,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.regions import regions_of
 from neurodyn.metrics.rois import match_centres
 from neurodyn.preprocess.suite2p import extract
+from neurodyn.simulate.miniscope import Miniscope, MiniscopeParams
 from neurodyn.simulate.somata import Somata, SomataParams
 
 DIAMETERS = [6, 7, 8, 10, 12, 14, 16, 18, 20, 24, 9, 11]
@@ -44,6 +45,7 @@ def test_one_simulated_movie(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_twelve_simulated_movies(tmp_path):
     rows = np.array([scores(seed, tmp_path) for seed in range(12)])
     for seed, row in enumerate(rows):
@@ -54,3 +56,30 @@ def test_twelve_simulated_movies(tmp_path):
     assert rows[:, 0].mean() >= 0.85
     assert rows[:, 2].mean() >= 0.85
     assert np.abs(rows[:, 3] - 1).max() < 0.2
+
+
+def miniscope(seed):
+    """A one-photon field whose size of cells, density, brightness and glow are drawn, too."""
+    rng = np.random.default_rng(seed)
+    diameter = float(rng.choice([7, 10, 14]))
+    side = 128 if diameter < 12 else 160
+    params = {"diameter": diameter, "height": side, "width": side, "duration": 60, "seed": seed}
+    params |= {"cells": int(rng.uniform(0.12, 0.3) * side**2 / (np.pi * diameter**2 / 4))}
+    params |= {"amplitude": rng.uniform(15, 35), "glow": rng.uniform(0.04, 0.1)}
+    return Miniscope(MiniscopeParams.model_validate(params)).make(), diameter
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_eight_simulated_one_photon_movies(tmp_path):
+    rows = []
+    for seed in range(8):
+        truth, diameter = miniscope(seed)
+        made = Recording.open(extract(truth, tmp_path / f"{seed}.zarr", one_photon=True))
+        centres = regions_of(truth).centres
+        pairs = match_centres(regions_of(made).centres, centres, max(3.0, 0.5 * diameter))
+        rows.append((len(pairs) / len(centres), len(pairs) / made["fluorescence"].shape[1]))
+        print(f"{diameter:3.0f} px  recall {rows[-1][0]:.2f}  precision {rows[-1][1]:.2f}")
+    recall, precision = np.mean(rows, axis=0)
+    print(f"mean: recall {recall:.3f}, precision {precision:.3f}")
+    assert 2 * recall * precision / (recall + precision) >= 0.80

@@ -60,6 +60,12 @@ def test_extraction_says_by_what_cells_were_found_and_how_large_they_are():
     assert "and the traces of ROIs from a file were taken by suite2p 1.1.0, each with" in sentence.text
 
 
+def test_one_photon_extraction_says_how_and_cites_its_source():
+    (sentence,) = told(entry("one_photon", {"diameter_px": 12.0, "diameter_from": "told", "suite2p": "1.1.0"}))
+    assert "cells 12 pixels wide (told) were seeded where the peak-to-noise ratio has maxima" in sentence.text
+    assert sentence.sources[0].startswith("Zhou et al.")
+
+
 def test_the_report_after_an_extraction_lists_suite2p(tmp_path):
     traces = np.random.default_rng(0).normal(100, 1, (90, 3))
     made = Recording.from_arrays(
