@@ -15,6 +15,7 @@ EXTRAS = {
     "optuna": "tune",
     "snakemake": "pipelines",
     "suite2p": "suite2p",
+    "roifile": "suite2p",
     "nd2": "nd2",
     "cv2": "video",
     "torchdiffeq": "baselines",

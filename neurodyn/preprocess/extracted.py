@@ -26,9 +26,9 @@ class Found:
     Parameters
     ----------
     fluorescence, neuropil
-        Shape (roi, time).
+        Shape (roi, time); no neuropil where the background is taken away already.
     rois
-        One dict per ROI: ypix, xpix, lam, overlap, npix, radius, skew, snr.
+        One dict per ROI: ypix, xpix, lam, overlap, npix, radius, skew, snr, found_by.
     cells
         Class (0 or 1) and probability, shape (roi, 2).
     registration
@@ -42,10 +42,12 @@ class Found:
         Mean of each frame of the movie, counts, shape (time,).
     saturated
         Frames in which each pixel has the largest value of the movie's integer type, shape (y, x); None for other types.
+    step
+        Name of what found them, for the history.
     """
 
     fluorescence: np.ndarray
-    neuropil: np.ndarray
+    neuropil: np.ndarray | None
     rois: list[dict[str, Any]]
     cells: np.ndarray
     registration: dict[str, Any]
@@ -54,6 +56,7 @@ class Found:
     offset: float
     course: np.ndarray
     saturated: np.ndarray | None
+    step: str = "suite2p"
 
 
 def extracted(
@@ -71,7 +74,9 @@ def extracted(
     DataError
         If only cells are kept and there is none.
     """
-    keep = np.flatnonzero(found.cells[:, 0] > 0) if cells_only else np.arange(len(found.rois))
+    # the classifier goes by activity: it says nothing about cells that were found by their shape
+    by_shape = np.array([roi["found_by"] != "activity" for roi in found.rois])
+    keep = np.flatnonzero((found.cells[:, 0] > 0) | by_shape) if cells_only else np.arange(len(found.rois))
     if not keep.size:
         raise DataError(
             f"suite2p found {len(found.rois)} ROIs, but its classifier calls none of them a cell.",
@@ -80,8 +85,9 @@ def extracted(
         )
     units = str(recording[variable].attrs["units"])
     neural = {
-        name: xr.Variable(("time", "roi"), _counts(traces[keep].T, found), {"units": units, "made_by": "suite2p"})
+        name: xr.Variable(("time", "roi"), _counts(traces[keep].T, found), {"units": units, "made_by": found.step})
         for name, traces in (("fluorescence", found.fluorescence), ("neuropil", found.neuropil))
+        if traces is not None
     }
     built = Recording.from_arrays(
         neural,
@@ -89,7 +95,7 @@ def extracted(
         time=recording.time,
         rois=_roi_table([found.rois[index] for index in keep], found.cells[keep]),
         qc=_seen(recording, found, units),
-        history=[*recording.history, entry("suite2p", asked)],
+        history=[*recording.history, entry(found.step, asked)],
         attrs={str(key): value for key, value in recording.tree.attrs.items() if key != "history"},
     )
     for group in ("stimulus", "behavior", "truth"):
@@ -124,7 +130,8 @@ def _roi_table(rois: list[dict[str, Any]], cells: np.ndarray) -> xr.Dataset:
             NO_UNIT | {"long_name": "share shared"},
         ),
         "probability": ("roi", cells[:, 1].astype(np.float64), NO_UNIT | {"long_name": "of being a cell"}),
-        "cell": ("roi", cells[:, 0] > 0),
+        "cell": ("roi", cells[:, 0] > 0, {"long_name": "by suite2p's classifier, which goes by activity"}),
+        "found_by": ("roi", np.array([roi["found_by"] for roi in rois])),
         "mask_roi": ("mask", np.repeat(np.arange(len(rois)), [roi["ypix"].size for roi in rois])),
         "mask_y": ("mask", np.concatenate([roi["ypix"] for roi in rois]).astype(np.int64), PIXEL),
         "mask_x": ("mask", np.concatenate([roi["xpix"] for roi in rois]).astype(np.int64), PIXEL),
@@ -147,7 +154,7 @@ def _seen(recording: Recording, found: Found, units: str) -> xr.Dataset:
     highest = (found.gain * found.pictures["max_projection"]).astype(np.float32)
     seen: dict[str, Any] = {
         "mean_image": (("y", "x"), mean, {"units": units}),
-        "max_projection": (("y", "x"), highest, {"units": units, "long_name": "largest rise above the running mean"}),
+        "max_projection": (("y", "x"), highest, {"units": units, "long_name": "largest rise above the mean"}),
     }
     seen["movie_course"] = ("time_qc", found.course.astype(np.float32), {"units": units})
     if found.saturated is not None:
@@ -190,14 +197,45 @@ def methods(asked: Mapping[str, Any]) -> str:
         blocks = " × ".join(map(str, asked["block_size"]))
         registered = f"was registered, rigidly and in blocks of {blocks} pixels,"
     tau = f", decay time constant {asked['tau']:g} s" if asked.get("tau") else ""
-    kept = "those that its built-in classifier calls cells" if asked.get("cells_only", True) else "all of them"
     listed = "; ".join(f"{name} {_words(value)}" for name, value in changed.items())
     told = f" Settings changed from suite2p's own: {listed}." if listed else ""
     return (
-        f"The movie '{asked.get('variable', 'fluorescence')}' {registered} and searched for ROIs by suite2p "
-        f"{asked.get('suite2p', '')} (preset {asked.get('preset', 'default')}{tau}); {kept} were kept, each with its "
+        f"The movie '{asked.get('variable', 'fluorescence')}' {registered} and {_search(asked, tau)}, each with its "
         f"fluorescence and that of the neuropil around it.{told}"
     )
+
+
+def one_photon_methods(asked: Mapping[str, Any]) -> str:
+    """Say for a methods section how cells were told from a one-photon background.
+
+    Parameters
+    ----------
+    asked
+        As the history has it.
+    """
+    size = f" {asked['diameter_px']:g} pixels wide ({asked['diameter_from']})" if "diameter_px" in asked else ""
+    return (
+        f"The one-photon movie '{asked.get('variable', 'fluorescence')}' was registered by suite2p "
+        f"{asked.get('suite2p', '')}; cells{size} were seeded where the peak-to-noise ratio has maxima, and their "
+        "footprints and traces told from a ring background by constrained nonnegative matrix factorisation."
+    )
+
+
+def _search(asked: Mapping[str, Any], tau: str) -> str:
+    """Say how cells were found and which were kept; histories before there was a choice have no word of it."""
+    suite2p, preset = f"suite2p {asked.get('suite2p', '')}", f"preset {asked.get('preset', 'default')}{tau}"
+    size = f"cells of {asked['diameter_px']:g} pixels ({asked['diameter_from']})" if "diameter_px" in asked else "ROIs"
+    kept = "those that its built-in classifier calls cells" if asked.get("cells_only", True) else "all of them"
+    shapes = "somata that stand out of their surround in the mean image"
+    match asked.get("cells", "activity"):
+        case "given":
+            return f"the traces of ROIs from a file were taken by {suite2p}"
+        case "anatomy":
+            return f"searched for {size} by their shape; {shapes} were kept"
+        case "both":
+            found = f"searched for {size} by {suite2p} ({preset}) and by their shape"
+            return f"{found}; of ROIs found by activity {kept} were kept, and all {shapes}"
+    return f"searched for {size} by {suite2p} ({preset}); {kept} were kept"
 
 
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

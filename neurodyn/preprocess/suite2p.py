@@ -1,14 +1,10 @@
-"""Registration and ROIs of a two-photon movie by suite2p, run headless in a fresh folder."""
+"""Registration and ROIs of a two-photon movie by suite2p, and by the shape of cells, run headless in a fresh folder."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import logging
-import re
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal
@@ -18,17 +14,20 @@ import torch
 import xarray as xr
 
 from neurodyn.calcium.indicators import KINETICS, known
-from neurodyn.core.errors import ConfigError, DataError, NeurodynError, WorkError
-from neurodyn.core.files import clear_partials, locked
+from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.files import clear_partials, locked, sha256
 from neurodyn.core.log import LOGGER
 from neurodyn.core.provenance import version
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import whole_store, write_tree
 from neurodyn.preprocess.extracted import Found, extracted
-from neurodyn.preprocess.scan import Scan, Scanner
+from neurodyn.preprocess.find_cells import WAYS, Wanted, Way, find_cells, told
+from neurodyn.preprocess.movie16 import fill, mean_frame, scaling
+from neurodyn.preprocess.one_photon_rois import one_photon_cells
+from neurodyn.preprocess.roi_files import read_masks
+from neurodyn.preprocess.suite2p_stages import Progress, Stages, quiet
 
-Progress = Callable[[str, float], None]
 Preset = Literal["fast", "default"]
 
 ALWAYS = {"run": {"do_deconvolution": False}, "classification": {"use_builtin_classifier": True}}
@@ -36,11 +35,10 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fast": {"registration": {"nonrigid": False, "nimg_init": 100}, "run": {"do_regmetrics": False}},
     "default": {},
 }
+OURS = ("preset", "cells_only", "cells", "rois", "one_photon")  # settings that are not suite2p's
 LEAST_FRAMES = 10
 FEW_FRAMES = 50
-INT16_TOP = 2**15 - 2  # suite2p clips there
-SCALED_TOP = 30000
-READ_BYTES = 64 * 2**20
+LEAST_DIAMETER = 3.0  # pixels
 
 
 def extract(
@@ -52,11 +50,16 @@ def extract(
     tau: float | None = None,
     preset: Preset = "fast",
     cells_only: bool = True,
+    cells: Way = "both",
+    rois: Path | None = None,
+    one_photon: bool = False,
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Path:
-    """Register a movie, find ROIs and write their fluorescence and neuropil as a new Recording.
+    """Register a movie, find cells and write their fluorescence and neuropil as a new Recording.
 
+    The diameter of cells is estimated from the registered movie's pictures, unless it is told. Active cells are those
+    that suite2p finds at that size; cells that do not fire are found by their shape (`anatomy`).
     Spikes are not inferred here; the step `deconvolution` does that from ΔF/F. The movie reaches suite2p as 16-bit
     integers: as it is where its counts fit, otherwise scaled linearly, and the traces are scaled back to its unit.
     suite2p works in a new folder every time, which is removed afterwards: it would take up binaries of another movie.
@@ -70,14 +73,21 @@ def extract(
         centre, quality and pixel masks; `qc` with motion, bad frames and pictures of the registered movie; stimulus,
         behaviour and truth of the movie.
     settings
-        suite2p's nested settings to change, e.g. {"diameter": [8, 8]}; `preset` and `cells_only` may be given here too.
+        suite2p's nested settings to change, e.g. {"diameter": 8}; `preset`, `cells_only`, `cells`, `rois` and
+        `one_photon` may be given here, too.
     tau
         Decay time constant of the indicator, s, for detection (default: the recording's indicator, else suite2p's 1 s).
     preset
         "fast": rigid registration to a reference of 100 frames, no registration metrics, four times faster and enough
         where the field does not warp; "default": suite2p's own settings.
     cells_only
-        Keep the ROIs that suite2p's built-in classifier calls cells.
+        Of the ROIs found by activity alone, keep those that suite2p's built-in classifier calls cells.
+    cells
+        Find cells by their "activity", by their "anatomy" in the mean image, or by "both".
+    rois
+        File of the user's own ROIs of the registered movie (`roi_files`), instead of any search.
+    one_photon
+        Tell cells from the background of a one-photon movie (`one_photon`) instead of asking suite2p; no neuropil then.
     device
         Torch device: "cpu", "cuda", "cuda:1".
     progress
@@ -93,20 +103,52 @@ def extract(
         If suite2p fails.
     """
     changes = copy.deepcopy(dict(settings or {}))
+    rois, one_photon = changes.pop("rois", rois), changes.pop("one_photon", one_photon)
     preset, cells_only = changes.pop("preset", preset), changes.pop("cells_only", cells_only)
+    wanted = _wanted(recording, variable, changes, changes.pop("cells", cells), rois, one_photon)
     suite2p, chosen = _prepared(recording, variable, changes, tau, preset, device)
+    asked = {"settings": changes, "preset": preset, "cells_only": cells_only, "variable": variable}
+    asked |= {"tau": chosen["tau"], "suite2p": version("suite2p")}
+    asked |= {"rois": Path(rois).name, "rois_sha256": sha256(Path(rois))} if rois else {}
+    asked |= {"block_size": chosen["registration"]["block_size"]} if chosen["registration"]["nonrigid"] else {}
     with locked(target):
         clear_partials(target)
         with whole_store(target) as folder:
             scratch = folder.parent / "suite2p"
             scratch.mkdir()
-            found = _run(suite2p, recording[variable], scratch, chosen, device, progress)
-            asked = {"settings": changes, "preset": preset, "cells_only": cells_only, "variable": variable}
-            asked |= {"tau": chosen["tau"], "suite2p": version("suite2p"), "counts_per_step": found.gain}
-            asked |= {"block_size": chosen["registration"]["block_size"]} if chosen["registration"]["nonrigid"] else {}
+            found, how = _run(suite2p, recording[variable], scratch, chosen, device, progress, wanted, changes)
+            asked |= {"counts_per_step": found.gain} | how
             write_tree(extracted(recording, variable, found, cells_only, asked).tree, folder)
             Recording.open(folder)
     return target
+
+
+def _wanted(
+    recording: Recording, variable: str, changes: Mapping[str, Any], cells: Any, rois: Any, one_photon: Any
+) -> Wanted:
+    """Return how cells are to be found, with the ROIs of a file read."""
+    _check(recording, variable)
+    if cells not in WAYS:
+        raise ConfigError(f"Cells cannot be found by '{cells}'.", f"Known: {', '.join(WAYS)}.", "Take --cells both")
+    if one_photon and (rois is not None or cells != "both"):
+        raise ConfigError(
+            "One-photon movies show cells by their activity alone.",
+            f"Found --one-photon beside {'--rois' if rois is not None else '--cells'}.",
+            "Leave one of them out.",
+        )
+    diameter = changes.get("diameter")
+    values = np.atleast_1d(np.asarray([] if diameter is None else diameter, dtype=object))
+    if not all(isinstance(value, int | float) and value >= LEAST_DIAMETER for value in values):
+        raise ConfigError(
+            f"A cell's diameter cannot be {diameter}.",
+            f"Expected pixels, {LEAST_DIAMETER:g} at least.",
+            "Give its number, or leave it out for an estimate: --diameter 12",
+        )
+    told = float(np.mean(values)) if values.size else None
+    height, width = recording[variable].shape[1:]
+    return Wanted(
+        cells, told, None if rois is None else read_masks(Path(rois), (height, width), told), bool(one_photon)
+    )
 
 
 def check(
@@ -116,7 +158,9 @@ def check(
 
     suite2p, which takes long to import, is asked only where there are settings that it may not know.
     """
-    changes = {name: value for name, value in settings.items() if name not in ("preset", "cells_only")}
+    ours = (settings.get(name, usual) for name, usual in (("cells", "both"), ("rois", None), ("one_photon", False)))
+    _wanted(recording, variable, settings, *ours)
+    changes = {name: value for name, value in settings.items() if name not in OURS}
     if changes:
         _prepared(recording, variable, changes, None, settings.get("preset", "fast"), device)
         return
@@ -161,14 +205,6 @@ def _check_device(device: str) -> None:
         raise ConfigError(f"There is no device '{device}'.", "torch finds no GPU.", "Take the CPU: --gpu none")
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep a third party's warnings to itself and its prints off stdout, which carries our product only."""
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")
-        yield
-
-
 def import_suite2p() -> ModuleType:
     """Import suite2p, and remove the empty folder it makes in the home folder.
 
@@ -180,7 +216,7 @@ def import_suite2p() -> ModuleType:
     folder = Path.home() / ".suite2p"
     ours = not folder.exists()
     try:
-        with _quiet():
+        with quiet():
             import suite2p
             import suite2p.io  # noqa: F401 - BinaryFile
     except (ImportError, OSError) as error:
@@ -247,52 +283,6 @@ def _update(base: dict[str, Any], layer: Mapping[str, Any], path: str) -> None:
             base[key] = value
 
 
-def _range(movie: xr.DataArray) -> tuple[float, float, Scan]:
-    """Return the smallest and largest count and what one look found, read in chunks; refuse NaN."""
-    low, high = np.inf, -np.inf
-    scanner = Scanner(movie.shape, movie.dtype, np.ones(movie.shape[1:], dtype=bool))
-    for frames in _chunks(movie):
-        values = movie.variable[frames].values
-        if not np.isfinite(values).all():
-            bad = frames.start + int(np.argmax(~np.isfinite(values).reshape(len(values), -1).all(axis=1)))
-            raise DataError(
-                f"'{movie.name}' is not finite.",
-                f"The first NaN or infinity is in frame {bad}; suite2p would turn it into a number silently.",
-                "Mend or drop the frame.",
-            )
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        scanner.add(frames.start, values)
-    return low, high, scanner.done()
-
-
-def _chunks(movie: xr.DataArray) -> list[slice]:
-    return _stretches(movie.shape, movie.dtype.itemsize)
-
-
-def _stretches(shape: tuple[int, ...], itemsize: int = 2) -> list[slice]:
-    step = max(1, READ_BYTES // max(1, itemsize * shape[1] * shape[2]))
-    return [slice(start, min(start + step, shape[0])) for start in range(0, shape[0], step)]
-
-
-def _scaling(movie: xr.DataArray) -> tuple[float, float, Scan]:
-    """Return gain and offset so that count = gain * int16 + offset, (1, 0) where the counts fit, and what was seen.
-
-    suite2p alone would halve uint16, cut fractions off, and let large counts wrap.
-    """
-    low, high, seen = _range(movie)
-    if low == high:
-        raise DataError(
-            f"'{movie.name}' is constant.",
-            f"Every pixel of every frame is {low:g}.",
-            "Check the file, and the channel that was read: --channels",
-        )
-    if movie.dtype.kind in "iub" and low >= -(2**15) and high <= INT16_TOP:
-        return 1.0, 0.0, seen
-    gain = (high - low) / SCALED_TOP
-    LOGGER.info("The movie is scaled to 16 bits for suite2p, in steps of %.3g %s.", gain, movie.attrs["units"])
-    return gain, low, seen
-
-
 def _run(
     suite2p: ModuleType,
     movie: xr.DataArray,
@@ -300,95 +290,37 @@ def _run(
     settings: dict[str, Any],
     device: str,
     progress: Progress | None,
-) -> Found:
-    gain, offset, seen = _scaling(movie)
+    wanted: Wanted,
+    by_hand: Mapping[str, Any],
+) -> tuple[Found, dict[str, Any]]:
+    """Return what was found, and for the history how."""
+    gain, offset, seen = scaling(movie)
     frames, height, width = movie.shape
     with suite2p.io.BinaryFile(height, width, str(scratch / "data.bin"), n_frames=frames, write=True) as binary:
-        for chunk in _chunks(movie):
-            binary[chunk] = np.rint((movie.variable[chunk].values - offset) / gain).astype(np.int16)
-        try:
-            with _quiet(), _listening(progress):
-                outputs = suite2p.pipeline(
-                    str(scratch),
-                    binary,
-                    run_registration=settings["run"]["do_registration"] > 0,
-                    settings=settings,
-                    device=torch.device(device),
-                )
-        except NeurodynError:
-            raise
-        except Exception as error:  # whatever suite2p raises, the user needs one message
-            raise _failed(error) from error
-        registration, detection, rois, fluorescence, neuropil, _, _, _, cells, *_ = outputs
-        if fluorescence is None:
-            raise _none_found("Detection ended without any.")
+        fill(binary, movie, gain, offset)
+        stages = Stages(suite2p, binary, scratch, settings, device, progress)
+        registration = stages.register()
+        if wanted.one_photon:
+            (cells, fluorescence), neuropil = one_photon_cells(stages, registration, wanted), None
+            verdicts = np.tile([1.0, np.nan], (len(cells.rois), 1))  # suite2p's classifier knows two-photon ROIs
+        else:
+            cells = find_cells(stages, registration, wanted, by_hand)
+            fluorescence, neuropil = stages.extract(cells.rois)
+            verdicts = stages.classify(cells.rois)
         mean = registration.get("meanImg")
-        pictures = {"mean_image": _mean(binary) if mean is None else np.asarray(mean, dtype=np.float64)}
-    pictures |= {"max_projection": _in_frame(detection["max_proj"], registration, (height, width))}
+        pictures = {"mean_image": mean_frame(binary) if mean is None else np.asarray(mean, dtype=np.float64)}
     saturated = seen.saturated if movie.dtype.kind in "iu" else None
-    return Found(
-        fluorescence, neuropil, list(rois), cells, registration, pictures, gain, offset, seen.course, saturated
+    found = Found(
+        fluorescence,
+        neuropil,
+        cells.rois,
+        verdicts,
+        registration,
+        pictures | {"max_projection": cells.rise},
+        gain,
+        offset,
+        seen.course,
+        saturated,
+        "one_photon" if wanted.one_photon else "suite2p",
     )
-
-
-def _mean(movie: Any) -> np.ndarray:
-    """Return the mean frame of what was not registered, shape (y, x)."""
-    total = sum(movie[chunk].sum(axis=0, dtype=np.float64) for chunk in _stretches(movie.shape))
-    return np.asarray(total) / movie.shape[0]
-
-
-def _in_frame(picture: np.ndarray, registration: Mapping[str, Any], shape: tuple[int, int]) -> np.ndarray:
-    """Return a picture of the part seen in every frame in the whole frame, NaN around it, shape (y, x)."""
-    whole = np.full(shape, np.nan)
-    rows, columns = (slice(*registration[name]) for name in ("yrange", "xrange"))
-    whole[rows, columns] = picture
-    return whole
-
-
-def _failed(error: Exception) -> NeurodynError:
-    said = f"{type(error).__name__}: {error}"
-    if str(error).startswith("no ROIs"):
-        return _none_found(said)
-    return WorkError("suite2p could not extract ROIs.", said, "Check rate and axes: neurodyn inspect MOVIE")
-
-
-def _none_found(found: str) -> DataError:
-    return DataError(
-        "suite2p found no ROI in the movie.",
-        found,
-        "Check rate and axes, or look closer: --set detection.threshold_scaling=0.5 --set diameter=[8,8]",
-    )
-
-
-class _Stages(logging.Handler):
-    """Turns suite2p's log into stages and shares."""
-
-    def __init__(self, report: Progress) -> None:
-        super().__init__(logging.INFO)
-        self._report, self._stage = report, "suite2p"
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Report a new stage, or the share that a tqdm line shows."""
-        message = record.getMessage()
-        if stage := re.match(r"-{5,} ([A-Z][A-Z ]+)$", message):
-            self._stage = f"suite2p {stage[1].lower()}"
-            self._report(self._stage, 0.0)
-        elif share := re.search(r"(\d+)%\|", message):
-            self._report(self._stage, int(share[1]) / 100)
-
-
-@contextlib.contextmanager
-def _listening(progress: Progress | None) -> Iterator[None]:
-    """Route suite2p's log to `progress` alone."""
-    logger = logging.getLogger("suite2p")
-    handler = _Stages(progress or (lambda stage, share: None))
-    level, propagate = logger.level, logger.propagate
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-        logger.propagate = propagate
+    return found, told(cells, wanted)

@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
 
 from neurodyn.data.clock import missing_frames
 from neurodyn.data.recording import Recording
+from neurodyn.report.check import Check, above
 from neurodyn.report.heart import heart_rate, heartbeat_left, power_beside
-from neurodyn.report.rois import areas, contrast
+from neurodyn.report.roi_checks import roi_checks
 
 CHANNELS = ("fluorescence", "reference")
 HEART_LEFT = 0.1
-
-
-@dataclass(frozen=True)
-class Check:
-    """One quantity against its thresholds.
-
-    Parameters
-    ----------
-    name
-        What was measured, with its unit.
-    value
-        What was found.
-    low, high
-        Outside them the flag is raised.
-    reason
-        What a raised flag means for the data.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    reason: str
-
-    @property
-    def raised(self) -> bool:
-        """Whether the value asks for a look; one that is no number does."""
-        return not self.low <= self.value <= self.high
-
-    @property
-    def limits(self) -> str:
-        """When the flag is raised, in signs."""
-        sides = [f"< {self.low:g}"] if math.isfinite(self.low) else []
-        sides += [f"> {self.high:g}"] if math.isfinite(self.high) else []
-        return " or ".join(sides).replace("-", "−")
-
-
-def above(name: str, value: float, threshold: float, reason: str) -> Check:
-    """Return a check whose flag is raised above a threshold."""
-    return Check(name, value, -math.inf, threshold, reason)
 
 
 def checks(recording: Recording, qc: xr.Dataset) -> list[Check]:
@@ -69,7 +27,7 @@ def checks(recording: Recording, qc: xr.Dataset) -> list[Check]:
         *_drift(recording, qc),
         *_separation(qc),
         *_noise(qc),
-        *_roi_shapes(recording, qc),
+        *roi_checks(recording, qc),
     ]
 
 
@@ -210,28 +168,6 @@ def _noise(qc: xr.Dataset) -> list[Check]:
         above("noise level, median over ROIs (%/√Hz)", float(np.nanmedian(qc[name].values)), 5.0, why)
         for name in ending(qc, "_noise_level")
     ]
-
-
-def _roi_shapes(recording: Recording, qc: xr.Dataset) -> list[Check]:
-    """Check whether ROIs are of one size, of a cell's size, and brighter than what surrounds them."""
-    table = recording.table("rois")
-    area = None if table is None else areas(table)
-    if table is None or area is None or not area.size:
-        return []
-    middle = float(np.median(area))
-    odd = float(((area < middle / 4) | (area > 4 * middle)).mean())
-    why = "fragments or merged cells are among the ROIs"
-    found = [above("ROIs below ¼ or above 4 times the median area, share", odd, 0.1, why)]
-    why = "too small or too large for cell bodies at usual magnifications; check the diameter that the extraction was told"
-    found.append(Check("ROI diameter, median (pixels)", 2 * math.sqrt(middle / math.pi), 3.0, 50.0, why))
-    if "mean_image" in qc and "mask_roi" in table:
-        size = contrast(table, qc["mean_image"].values)
-        why = (
-            "they do not stand out of their surround in the mean image; noise or neuropil may have been taken for cells"
-        )
-        dark = float((size[np.isfinite(size)] <= 0).mean()) if np.isfinite(size).any() else float("nan")
-        found.append(above("ROIs no brighter than the ring around them, share", dark, 0.25, why))
-    return found
 
 
 def inside(recording: Recording, values: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from neurodyn.data.recording import Recording
 from neurodyn.preprocess import STEPS
-from neurodyn.preprocess.extracted import CITATION, methods
+from neurodyn.preprocess.extracted import CITATION, methods, one_photon_methods
+from neurodyn.preprocess.one_photon import CITATION as ONE_PHOTON
 from neurodyn.report.blocks import Cited
 from neurodyn.simulate import SIMULATORS
 from neurodyn.tracking.pairs import CITATION as CELLREG
@@ -36,6 +37,8 @@ def _sentence(entry: Params) -> Cited:
         return Cited(methods(params), [CITATION])
     if name == "match":
         return Cited(_match(params), [CELLREG])
+    if name == "one_photon":
+        return Cited(one_photon_methods(params), [ONE_PHOTON, CITATION])
     if kind == "read":
         return Cited(_read(what, params))
     said = OTHERS.get(name)

@@ -25,8 +25,10 @@ SMALL = {
     "lorenz": TRIALS,
     "chaotic_rnn": TRIALS,
     "rotations": TRIALS,
+    "somata": {"active": 4, "silent": 2, "holes": 1, "height": 48, "width": 40, "diameter": 6, "duration": 10},
     "spirals": {"trials": 6},
     "navier_stokes": {"trials": 4, "size": 8, "interval": 1.0, "queries": 3},
+    "miniscope": {"cells": 3, "blurred": 1, "height": 40, "width": 36, "duration": 12},
     "moving_texture": {"trials": 4, "height": 16, "width": 24, "patch": 4},
 }
 CASES = [(name, {}) for name in SIMULATORS.names()] + [("two_photon", {"movie": True, "height": 24, "width": 32})]

@@ -49,6 +49,23 @@ def test_extraction_says_what_was_changed():
     assert "rigidly and in blocks of 128 × 128 pixels, and" in sentence.text
 
 
+def test_extraction_says_by_what_cells_were_found_and_how_large_they_are():
+    size = {"diameter_px": 10.8, "diameter_from": "estimated from the movie's pictures"}
+    (sentence,) = told(entry("suite2p", ASKED | size | {"cells": "both"}))
+    assert "searched for cells of 10.8 pixels (estimated from the movie's pictures) by suite2p 1.1.0" in sentence.text
+    assert "and all somata that stand out of their surround in the mean image, each with" in sentence.text
+    (sentence,) = told(entry("suite2p", ASKED | size | {"cells": "anatomy"}))
+    assert "by their shape; somata that" in sentence.text
+    (sentence,) = told(entry("suite2p", ASKED | {"cells": "given"}))
+    assert "and the traces of ROIs from a file were taken by suite2p 1.1.0, each with" in sentence.text
+
+
+def test_one_photon_extraction_says_how_and_cites_its_source():
+    (sentence,) = told(entry("one_photon", {"diameter_px": 12.0, "diameter_from": "told", "suite2p": "1.1.0"}))
+    assert "cells 12 pixels wide (told) were seeded where the peak-to-noise ratio has maxima" in sentence.text
+    assert sentence.sources[0].startswith("Zhou et al.")
+
+
 def test_the_report_after_an_extraction_lists_suite2p(tmp_path):
     traces = np.random.default_rng(0).normal(100, 1, (90, 3))
     made = Recording.from_arrays(
