@@ -30,6 +30,7 @@ TAUS = (0.4, 1.2)
 """Decay times, s, with which the trace is deconvolved beforehand, whatever the indicator."""
 INPUTS = (2 + len(TAUS)) * (EDGES.size - 1) + 2
 LEAST_AMPLITUDE = 3.0  # √Hz; a trace of noise alone reaches about as far
+STILL = 1e-6  # of the largest value: what varies less is rounding
 LARGEST = 1000.0  # noise is taken for at least the 99.5th percentile over this: simulations may have none
 BLOCK = 4096  # frames at a time: what a layer holds then fits into the cache
 
@@ -73,16 +74,12 @@ class SpikeNetwork:
         Layers of each network, first to last.
     share
         How much of the answer is what deconvolution says by itself: it holds where the network has seen nothing alike.
-    dispersion
-        φ of the variance μ + φ μ² of the number of spikes in a second of which μ are expected, from datasets that were
-        left out.
 
     Source: supervised inference from simultaneous recordings after Rupprecht et al., Nat Neurosci 24, 1324 (2021).
     """
 
     members: tuple[tuple[Layer, ...], ...]
     share: float
-    dispersion: float
 
     def expected(self, stretches: Sequence[np.ndarray], rate_hz: float) -> list[np.ndarray]:
         """Return the expected number of spikes of one cell in each frame, a float32 array for each stretch.
@@ -193,6 +190,9 @@ class Scaled:
     @classmethod
     def of(cls, stretches: Sequence[np.ndarray], rate_hz: float) -> Scaled | None:
         """Return a cell's stretches of ΔF/F scaled; None where they are constant."""
+        whole = np.concatenate([np.ravel(stretch) for stretch in stretches])
+        if np.ptp(whole) <= STILL * np.abs(whole).max(initial=0):
+            return None
         above = [stretch - _baseline(stretch, rate_hz) for stretch in stretches]
         density = _noise_density(above, rate_hz)
         if density <= 0:
@@ -267,25 +267,6 @@ def finite_parts(trace: np.ndarray, starts: np.ndarray) -> list[slice]:
     borders[1:] |= finite[1:] != finite[:-1]
     cuts = np.r_[np.flatnonzero(borders), trace.size]
     return [slice(int(a), int(b)) for a, b in itertools.pairwise(cuts) if finite[a]]
-
-
-def interval(expected: np.ndarray, dispersion: float, level: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
-    """Return the interval of the number of spikes in a second, both ends included, of which so many are expected.
-
-    It is that of a negative binomial of variance μ + φ μ², with as much left out above as below.
-
-    Parameters
-    ----------
-    expected
-        μ, any shape.
-    dispersion
-        φ; 0 is Poisson's.
-    """
-    from scipy.stats import nbinom, poisson  # a second to import
-
-    mean, tails = np.maximum(expected, 1e-6), ((1 - level) / 2, (1 + level) / 2)
-    law = nbinom(1 / dispersion, 1 / (1 + dispersion * mean)) if dispersion > 0 else poisson(mean)
-    return law.ppf(tails[0]), law.ppf(tails[1])
 
 
 def surround(cell: Scaled, place: int, frames: slice) -> np.ndarray:
@@ -381,7 +362,7 @@ def load(path: Path | None = None) -> SpikeNetwork:
     name = path or files("neurodyn.calcium") / "spike_network.safetensors"
     try:
         tensors = parse(name.read_bytes())
-        return SpikeNetwork(tuple(_members(tensors)), float(tensors["share"]), float(tensors["dispersion"]))
+        return SpikeNetwork(tuple(_members(tensors)), float(tensors["share"]))
     except (OSError, KeyError, SafetensorError) as error:
         raise DataError(
             f"{name} holds no spike network.",
@@ -391,10 +372,10 @@ def load(path: Path | None = None) -> SpikeNetwork:
 
 
 def save(network: SpikeNetwork, path: Path) -> None:
-    """Write a network's weights, .safetensors: MEMBER.LAYER.weight, shape (output, input), and .bias; dispersion."""
+    """Write a network's weights, .safetensors: MEMBER.LAYER.weight, shape (output, input), and .bias; share."""
     from safetensors.numpy import save_file
 
-    tensors = {name: np.float32(getattr(network, name)).reshape(()) for name in ("share", "dispersion")}
+    tensors = {"share": np.array(network.share, dtype=np.float32)}
     for member, layers in enumerate(network.members):
         for place, layer in enumerate(layers):
             tensors[f"{member}.{place}.weight"] = np.ascontiguousarray(layer.weight.T)

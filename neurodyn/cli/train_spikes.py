@@ -32,13 +32,16 @@ def train_spikes(
     start: Annotated[
         Path | None, typer.Option("--start", help="Weights to start from, to fine-tune them.", show_default=False)
     ] = None,
+    leave_out: Annotated[
+        str | None, typer.Option("--leave-out", help="Datasets not to train on: DS09,DS10.", show_default=False)
+    ] = None,
     reader: ReaderName = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace weights that stand there.")] = False,
 ) -> None:
     """Train the spike network on ground truth; the step spike_network takes the weights.
 
-    A third of the datasets is left out first, to learn by them how counts scatter about what is expected; then all are
-    trained on. Steps and the rest: --set steps=600.
+    Datasets are the folders of Cascade's ground truth, else sessions; leave whole ones out (--leave-out) to score the
+    network on them. Steps and the rest: --set steps=600.
     """
     from neurodyn.calcium.spike_network import load, save
     from neurodyn.core.extras import require
@@ -53,15 +56,13 @@ def train_spikes(
         raise ConfigError(f"{output} already stands.", "Weights are not replaced unasked.", "Add --overwrite")
     config = resolve_section(common, "train_spikes", SpikeTraining)
     first = load(start) if start else None
-    cells = _cells(common, sources, reader)
+    cells = _kept(_cells(common, sources, reader), leave_out)
     names = sorted({cell.dataset for cell in cells})
     if common.dry_run:
         common.plan([f"{len(cells)} cells of {len(names)} datasets ({', '.join(names)}) -> {output}"], cells=len(cells))
         return
     with progress_bar(common) as report:
-        network, scores = trained(cells, config, first, report)
-    for line in scores:
-        common.say(line)
+        network = trained(cells, config, first, report)
     with atomic(output) as temporary:
         save(network, temporary)
     common.product(output)
@@ -73,3 +74,15 @@ def _cells(common: Common, sources: list[Path], reader: str | None) -> list[Trut
 
     options = read_options(common)
     return [cell for source in sources for cell in cells_of(read(source, options, reader))]
+
+
+def _kept(cells: list[TruthCell], leave_out: str | None) -> list[TruthCell]:
+    """Return the cells of datasets that no name given begins."""
+    left = tuple(name.strip() for name in (leave_out or "").split(",") if name.strip())
+    for name in left:
+        if not any(cell.dataset.startswith(name) for cell in cells):
+            found = ", ".join(sorted({cell.dataset for cell in cells}))
+            raise ConfigError(
+                f"--leave-out {name} leaves nothing out.", f"Datasets: {found}.", "Give their beginnings."
+            )
+    return [cell for cell in cells if not (left and cell.dataset.startswith(left))]

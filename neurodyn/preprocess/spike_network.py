@@ -65,9 +65,7 @@ class SpikeNetworkStep(Step):
         scan(workspace, p.input, p.nan, "spike_network")
         network = load(p.weights)
         starts = stretch_starts(workspace.time, rate)
-        target = workspace.create(
-            p.output, p.input, "spikes, expected, per frame", "spike_network", dispersion=network.dispersion
-        )
+        target = workspace.create(p.output, p.input, "spikes, expected, per frame", "spike_network")
         levels, still = np.zeros(source.shape[1]), 0
         for done, (tile,) in enumerate(tiles(source), start=1):
             traces = np.ascontiguousarray(np.asarray(source[:, tile]).T, dtype=np.float32)

@@ -112,6 +112,12 @@ def _rois(params: Params) -> str:
     return f"{len(params.get('rows') or [])} ROIs were kept, chosen by their cells' ids."
 
 
+def _curate(params: Params) -> str:
+    merged, dropped = params.get("merged") or {}, params.get("dropped") or []
+    joined = f", and {sum(map(len, merged.values()))} merged into {len(merged)}" if merged else ""
+    return f"Cells were looked through by hand: {len(dropped)} were dropped{joined}."
+
+
 def _match(params: Params) -> str:
     sessions, false = len(params.get("sessions") or []), params.get("false_positives")
     by = {"distance": "distance of their centres"}.get(str(params.get("model")), "correlation of their footprints")
@@ -123,6 +129,7 @@ def _match(params: Params) -> str:
 
 
 OTHERS: dict[str, Callable[[Params], str]] = {
+    "curate": _curate,
     "stimulus": _stimulus,
     "behavior": _behavior,
     "holes": _holes,

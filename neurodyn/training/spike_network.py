@@ -21,7 +21,6 @@ from neurodyn.calcium.spike_network import (
     Scaled,
     SpikeNetwork,
     finite_parts,
-    interval,
     surround,
 )
 from neurodyn.core.config import Params
@@ -33,8 +32,6 @@ from neurodyn.data.truth import spike_times
 LEAST_SECONDS = 12.0
 NOISE = math.sqrt(2) * 0.6745  # of the median step between neighbouring frames to a standard deviation
 TRIES = 200
-LEFT_OUT = 3  # every third dataset tells by how much counts scatter
-LEVEL = 0.9
 
 
 class SpikeTraining(Params):
@@ -323,8 +320,8 @@ def trained(
     config: SpikeTraining,
     start: SpikeNetwork | None = None,
     report: Callable[[str, float], None] = lambda label, share: None,
-) -> tuple[SpikeNetwork, list[str]]:
-    """Train a network and learn how far counts scatter about what it expects.
+) -> SpikeNetwork:
+    """Train a network.
 
     Parameters
     ----------
@@ -333,15 +330,12 @@ def trained(
     report
         Called with the stage and the share of it that is done.
 
-    Returns
-    -------
-    tuple
-        The network, and what was found on the datasets that were left out, in sentences.
-
     Raises
     ------
     DataError
         If there are no cells.
+    ConfigError
+        If the weights to start from have another shape.
     """
     if not cells:
         raise DataError(
@@ -349,93 +343,16 @@ def trained(
             "Expected recordings with ΔF/F and recorded spikes.",
             "Give ground truth: neurodyn train-spikes DATASET/*.mat -o weights.safetensors",
         )
-    groups = together(cells)
-    left = set().union(*groups[::LEFT_OUT]) if len(groups) >= LEFT_OUT else set()
-    said, dispersion = [f"Fewer than {LEFT_OUT} datasets: none was left out, the scatter of counts is Poisson's."], 0.0
-    if left:
-        kept, tests = ([cell for cell in cells if (cell.dataset in left) == out] for out in (False, True))
-        network = SpikeNetwork(
-            _train(kept, config, start, lambda done: report("datasets left out", done)), config.share, 0.0
-        )
-        pairs = [(cell.dataset, seconds(network, cell)) for cell in tests]
-        dispersion = fitted_dispersion(pairs)
-        said = [
-            f"{name}: left out, {_ratio(pairs, name):.2f} spikes expected per spike fired (median over cells)."
-            for name in sorted(left)
-        ]
-    final = _train(cells, config, start, lambda done: report("all datasets", done))
-    return SpikeNetwork(final, config.share, dispersion), said
-
-
-def together(cells: Sequence[TruthCell]) -> list[set[str]]:
-    """Return the datasets in groups, sorted; those that share a cell (the same spikes, often processed twice) are one."""
-    groups: list[set[str]] = []
-    seen: dict[bytes, str] = {}
-    for cell in sorted(cells, key=lambda cell: cell.dataset):
-        spikes = np.concatenate([part.spikes for part in cell.stretches])
-        twin = seen.setdefault(np.round(spikes, 3).tobytes(), cell.dataset) if spikes.size else cell.dataset
-        touched = [group for group in groups if {twin, cell.dataset} & group]
-        groups = [group for group in groups if group not in touched] + [{twin, cell.dataset}.union(*touched)]
-    return sorted(groups, key=min)
-
-
-def _ratio(pairs: Sequence[tuple[str, np.ndarray]], name: str) -> float:
-    return float(np.median([both[0].sum() / max(1.0, both[1].sum()) for dataset, both in pairs if dataset == name]))
-
-
-def seconds(network: SpikeNetwork, cell: TruthCell) -> np.ndarray:
-    """Return expected and fired spikes in each whole second of a cell, shape (2, second)."""
-    expected = network.expected([part.dff for part in cell.stretches], cell.rate_hz)
-    found = []
-    for spikes, part in zip(expected, cell.stretches, strict=True):
-        edges = np.arange(int(part.dff.size / cell.rate_hz) + 1)
-        total = np.interp(edges, np.arange(spikes.size + 1) / cell.rate_hz, np.r_[0.0, np.cumsum(spikes)])
-        found.append(
-            np.stack([np.diff(total), np.histogram(part.spikes, edges)[0]]) if edges.size > 1 else np.empty((2, 0))
-        )
-    return np.concatenate(found, axis=1)
-
-
-def fitted_dispersion(pairs: Sequence[tuple[str, np.ndarray]]) -> float:
-    """Return the φ with which 90 % intervals of counts per second hold 90 % of them, datasets counting alike.
-
-    Counts of which μ are expected are taken for negative binomial of variance μ + φ μ².
-
-    Parameters
-    ----------
-    pairs
-        Dataset, and expected and fired spikes per second of one of its cells, shape (2, second).
-    """
-    grid = np.geomspace(0.05, 50, 25)
-    by_dataset = {name: np.concatenate([both for other, both in pairs if other == name], axis=1) for name, _ in pairs}
-    held = [np.mean([covered(both, phi) for both in by_dataset.values() if both.size]) for phi in grid]
-    return float(grid[int(np.argmax(np.asarray(held) >= LEVEL))] if max(held) >= LEVEL else grid[-1])
-
-
-def covered(both: np.ndarray, dispersion: float) -> float:
-    """Return the share of seconds in which anything was expected or fired whose count lies in its 90 % interval."""
-    expected, fired = both[:, (both[0] > 0.1) | (both[1] > 0)]
-    low, high = interval(expected, dispersion)
-    return float(np.mean((fired >= low) & (fired <= high))) if fired.size else 1.0
-
-
-def _train(
-    cells: Sequence[TruthCell], config: SpikeTraining, start: SpikeNetwork | None, progress: Callable[[float], None]
-) -> tuple[tuple[Layer, ...], ...]:
     found = []
     for member in range(config.members):
         torch.manual_seed(config.seed + member)
         module = SpikeModule(config.width, config.layers)
         if start is not None:
             module.take(start.members[min(member, len(start.members) - 1)])
-        _fit(
-            module,
-            Draw(cells, config, config.seed + member),
-            config,
-            lambda share, m=member: progress((m + share) / config.members),
-        )
+        name = f"network {member + 1} of {config.members}"
+        _fit(module, Draw(cells, config, config.seed + member), config, lambda done, name=name: report(name, done))
         found.append(module.exported())
-    return tuple(found)
+    return SpikeNetwork(tuple(found), config.share)
 
 
 def _fit(module: SpikeModule, draw: Draw, config: SpikeTraining, progress: Callable[[float], None]) -> None:

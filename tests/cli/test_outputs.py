@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": ["a.zarr", "-o", IN],
     "compare": ["a.zarr", "-o", IN],
     "report": ["a.zarr", "-o", f"{IN}.html"],
+    "curate": ["a.zarr", "b.zarr", "-o", f"{IN}.zarr"],
     "match": ["a.zarr", "b.zarr", "-o", IN],
     "simulate": ["lorenz", "-o", f"{IN}.zarr"],
     "run": ["widefield-405", "a.zarr", "-o", IN],

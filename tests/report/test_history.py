@@ -101,6 +101,10 @@ CASES = [
         entry("impute", {"run": "/a/b/runs/climanet"}),
         "What was missing was filled in by the trained model of the run climanet.",
     ),
+    (
+        entry("curate", {"dropped": ["4"], "merged": {"1": ["1", "2"], "5": ["5", "6", "7"]}, "undecided": "keep"}),
+        "Cells were looked through by hand: 1 were dropped, and 5 merged into 2.",
+    ),
     (entry("rois", {"rows": [3, 4]}), "2 ROIs were kept, chosen by their cells' ids."),
     (entry("simulate widefield", {"seed": 3, "trials": 9}), "The data were simulated by the generator 'widefield' from random seed 3."),
     (
