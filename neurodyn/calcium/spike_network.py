@@ -152,7 +152,7 @@ def check_rate(rate_hz: float) -> None:
         raise DataError(
             f"spike_network: {rate_hz:.3g} frames per second are too few.",
             f"The network has learnt from {SLOWEST:g} to {FASTEST:g} Hz (what is faster is averaged).",
-            "Deconvolve instead: --chain spikes-oasis",
+            "Deconvolve instead: --chain spikes-oasis (or traces-oasis, two-photon-oasis)",
         )
 
 

@@ -7,12 +7,14 @@ from neurodyn.calcium.spike_network import SLOWEST
 from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 
+NETWORK = "the spike network needs no kinetics and does better on data sets left out"
+SLOW = "too slow for the spike network"
+
 
 def default_chain(recording: Recording) -> tuple[str, str]:
     """Return the name of the chain that suits what a recording has, and why, in words.
 
-    ΔF/F goes on to spikes by the network; below its slowest frame rate by OASIS, or to counts where the indicator's
-    kinetics are not on record. Traces take the neuropil that lies
+    Spikes are by the network; below its slowest frame rate by OASIS where the indicator's kinetics are on record. Traces take the neuropil that lies
     beside them into account. A movie with a reference channel is widefield; one without may as well be a two-photon
     movie, and is not guessed.
 
@@ -39,10 +41,12 @@ def default_chain(recording: Recording) -> tuple[str, str]:
     if "corrected" in kinds:
         fix = "Take it for ΔF/F: --chain traces --set dff.input=corrected"
         raise _unfit(recording, "Its neuropil is subtracted already ('corrected').", fix)
+    has = f"fluorescence of ROIs with{'' if 'neuropil' in kinds else 'out'} neuropil"
+    if recording.rate_hz >= SLOWEST:
+        return ("two-photon" if "neuropil" in kinds else "traces"), f"{has}; {NETWORK}"
     if "neuropil" not in kinds:
-        return "traces", f"fluorescence of ROIs without neuropil; {kinetics}"
-    chain = "two-photon" if known(name) else "traces-suite2p"
-    return chain, f"fluorescence of ROIs with neuropil beside it; {kinetics}"
+        return "traces-oasis", f"{has}, {SLOW}; {kinetics}"
+    return ("two-photon-oasis" if known(name) else "traces-suite2p"), f"{has}, {SLOW}; {kinetics}"
 
 
 def without_baseline(recording: Recording) -> bool:
@@ -66,9 +70,8 @@ def _after_dff(recording: Recording, kinds: dict[str, int], kinetics: str) -> tu
     if kinds["dff"] == 3 or made:
         raise _unfit(recording, f"It has {', '.join(sorted({'dff', *made}))} already: neurodyn train MODEL RECORDING")
     if recording.rate_hz >= SLOWEST:
-        return "spikes", "ΔF/F of ROIs; the spike network needs no kinetics"
-    slow = f"ΔF/F of ROIs, too slow for the spike network; {kinetics}"
-    return ("spikes-oasis" if known(recording.indicator) else "counts"), slow
+        return "spikes", f"ΔF/F of ROIs; {NETWORK}"
+    return ("spikes-oasis" if known(recording.indicator) else "counts"), f"ΔF/F of ROIs, {SLOW}; {kinetics}"
 
 
 def _unfit(recording: Recording, found: str, fix: str = "Name a chain: neurodyn list chains") -> DataError:

@@ -47,7 +47,7 @@ def test_two_photon_runs_from_counts_to_spikes(traces, tmp_path):
     path = chain.run(traces, tmp_path / "out.zarr", progress=lambda step, share: seen.append((step, share)))
     made = Recording.open(path)
     assert set(made.variables) == {"fluorescence", "neuropil", "corrected", "dff", "spikes"}
-    assert [item["step"] for item in made.history] == ["convert", "neuropil", "dff", "deconvolution"]
+    assert [item["step"] for item in made.history] == ["convert", "neuropil", "dff", "spike_network"]
     assert made.history[2]["params"]["f0_from"] == "fluorescence"
     assert made.tree.attrs["source_path"] == "a.tif"
     assert made.session == "mouse7"
@@ -55,7 +55,7 @@ def test_two_photon_runs_from_counts_to_spikes(traces, tmp_path):
     assert made.table("behavior")["speed"].size == 30
     np.testing.assert_array_equal(made["fluorescence"].values, traces["fluorescence"].values)
     steps = list(dict.fromkeys(step for step, _ in seen))
-    assert steps == ["copy", "neuropil", "dff", "deconvolution"]
+    assert steps == ["copy", "neuropil", "dff", "spike_network"]
     for step in steps[1:]:
         shares = [share for name, share in seen if name == step]
         assert shares == sorted(shares)
@@ -86,8 +86,7 @@ def test_every_packaged_chain_loads_describes_and_cites_itself():
 
 @pytest.mark.parametrize("name", ["traces", "zscore"])
 def test_trace_chains_run(traces, tmp_path, name):
-    sets = ["dff.window=20", *(["deconvolution.tau=0.7"] if name == "traces" else [])]
-    made = Recording.open(load_chain(name, sets).run(traces, tmp_path / "out.zarr"))
+    made = Recording.open(load_chain(name, ["dff.window=20"]).run(traces, tmp_path / "out.zarr"))
     assert made.history[1]["params"]["window"] == 20
 
 
@@ -205,7 +204,7 @@ def test_a_window_longer_than_the_recording_is_shortened_with_a_word(traces, tmp
 
 def test_a_rolling_baseline_of_deconvolution_says_that_it_was_shortened(traces, tmp_path):
     brief = shorter(traces, 500)
-    made = load_chain("two-photon", ["deconvolution.baseline=maximin"]).run(brief, tmp_path / "out.zarr")
+    made = load_chain("two-photon-oasis", ["deconvolution.baseline=maximin"]).run(brief, tmp_path / "out.zarr")
     assert (
         "shortened to the length of the recording or its stretches (50 s at least)"
         in (Recording.open(made).history[-1]["note"])
@@ -244,7 +243,7 @@ def test_the_table_of_indicators_comes_before_an_estimate(tmp_path, indicator, t
     recording = Recording.from_arrays(
         {"fluorescence": 100 + 50 * calcium + rng.normal(0, 1, (700, 5))}, rate_hz=10, indicator=indicator
     )
-    made = Recording.open(load_chain("traces").run(recording, tmp_path / "out.zarr"))
+    made = Recording.open(load_chain("traces-oasis").run(recording, tmp_path / "out.zarr"))
     assert made.history[-1]["params"]["tau"] == tau
     found = made["spikes"].attrs["tau"]
     assert found == 1.25 if tau == "indicator" else found != 1.25

@@ -22,8 +22,10 @@ def recording(indicator="unknown", rate_hz=10, **shapes):
 CASES = [
     ("unknown", {"fluorescence": TRACES}, "traces"),
     ("GCaMP6s", {"fluorescence": TRACES}, "traces"),
-    ("unknown", {"fluorescence": TRACES, "neuropil": TRACES}, "traces-suite2p"),
-    ("GCaMP9x", {"fluorescence": TRACES, "neuropil": TRACES}, "traces-suite2p"),
+    ("unknown", {"fluorescence": TRACES, "neuropil": TRACES}, "two-photon"),
+    ("GCaMP9x", {"fluorescence": TRACES, "neuropil": TRACES, "rate_hz": 2}, "traces-suite2p"),
+    ("GCaMP6s", {"fluorescence": TRACES, "neuropil": TRACES, "rate_hz": 2}, "two-photon-oasis"),
+    ("unknown", {"fluorescence": TRACES, "rate_hz": 2}, "traces-oasis"),
     ("GCaMP6s", {"fluorescence": TRACES, "neuropil": TRACES}, "two-photon"),
     ("GCaMP6s", {"fluorescence": MOVIE, "reference": MOVIE}, "widefield"),
     ("GCaMP6s", {"dff": TRACES}, "spikes"),
@@ -45,10 +47,11 @@ def test_each_kind_of_recording_has_its_chain_and_the_chain_fits(indicator, shap
 
 def test_why_names_what_decided():
     both = {"fluorescence": TRACES, "neuropil": TRACES}
-    assert default_chain(recording("GCaMP6f", **both))[1] == (
-        "fluorescence of ROIs with neuropil beside it; the kinetics of GCaMP6f are on record"
+    assert default_chain(recording("GCaMP6f", rate_hz=2, **both))[1] == (
+        "fluorescence of ROIs with neuropil, too slow for the spike network; the kinetics of GCaMP6f are on record"
     )
-    assert "no kinetics are on record for 'unknown'" in default_chain(recording(**both))[1]
+    assert "no kinetics are on record for 'unknown'" in default_chain(recording(rate_hz=2, **both))[1]
+    assert "the spike network needs no kinetics" in default_chain(recording(**both))[1]
 
 
 @pytest.mark.parametrize(
