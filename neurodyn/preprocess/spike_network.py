@@ -21,6 +21,7 @@ from neurodyn.preprocess.scan import NanPolicy, scan
 from neurodyn.preprocess.tiles import tiles
 
 LOGGER = logging.getLogger(__name__)
+LIKE_PERCENT = 30.0  # %/√Hz; cells it was trained on have 0.1 to 5
 
 
 class SpikeNetworkParams(Params):
@@ -75,6 +76,12 @@ class SpikeNetworkStep(Step):
             still += sum(not np.nanmax(each, initial=0) for each in spikes)
             target[:, tile] = np.stack(spikes, axis=1)
             workspace.progress(done / len(tiles(source)))
+        if np.median(levels) > LIKE_PERCENT:
+            LOGGER.warning(
+                "spike_network: the noise of '%s' is %.0f %%/√Hz at the median, which is more than recordings have: is it in "
+                "percent? The network takes shares (0.1, not 10).",
+                *(p.input, np.median(levels)),
+            )
         if still:
             LOGGER.warning("spike_network: %d of %d ROIs are constant or empty; no spikes there.", still, levels.size)
         target.attrs.update({"noise_level": levels.tolist(), "noise_level_unit": "%/√Hz, of ΔF/F"})
