@@ -85,7 +85,7 @@ def test_readme_names_the_two_commands_and_every_verb() -> None:
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "pip install uv && uv run neurodyn demo" in text and "pip install uv && uv run pytest" in text
-    assert all(f"`neurodyn {verb}" in text for verb in VERBS)
+    assert all(f"`neurodyn {verb.replace('_', '-')}" in text for verb in VERBS)
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", text)
     assert pictures and all((ROOT / picture).is_file() for picture in pictures)
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", text):

@@ -305,7 +305,7 @@ def _run(
             verdicts = np.tile([1.0, np.nan], (len(cells.rois), 1))  # suite2p's classifier knows two-photon ROIs
         else:
             cells = find_cells(stages, registration, wanted, by_hand)
-            fluorescence, neuropil = stages.extract(cells.rois)
+            fluorescence, neuropil = stages.traces(cells.rois)
             verdicts = stages.classify(cells.rois)
         mean = registration.get("meanImg")
         pictures = {"mean_image": mean_frame(binary) if mean is None else np.asarray(mean, dtype=np.float64)}

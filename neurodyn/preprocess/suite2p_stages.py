@@ -109,7 +109,7 @@ class Stages:
             )
             return list(self.suite2p.detection.assign_overlaps(measured, *shape))
 
-    def extract(self, rois: list[Roi]) -> tuple[np.ndarray, np.ndarray]:
+    def traces(self, rois: list[Roi]) -> tuple[np.ndarray, np.ndarray]:
         """Return fluorescence and neuropil, each shape (roi, time), and put `snr` and `skew` into the ROIs."""
         from scipy.stats import skew
 

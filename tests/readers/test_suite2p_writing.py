@@ -104,6 +104,7 @@ def own_loader(suite2p):
     return names["load_files"]
 
 
+@pytest.mark.slow
 def test_suite2p_itself_loads_it(made):
     whole, folder = made
     suite2p = import_suite2p()

@@ -26,7 +26,9 @@ def answer(url, path=""):
 
 def test_it_serves_until_it_is_stopped(tmp_path):
     command = [sys.executable, "-m", "neurodyn", "view", str(saved(tmp_path)), "--no-browser", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    # where the tests run in the background of a shell, processes would not hear Ctrl-C
+    hears = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **hears) as running:
         told = json.loads(running.stdout.readline())
         assert answer(told["path"], "about") == 200
         assert told["cells"] == str(tmp_path / "cells.csv")
