@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 
 from neurodyn.calcium.spike_network import around_gaps, check_rate, load
 from neurodyn.core.config import Params
@@ -71,7 +72,8 @@ class SpikeNetworkStep(Step):
         for done, (tile,) in enumerate(tiles(source), start=1):
             traces = np.ascontiguousarray(np.asarray(source[:, tile]).T, dtype=np.float32)
             levels[tile] = events.noise_levels(traces, starts, rate)
-            with ThreadPoolExecutor(p.jobs or processors()) as pool:
+            # threads share the ROIs; more of them within each product of matrices would only be in their way
+            with threadpool_limits(1), ThreadPoolExecutor(p.jobs or processors()) as pool:
                 spikes = list(pool.map(lambda trace: around_gaps(network, trace, starts, rate), traces))
             still += sum(not np.nanmax(each, initial=0) for each in spikes)
             target[:, tile] = np.stack(spikes, axis=1)
