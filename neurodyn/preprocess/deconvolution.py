@@ -49,8 +49,9 @@ class DeconvolutionParams(Params):
     fit_until: float = Field(
         default=1.0, gt=0, le=1, description="leading share of the frames that tau and quantum are estimated from"
     )
-    rise: Annotated[float, Field(ge=0)] | Literal["indicator"] = Field(
-        default=0.0, description="time from spike to peak, s; 'indicator' looks it up, 0 is instantaneous"
+    rise: Annotated[float, Field(ge=0)] | Literal["indicator", "auto"] = Field(
+        default=0.0,
+        description="time from spike to peak, s; 'indicator' looks it up, 'auto' where it is on record, 0 is instantaneous",
     )
     order: Literal[1, 2] = Field(
         default=1,
@@ -117,7 +118,11 @@ class Deconvolution(Step):
         starts = stretch_starts(recording.time, rate)
         lengths = np.diff(np.r_[starts, recording.time.size])
         self._check_length(lengths)
-        step = type(self)(p.model_copy(update={"tau": _looked_up(p.tau, recording.indicator)}))
+        step = type(self)(
+            p.model_copy(
+                update={"tau": _looked_up(p.tau, recording.indicator), "rise": _rise(p.rise, recording.indicator)}
+            )
+        )
         if p.baseline != "maximin" or lengths.min() >= int(p.window * rate):
             return step, ""
         return step, (
@@ -163,14 +168,14 @@ class Deconvolution(Step):
     def _model(self, workspace: Workspace, starts: np.ndarray) -> tuple[Model, float]:
         """Return the calcium model, and by how much its events are late, s."""
         p, rate = self.params, workspace.rate_hz
-        asked = _looked_up(p.tau, workspace.indicator)
-        table = kinetics(workspace.indicator) if "indicator" in (asked, p.rise) or asked == "range" else None
-        peak = table.peak if p.rise == "indicator" and table else float(p.rise) if p.rise != "indicator" else 0.0
+        asked, rise = _looked_up(p.tau, workspace.indicator), _rise(p.rise, workspace.indicator)
+        table = kinetics(workspace.indicator) if "indicator" in (asked, rise) or asked == "range" else None
+        peak = rise if isinstance(rise, float) else table.peak if table else 0.0
         if asked == "indicator" and table:
             tau = table.tau
         else:
             tau = asked if isinstance(asked, float) else self._estimate(workspace, starts)
-        single = table.tau_single if p.rise == "indicator" and table else tau
+        single = table.tau_single if rise == "indicator" and table else tau
         if peak >= single:
             raise DataError(
                 f"deconvolution: the calcium cannot take longer to rise ({peak:g} s) than to fall ({single:.3g} s).",
@@ -282,7 +287,7 @@ class Deconvolution(Step):
         }.get(str(p.tau), f"{p.tau} s")
         extras = [f"decay time constant {tau}"]
         if p.rise != 0:
-            peak = "the indicator's" if p.rise == "indicator" else f"{p.rise:g} s"
+            peak = f"{p.rise:g} s" if isinstance(p.rise, float) else "the indicator's"
             what = "events moved earlier by the mean delay of the rise" if p.order == 1 else "rise modelled"
             extras.append(f"{what}, time to peak {peak}")
         extras += [f"Gaussian of {p.smooth:g} s SD"] if p.smooth else []
@@ -295,6 +300,11 @@ class Deconvolution(Step):
 def _looked_up(tau: float | str, indicator: str) -> float | str:
     """Return what "auto" stands for with this indicator, anything else as it is."""
     return tau if tau != "auto" else "indicator" if known(indicator) else "estimate"
+
+
+def _rise(rise: float | str, indicator: str) -> float | str:
+    """Return what "auto" stands for with this indicator, anything else as it is."""
+    return rise if rise != "auto" else "indicator" if known(indicator) else 0.0
 
 
 def _filled(quantum: np.ndarray) -> np.ndarray:

@@ -11,6 +11,8 @@ from scipy.signal import lfilter
 
 from neurodyn.calcium.indicators import onset_constant
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.recording import Recording
+from neurodyn.preprocess.chain import chain_from_steps
 from neurodyn.preprocess.deconvolution import Deconvolution, DeconvolutionParams
 
 RATE, TAU = 30.0, 0.7
@@ -262,3 +264,14 @@ def test_worker_processes_change_nothing(make_workspace):
     dff, _ = simulate(rois=5, frames=500)
     one, two = (run(make_workspace(RATE, dff=dff), jobs=jobs, order=2, rise=0.05) for jobs in (1, 2))
     assert np.array_equal(one, two)
+
+
+@pytest.mark.parametrize(("indicator", "rise"), [("GCaMP6s", "indicator"), ("unknown", 0.0)])
+def test_the_rise_is_looked_up_where_it_is_on_record(tmp_path, indicator, rise):
+    rng = np.random.default_rng(0)
+    made = {"dff": rng.gamma(0.3, 0.1, (600, 2)).astype("f4")}
+    chain = chain_from_steps([{"step": "deconvolution", "tau": 0.7, "rise": "auto"}], "test")
+    recording = Recording.from_arrays(made, rate_hz=30, indicator=indicator)
+    found = Recording.open(chain.run(recording, tmp_path / "out.zarr"))
+    assert found.history[-1]["params"]["rise"] == rise
+    assert (found["spikes"].attrs["delay"] > 0) == (rise != 0)
