@@ -370,7 +370,7 @@ def load(path: Path | None = None) -> SpikeNetwork:
     try:
         tensors = parse(name.read_bytes())
         return SpikeNetwork(tuple(_members(tensors)), float(tensors["share"]))
-    except (OSError, KeyError, SafetensorError) as error:
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
         raise DataError(
             f"{name} holds no spike network.",
             f"{type(error).__name__}: {error}",
@@ -391,13 +391,8 @@ def save(network: SpikeNetwork, path: Path) -> None:
 
 
 def _members(tensors: dict[str, np.ndarray]) -> Iterator[tuple[Layer, ...]]:
-    for member in itertools.count():
-        names = [
-            f"{member}.{layer}"
-            for layer in itertools.takewhile(
-                lambda layer, member=member: f"{member}.{layer}.weight" in tensors, itertools.count()
-            )
-        ]
-        if not names:
-            return
+    members = 1 + max(int(name.split(".")[0]) for name in tensors if name.endswith(".weight"))
+    for member in range(members):
+        count = sum(name.startswith(f"{member}.") for name in tensors) // 2
+        names = [f"{member}.{layer}" for layer in range(count)]
         yield tuple(Layer(tensors[f"{name}.weight"].T.copy(), tensors[f"{name}.bias"]) for name in names)
