@@ -30,6 +30,7 @@ TAUS = (0.4, 1.2)
 """Decay times, s, with which the trace is deconvolved beforehand, whatever the indicator."""
 INPUTS = (2 + len(TAUS)) * (EDGES.size - 1) + 2
 LEAST_AMPLITUDE = 3.0  # √Hz; a trace of noise alone reaches about as far
+STEP_OF_NOISE = math.sqrt(2) * 0.6745  # median step between neighbouring frames of white noise of standard deviation 1
 STILL = 1e-6  # of the largest value: what varies less is rounding
 LARGEST = 1000.0  # noise is taken for at least the 99.5th percentile over this: simulations may have none
 BLOCK = 8192  # frames at a time; smaller ones have threads wait for each other, larger ones leave the cache
@@ -227,7 +228,7 @@ def _noise_density(stretches: Sequence[np.ndarray], rate_hz: float) -> float:
     trace.
     """
     steps = np.concatenate([np.abs(np.diff(stretch)) for stretch in stretches])
-    level = float(np.median(steps)) / (0.6745 * math.sqrt(2)) if steps.size else 0.0
+    level = float(np.median(steps)) / STEP_OF_NOISE if steps.size else 0.0
     return max(level / math.sqrt(rate_hz), float(np.percentile(np.concatenate(stretches), 99.5)) / LARGEST)
 
 

@@ -265,8 +265,7 @@ class Deconvolution(Step):
         """Put noise levels and quanta beside the spikes, and divide by the quanta."""
         p = self.params
         prefix = "deconvolution" if p.output == "spikes" else p.output
-        target.attrs.update({"noise_level": levels.tolist(), "noise_level_unit": "%/√Hz, of ΔF/F"})
-        workspace.keep("qc", f"{prefix}_noise_level", ("roi",), levels, "%/√Hz, of ΔF/F", input=p.input)
+        events.keep_noise_levels(workspace, target, levels, p.input, prefix)
         if p.quantum is None:
             return
         if p.quantum == "roi":

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import zarr
 from scipy.ndimage import gaussian_filter1d
 
 from neurodyn.calcium.traces import bridged
+from neurodyn.preprocess.base import Workspace
 from neurodyn.preprocess.baselines import maximin
 
 TRUNCATE = 4.0
@@ -68,6 +70,13 @@ def noise_levels(traces: np.ndarray, starts: np.ndarray, rate_hz: float) -> np.n
     whole = np.isfinite(steps).all()
     levels[rows] = np.median(steps[rows], axis=1) if whole else np.nanmedian(steps[rows], axis=1)
     return 100 * levels / math.sqrt(rate_hz)
+
+
+def keep_noise_levels(workspace: Workspace, target: zarr.Array, levels: np.ndarray, source: str, prefix: str) -> None:
+    """Put the noise level of each ROI, as `noise_levels` gives it, beside spikes: in their attributes and in `qc`."""
+    unit = "%/√Hz, of ΔF/F"
+    target.attrs.update({"noise_level": levels.tolist(), "noise_level_unit": unit})
+    workspace.keep("qc", f"{prefix}_noise_level", ("roi",), levels, unit, input=source)
 
 
 def earlier(spikes: np.ndarray, delay: float, rate_hz: float, stretches: list[slice]) -> np.ndarray:

@@ -86,9 +86,9 @@ class SpikeNetworkStep(Step):
             )
         if still:
             LOGGER.warning("spike_network: %d of %d ROIs are constant or empty; no spikes there.", still, levels.size)
-        target.attrs.update({"noise_level": levels.tolist(), "noise_level_unit": "%/√Hz, of ΔF/F"})
-        prefix = "spike_network" if p.output == "spikes" else p.output
-        workspace.keep("qc", f"{prefix}_noise_level", ("roi",), levels, "%/√Hz, of ΔF/F", input=p.input)
+        events.keep_noise_levels(
+            workspace, target, levels, p.input, "spike_network" if p.output == "spikes" else p.output
+        )
 
     def methods(self) -> str:
         """Return one sentence for a methods section."""

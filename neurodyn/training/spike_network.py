@@ -17,6 +17,7 @@ from neurodyn.calcium.spike_network import (
     FASTEST,
     INPUTS,
     OFFSETS,
+    STEP_OF_NOISE,
     Layer,
     Scaled,
     SpikeNetwork,
@@ -30,7 +31,6 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.truth import spike_times
 
 LEAST_SECONDS = 12.0
-NOISE = math.sqrt(2) * 0.6745  # of the median step between neighbouring frames to a standard deviation
 TRIES = 200
 
 
@@ -249,7 +249,7 @@ class Draw:
         if trace.size < LEAST_SECONDS * rate:
             return None
         if rng.random() < c.noisy:
-            level = float(np.median(np.abs(np.diff(trace)))) / NOISE
+            level = float(np.median(np.abs(np.diff(trace)))) / STEP_OF_NOISE
             trace = trace + rng.normal(size=trace.size) * level * math.sqrt(math.exp(rng.uniform(0, 2.2)) - 1)
         scaled = Scaled.of([trace * math.exp(0.3 * rng.normal())], rate)
         if scaled is None:
