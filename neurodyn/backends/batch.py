@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -28,8 +29,8 @@ class Signal:
         """Return the signal on another device."""
         return Signal(self.x.to(device), self.visible.to(device), self.valid.to(device))
 
-    def rows(self, rows: slice) -> Signal:
-        """Return some of the windows, without a copy."""
+    def rows(self, rows: slice | Tensor) -> Signal:
+        """Return some of the windows; of a slice, without a copy."""
         return Signal(self.x[rows], self.visible[rows], self.valid[rows])
 
 
@@ -60,6 +61,8 @@ class Batch:
         no rule says it.
     others
         Signals beside x, in the order of the layout's; None where there are none.
+    ahead
+        The frames after the window, which only a loss may use; None where windows do not ask for them.
     """
 
     x: Tensor
@@ -72,20 +75,23 @@ class Batch:
     condition: Tensor | None = None
     responses: Tensor | None = None
     others: tuple[Signal, ...] | None = None
+    ahead: Signal | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """Return the batch on another device."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         moved = {name: value.to(device) for name, value in held.items() if isinstance(value, Tensor)}
         others = None if self.others is None else tuple(signal.to(device) for signal in self.others)
-        return replace(self, **moved, others=others)
+        ahead = None if self.ahead is None else self.ahead.to(device)
+        return replace(self, **moved, others=others, ahead=ahead)
 
-    def rows(self, rows: slice) -> Batch:
-        """Return some of the windows, without a copy."""
+    def rows(self, rows: slice | Tensor) -> Batch:
+        """Return some of the windows; of a slice, without a copy."""
         held = {f.name: getattr(self, f.name) for f in fields(self)}
         taken = {name: value[rows] for name, value in held.items() if isinstance(value, Tensor)}
         others = None if self.others is None else tuple(signal.rows(rows) for signal in self.others)
-        return replace(self, **taken, others=others)
+        ahead = None if self.ahead is None else self.ahead.rows(rows)
+        return replace(self, **taken, others=others, ahead=ahead)
 
     @property
     def target(self) -> Tensor:
@@ -96,6 +102,13 @@ class Batch:
     def signals(self) -> tuple[Signal, ...]:
         """Every signal, the one that a model is named for first."""
         return Signal(self.x, self.visible, self.valid), *(self.others or ())
+
+
+def followed(batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
+    """Yield windows with what follows them, as `Foresight.fit` takes them."""
+    for batch in batches:
+        if batch.ahead is not None:
+            yield batch.x, batch.visible & batch.valid, batch.t, batch.ahead.x, batch.ahead.valid
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,8 @@ class Prediction:
         Predictive standard deviation, like mean.
     latents
         float, shape (batch, time, feature).
+    summary
+        What is kept of a whole window to predict what follows it, shape (batch, feature).
     inputs
         Inferred inputs, shape (batch, time, input).
     rates
@@ -131,6 +146,7 @@ class Prediction:
     mean: Tensor
     std: Tensor | None = None
     latents: Tensor | None = None
+    summary: Tensor | None = None
     inputs: Tensor | None = None
     rates: Tensor | None = None
     spikes: Tensor | None = None

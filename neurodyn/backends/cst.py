@@ -12,12 +12,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH, Backend
-from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.batch import Batch, Prediction, followed
+from neurodyn.backends.foresight import Foresight
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.base import TOKEN_SEARCH
 from neurodyn.backends.settings.cst import CSTConfig
 from neurodyn.core.search import Range
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
+from neurodyn.nn.component_tokens import ComponentTokens
 from neurodyn.nn.derivatives import along, derivatives
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import times_between, without_inner_frames
@@ -26,6 +28,8 @@ from neurodyn.nn.parts import mean_where, normal, uniform
 from neurodyn.nn.patches import Patches
 from neurodyn.nn.tokens import TokenTransformer, placed
 from neurodyn.nn.transformer import Mask
+
+COMPONENTS = 20
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,12 @@ class CST(Backend):
     scalar gate lets the network drop a noisy interpolation that it could not subtract pixel by pixel. Loss: mean squared error on frames hidden
     in training, plus that on visible frames, plus Σ_q μ_q mean|∂ᵗ_q ŷ|ᵖ (Sobolev regulariser, by finite differences).
 
+    Where windows tell what follows them (`windows.ahead`), those frames are asked for, too: I is then a linear forecast
+    by reduced-rank regression, which the network starts from, and the loss has the error of it all. What the network
+    holds of these queries, beside the sources of the linear forecast, is the window's `summary`.
+
     Fonseca et al. 2023, Continuous Spatiotemporal Transformers, ICML. Beyond the paper: hidden frames as isolated
-    queries, the interpolation residual, Fourier positions, masks for pixels outside the brain.
+    queries, the interpolation residual, Fourier positions, masks for pixels outside the brain, frames that follow.
     """
 
     Config = CSTConfig
@@ -100,7 +108,13 @@ class CST(Backend):
 
     def __init__(self, config: CSTConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.patches = Patches(layout.brain, config.patch, config.rois)
+        if config.components is None:
+            self.patches = Patches(layout.brain, config.patch, config.rois)
+        else:
+            self.patches = ComponentTokens(layout.brain, config.components)
+        kept = config.components or COMPONENTS
+        told = (layout.brain, layout.frames, layout.ahead, kept, config.rank)
+        self.foresight = Foresight(*told) if layout.ahead else None
         pixels = self.patches.pixels
         self.network = TokenTransformer(
             pixels,
@@ -141,18 +155,48 @@ class CST(Backend):
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and standard deviation; an entry that never changes gets the unit 1."""
+        if self.foresight is not None:
+            self.foresight.fit_frames(frames)
+        if isinstance(self.patches, ComponentTokens):
+            self.std.fill_(self.patches.fit(frames))
+            return
         for buffer, values in zip(
             (self.mean, self.std), levels(frames, self.layout.brain, self.config.normalise), strict=True
         ):
             buffer.copy_(self.patches.split(torch.from_numpy(values).float()[None, None])[0, 0])
         self.std.masked_fill_(~self.patches.inside, 1.0)
 
+    def prepare_batches(self, batches: Iterable[Batch]) -> None:
+        """Fit the linear forecast of what follows windows."""
+        if self.foresight is not None:
+            self.foresight.fit(followed(batches))
+
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame; latents are last-layer tokens averaged over patches; attention rows of dropped patches are 0."""
-        tokens = self._tokens(self._observe(batch))
+        observed = self._observe(batch)
+        tokens = self._tokens(observed)
         hidden = self._encode(tokens)
         maps = self.patches.spread(self._maps(tokens, tokens.real.shape[2])[:, 0, 0]) if attention else None
-        return Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=maps)
+        told = Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=maps)
+        return told if self.foresight is None else replace(told, summary=self._summary(batch, observed, self.foresight))
+
+    def _summary(self, batch: Batch, observed: Observed, foresight: Foresight) -> Float[Tensor, "batch feature"]:
+        """Return the sources of the linear forecast of the frames after the window, and the state of their queries."""
+        code = foresight.code(foresight.scores(batch.x, batch.visible & batch.valid, batch.t))
+        tokens = self._followed(observed, batch, foresight.forecast(code))
+        queries = self._encode(tokens)[:, batch.t.shape[1] :]
+        state = torch.nn.functional.layer_norm(queries, queries.shape[-1:]).mean((1, 2))
+        return torch.cat([foresight.sources(code), state], dim=-1)
+
+    def _followed(self, observed: Observed, batch: Batch, forecast: Float[Tensor, "batch ahead *space"]) -> Tokens:
+        """Return tokens of the window, and of the frames after it, whose input is a forecast of them."""
+        after = (torch.arange(self.layout.ahead, device=batch.t.device) + 1) / self.layout.rate_hz
+        tokens = self._tokens(observed, self.layout.unit_time(batch.t, batch.t[:, -1:] + after))
+        known = torch.ones_like(forecast, dtype=torch.bool)
+        base = torch.cat(
+            [tokens.base[:, : batch.t.shape[1]], self._z_score(forecast, self.patches.split(known))], dim=1
+        )
+        return replace(tokens, base=base)
 
     def attention_maps(
         self, batch: Batch, *, layers: bool = False, heads: bool = False, rows: Literal["last", "all"] = "last"
@@ -198,7 +242,20 @@ class CST(Backend):
             "hidden": mean_where(error, valid & ~seen),
             "visible": self.config.visible_weight * mean_where(error, valid & seen),
         }
-        return parts | self._penalties(slopes)
+        whole = replace(observed, seen=self.patches.split(batch.visible & batch.valid))
+        return parts | self._penalties(slopes) | self._ahead(batch, whole)
+
+    def _ahead(self, batch: Batch, observed: Observed) -> dict[str, Tensor]:
+        """Return the error on what follows the window, asked with nothing of it hidden."""
+        if self.foresight is None or batch.ahead is None or not self.config.ahead_weight:
+            return {}
+        frames = batch.t.shape[1]
+        code = self.foresight.code(self.foresight.scores(batch.x, batch.visible & batch.valid, batch.t))
+        tokens = self._followed(observed, batch, self.foresight.forecast(code))
+        output = self._decode(self._encode(tokens), tokens)[:, frames:]
+        valid = self.patches.split(batch.ahead.valid)
+        error = (output - self._z_score(batch.ahead.x, valid)) ** 2
+        return {"ahead": self.config.ahead_weight * mean_where(error, valid)}
 
     def _observe(self, batch: Batch) -> Observed:
         seen = self.patches.split(batch.visible & batch.valid)

@@ -68,6 +68,8 @@ class Layout:
         Name of the signal.
     others
         Signals beside it, in the order of `Batch.others`; only back-ends with the capability `channels` are given any.
+    ahead
+        Frames after a window that losses are told; 0 for none.
     """
 
     frames: int
@@ -83,6 +85,7 @@ class Layout:
     centres: tuple[tuple[float, float], ...] = ()
     variable: str = ""
     others: tuple[Channel, ...] = ()
+    ahead: int = 0
 
     def require_frames(self, least: int, model: str) -> None:
         """Refuse windows that are too short.
@@ -112,6 +115,21 @@ class Layout:
                 f"{model} needs to know how far to look ahead.",
                 "Found windows without a horizon.",
                 "Name it: --set windows.horizon=SECONDS",
+            )
+
+    def require_ahead(self, model: str) -> None:
+        """Refuse windows that do not tell losses what follows them.
+
+        Raises
+        ------
+        ConfigError
+            If nothing is told.
+        """
+        if not self.ahead:
+            raise ConfigError(
+                f"{model} learns from what follows a window.",
+                "Found windows without frames ahead.",
+                "Say how far: --set windows.ahead=0.5",
             )
 
     def require_rule(self, model: str) -> None:
@@ -158,4 +176,5 @@ class Layout:
             windows.centres,
             windows.config.variable,
             tuple(Channel(other.config.variable, other.space, other.brain) for other in windows.others),
+            windows.ahead,
         )

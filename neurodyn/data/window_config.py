@@ -54,6 +54,16 @@ class WindowConfig(Params):
         gt=0,
         description="last part of every window, s, that models never see and forecast from the frames before it",
     )
+    ahead: float | None = Field(
+        default=None,
+        gt=0,
+        description="seconds after every training window that some models learn to predict; no part of the window, never shown",
+    )
+    train_stride: float | None = Field(
+        default=None,
+        gt=0,
+        description="distance between starts of the windows that are trained on, s (align: stream; default: the stride)",
+    )
     baseline: float | None = Field(
         default=None,
         gt=0,
@@ -101,6 +111,10 @@ class WindowConfig(Params):
             raise ValueError("responses need a horizon in which they come")
         if self.baseline is not None and self.target is not None:
             raise ValueError("baseline and target exclude each other")
+        if self.ahead is not None and self.horizon is not None:
+            raise ValueError("ahead and horizon exclude each other: one lies after the window, the other within")
+        if self.ahead is not None and (self.irregular or self.target is not None):
+            raise ValueError("ahead needs regular frames, and no target of another variable")
         if self.variable in self.others or len(set(self.others)) < len(self.others):
             raise ValueError("others must differ from the variable and from each other")
         if self.others and self.baseline is not None:
@@ -109,6 +123,8 @@ class WindowConfig(Params):
             raise ValueError("fractions must be non-negative and sum to 1")
         if (self.split in ("condition", "column")) != (self.condition is not None):
             raise ValueError("split: condition or column, and the name of a condition column, go together")
+        if self.train_stride is not None and (self.align != "stream" or self.split == "random"):
+            raise ValueError("train_stride needs windows along the stream, in parts that share no frames")
         if self.irregular and self.align != "events":
             raise ValueError("irregular frames need windows that begin at events, align: events")
         return self

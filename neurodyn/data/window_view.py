@@ -16,6 +16,7 @@ from neurodyn.data.stimulus_code import StimulusCode, stimulus_column
 from neurodyn.data.streaming import ChunkStore, read_frames
 from neurodyn.data.window_config import WindowConfig
 
+GAP_FACTOR = 1.5  # frames further apart than this many periods do not follow each other
 IN_MEMORY_BYTES = 2 * 2**30
 BYTES_PER_VALUE = 6  # a float32, and whether it is visible and valid
 NOISE_OF_STEPS = 1.4826 / np.sqrt(2)
@@ -48,6 +49,8 @@ class WindowView:
         How stimuli are told to models; None where nothing is told.
     readable
         Frames of each recording that may be read, bool, shape (time,); None for all.
+    taken
+        Frames of each recording that windows of other parts hold, bool, shape (time,); None where nothing was split.
     """
 
     recordings: tuple[Recording, ...]
@@ -60,6 +63,7 @@ class WindowView:
     places: tuple[int, ...] | None = None
     code: StimulusCode | None = None
     readable: tuple[np.ndarray, ...] | None = None
+    taken: tuple[np.ndarray, ...] | None = None
 
     def __len__(self) -> int:
         return int(self.first.size)
@@ -125,6 +129,23 @@ class WindowView:
         wanted = self.config.horizon
         return 0 if wanted is None else min(max(1, round(wanted * self.rate_hz)), self.frames - 1)
 
+    @property
+    def ahead(self) -> int:
+        """Frames after a window that `future` gives; 0 for none."""
+        return 0 if self.config.ahead is None else max(1, round(self.config.ahead * self.rate_hz))
+
+    @property
+    def held(self) -> tuple[np.ndarray, ...]:
+        """Frames of each recording that some window holds, bool, shape (time,)."""
+        return self.held_by(slice(None))
+
+    def held_by(self, indices: np.ndarray | slice) -> tuple[np.ndarray, ...]:
+        """Return the frames of each recording that windows at `indices` hold, bool, shape (time,); no signal is read."""
+        found = tuple(np.zeros(recording.time.size, dtype=bool) for recording in self.recordings)
+        for session, first in zip(self.session[indices], self.first[indices], strict=True):
+            found[session][first : first + self.frames] = True
+        return found
+
     @cached_property
     def _sources(self) -> list[np.ndarray] | ChunkStore:
         arrays = [signal(recording, self.config.variable) for recording in self.recordings]
@@ -146,10 +167,10 @@ class WindowView:
         values = self.frames * sum(int(np.prod(windows.space)) for windows in signals)
         return max(1, IN_MEMORY_BYTES // 4 // (BYTES_PER_VALUE * values))
 
-    def _read(self, session: int, first: int) -> np.ndarray:
+    def _read(self, session: int, first: int, frames: int) -> np.ndarray:
         if isinstance(self._sources, ChunkStore):
-            return self._sources.read(session, first, self.frames)
-        return self._sources[session][first : first + self.frames]
+            return self._sources.read(session, first, frames)
+        return self._sources[session][first : first + frames]
 
     def take(self, indices: np.ndarray) -> Self:
         """Return the windows at `indices`."""
@@ -204,7 +225,7 @@ class WindowView:
         session, first = self.session[indices], self.first[indices]
         out = np.full((first.size, self.frames, *self.space), np.nan, dtype=np.float32)
         for row in np.lexsort((first, session)):  # as they lie on disk
-            found = self._read(int(session[row]), int(first[row]))
+            found = self._read(int(session[row]), int(first[row]), self.frames)
             out[(row, slice(None), *map(slice, found.shape[1:]))] = found
         mask = np.isfinite(out) & self.brain
         if self.config.baseline is not None:
@@ -212,6 +233,38 @@ class WindowView:
             out, mask = over_baseline(out, mask, self.frames - self.horizon, lasting)
         out[~mask] = 0.0
         return out, mask
+
+    def future(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
+        """Read the frames that follow windows, up to a gap, the recording's end, or a frame of another part's windows.
+
+        Returns
+        -------
+        values
+            float32, shape (window, ahead, *space); 0 where there is no valid datum.
+        mask
+            bool, same shape.
+        """
+        session, after = self.session[indices], self.first[indices] + self.frames
+        out = np.full((after.size, self.ahead, *self.space), np.nan, dtype=np.float32)
+        for row in np.lexsort((after, session)):
+            closed = self._closed[session[row]]
+            count = min(self.ahead, int(closed[np.searchsorted(closed, after[row])] - after[row]))
+            if count:
+                found = self._read(int(session[row]), int(after[row]), count)
+                out[(row, slice(count), *map(slice, found.shape[1:]))] = found
+        mask = np.isfinite(out) & self.brain
+        out[~mask] = 0.0
+        return out, mask
+
+    @cached_property
+    def _closed(self) -> list[np.ndarray]:
+        """Frames of each recording that no window may look ahead to or past: other parts', after gaps, the end; ascending."""
+        closed = []
+        for index, recording in enumerate(self.recordings):
+            gap = np.diff(recording.time, prepend=-np.inf) > GAP_FACTOR / self.rate_hz
+            shut = gap if self.taken is None else gap | self.taken[index]
+            closed.append(np.append(np.flatnonzero(shut), recording.time.size))
+        return closed
 
     def stimulus(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:
         """Return what models are told of the event in which the horizon begins; in windows without one, the whole begins.

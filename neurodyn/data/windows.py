@@ -15,9 +15,7 @@ from neurodyn.data.responses import ResponseRule
 from neurodyn.data.splits import PARTS, SPLITS
 from neurodyn.data.stimulus_code import StimulusCode, with_stimulus_alone
 from neurodyn.data.window_config import WindowConfig
-from neurodyn.data.window_view import WindowView
-
-GAP_FACTOR = 1.5
+from neurodyn.data.window_view import GAP_FACTOR, WindowView
 
 
 @dataclass(frozen=True)
@@ -94,14 +92,44 @@ class Windows(WindowView):
         whole = self if without is None else self._reading_only(np.flatnonzero((part >= 0) & (part != left_out)))
         parts = {name: whole.take(np.flatnonzero(part == k)) for k, name in enumerate(PARTS)}
         self._check_filled(parts)
+        parts = {name: windows._knowing(parts) for name, windows in parts.items()}
         return {name: windows for name, windows in parts.items() if name != without}
 
     def _reading_only(self, indices: np.ndarray) -> Self:
         """Return these windows, of which only the frames of those at `indices` can be read."""
-        readable = tuple(np.zeros(recording.time.size, dtype=bool) for recording in self.recordings)
-        for session, first in zip(self.session[indices], self.first[indices], strict=True):
-            readable[session][first : first + self.frames] = True
-        return replace(self, readable=readable)
+        return replace(self, readable=self.held_by(indices))
+
+    def _knowing(self, parts: dict[str, Self]) -> Self:
+        """Return these windows, which know the frames of other parts; only who looks ahead, or is to be cut anew, asks."""
+        if self.config.ahead is None and self.config.train_stride is None:
+            return self
+        others = [windows.held for windows in parts.values() if windows is not self]
+        taken = tuple(np.logical_or.reduce(frames) for frames in zip(*others, strict=True))
+        return self._with(taken=taken)
+
+    def to_train(self) -> Self:
+        """Return the windows to be trained on: these, or those `train_stride` apart that hold the same frames."""
+        if self.config.train_stride is None:
+            return self
+        config = self.config.model_copy(update={"stride": self.config.train_stride})
+        session, first, trial = [], [], []
+        for index, (recording, held) in enumerate(zip(self.recordings, self.held, strict=True)):
+            mine = held if self.taken is None else held & ~self.taken[index]
+            starts, trials = _starts(recording, config, self.frames)
+            count = np.concatenate([[0], np.cumsum(mine)])
+            inside = count[starts + self.frames] - count[starts] == self.frames
+            session.append(np.full(int(inside.sum()), index))
+            first.append(starts[inside])
+            trial.append(trials[inside])
+        return self._with(session=np.concatenate(session), first=np.concatenate(first), trial=np.concatenate(trial))
+
+    def _with(self, **changed: np.ndarray | tuple[np.ndarray, ...]) -> Self:
+        """Return these windows with other places, without reading their signals again."""
+        made = replace(self, **changed)
+        made.__dict__["_sources"] = self._sources
+        if self.config.others:
+            made.__dict__["others"] = tuple(other._with(**changed) for other in self.others)
+        return made
 
     def _check_filled(self, parts: dict[str, Self]) -> None:
         by_column = self.config.split == "column"  # which may well name no test trials

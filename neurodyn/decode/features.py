@@ -11,13 +11,16 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
 from neurodyn.data.windows import Windows
 from neurodyn.decode import DECODERS
+from neurodyn.decode.foretelling import fit_foretelling, foretelling_stretches, free_frames
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 
 CHUNK_BYTES = 128 * 2**20
 PROJECTION_FRAMES = 2000
+WHOLE_WINDOW = ("summary",)  # one row per window, without a time axis to reduce
 REDUCTIONS = ("last", "change", "mean", "flat", "response", "patches", "sequence")
 MODEL_FEATURES = {
+    "summary": "summary",
     "latents": "latents",
     "reconstruction": "mean",
     "attention": "attention",
@@ -25,6 +28,8 @@ MODEL_FEATURES = {
     "inputs": "inputs",
     "inferred_spikes": "spikes",
 }
+
+MODEL_DEFAULTS = ("summary", "latents", "reconstruction")
 
 Reader = Callable[[slice], np.ndarray]
 
@@ -44,14 +49,21 @@ def baseline_names(source: Source, sequential: bool = False) -> list[str]:
     variable = source.windows.config.variable
     pooled = "patches" if len(source.windows.space) == 2 else "mean"
     names = [f"{variable}:{reduction}", f"{variable}:{pooled}"]
-    return names + ([f"pca:{reduction}"] if source.train is not None else [])
+    if source.train is None:
+        return names
+    foretelling = (
+        [_full("reduced_rank", source.windows, sequential)]
+        if not sequential and foretelling_stretches(source).size
+        else []
+    )
+    return [*names, f"pca:{reduction}", *foretelling]
 
 
 def feature_names(source: Source, config: DecodeConfig) -> list[str]:
     """Return the full names of the rows to make, baselines first, each once."""
     asked = list(config.features)
     if not asked and source.prediction is not None:
-        asked = [name for name in ("latents", "reconstruction") if MODEL_FEATURES[name] in source.prediction]
+        asked = [name for name in MODEL_DEFAULTS if MODEL_FEATURES[name] in source.prediction]
     if config.protocol == "paper":
         variable = source.windows.config.variable
         asked = [f"{variable}:flat", f"{variable}:last", *asked]
@@ -65,7 +77,13 @@ def feature_names(source: Source, config: DecodeConfig) -> list[str]:
 def _full(name: str, windows: Windows, sequential: bool) -> str:
     base, sign, reduction = name.partition(":")
     base = windows.config.variable if base == "raw" else base
+    if base in WHOLE_WINDOW and sign:
+        raise ConfigError(f"'{name}' has no time to reduce.", "It is one row per window.", f"Use {base}")
+    if base in WHOLE_WINDOW:
+        return base
     usual = "flat" if base == "attention" and not sequential else default_reduction(windows, sequential)
+    if base == "reduced_rank" and usual == "last+change":  # its codes hold the window's course already
+        usual = "last"
     reduction = reduction if sign else usual
     for part in reduction.split("+"):
         if part not in REDUCTIONS:
@@ -88,7 +106,7 @@ def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarra
     Parameters
     ----------
     name
-        "BASE:REDUCTION+REDUCTION", as from `feature_names`.
+        "BASE:REDUCTION+REDUCTION", as from `feature_names`; BASE alone for what has one row per window.
     source
         Windows of one session.
 
@@ -105,8 +123,12 @@ def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarra
         If the reduction does not suit the windows.
     """
     base, _, reduction = name.partition(":")
-    if base == "pca":
-        read: Reader = _projected(_signal(source, source.windows.config.variable), fit_projection(source, config))
+    if base in WHOLE_WINDOW:
+        return _model(source, base)(slice(None))
+    if base == "reduced_rank":
+        read: Reader = _coded(source, config)
+    elif base == "pca":
+        read = _projected(_signal(source, source.windows.config.variable), fit_projection(source, config))
     elif base == "reconstruction" and _width(source) > config.components and source.train is not None:
         read = _projected(_model(source, base), fit_projection(source, config))
     elif base in MODEL_FEATURES:
@@ -217,15 +239,17 @@ def fit_projection(source: Source, config: DecodeConfig) -> Projection:
 
 def _training_frames(source: Source) -> np.ndarray:
     """Return at most `PROJECTION_FRAMES` training frames, evenly spaced."""
-    train, windows = source.train, source.windows
-    free = np.zeros(source.recording.time.size, dtype=bool)
-    for first in [] if train is None else train.first:
-        free[first : first + windows.frames] = True
-    for first in windows.first:
-        free[first : first + windows.frames] = False
-    frames = np.flatnonzero(free)
+    frames = np.flatnonzero(free_frames(source))
     _enough_frames(frames.size)
     return frames[np.unique(np.linspace(0, frames.size - 1, min(PROJECTION_FRAMES, frames.size)).astype(int))]
+
+
+def _coded(source: Source, config: DecodeConfig) -> Reader:
+    """Read what of each frame, and of those before it in the window, tells the next half second."""
+    projection = fit_projection(source, config)
+    found = fit_foretelling(source, projection, CHUNK_BYTES)
+    read = _signal(source, source.windows.config.variable)
+    return lambda part: found(projection(read(part)))
 
 
 def _enough_frames(count: int) -> None:

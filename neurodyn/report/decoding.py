@@ -20,6 +20,8 @@ CHANCE = re.compile(r"chance ([\d.]+)")
 WORDS = {"r2": "R²", "mse": "MSE", "error, deg": "error (degrees)"}
 BASES = {
     "pca": "principal components of training frames",
+    "reduced_rank": "what tells the next half second, by linear regression of training frames",
+    "summary": "what the model keeps of a window to tell what follows",
     "latents": "the model's latents",
     "reconstruction": "the model's reconstruction",
     "attention": "the model's attention",

@@ -16,6 +16,7 @@ from neurodyn.data.windows import Windows
 Arrays = dict[str, np.ndarray]
 TRAILING = {
     "latents": ("time", "feature"),
+    "summary": ("kept",),
     "inputs": ("time", "input"),
     "attention": ("time", "key"),
     "hidden": ("time",),

@@ -51,7 +51,7 @@ def read_batch(windows: Windows, indices: np.ndarray | slice, hidden: np.ndarray
         stimulus, condition = map(torch.from_numpy, windows.stimulus(indices))
     responses = None if windows.rule is None else torch.from_numpy(windows.rule.labels(windows, indices))
     others = tuple(_read(other, indices, hidden)[0] for other in windows.others) or None
-    told = (session, targets, stimulus, condition, responses, others)
+    told = (session, targets, stimulus, condition, responses, others, _ahead(windows, indices))
     return Batch(signal.x, t, signal.visible, signal.valid, *told)
 
 
@@ -69,6 +69,14 @@ def _read(
         visible = visible.copy()
         visible[:, -windows.horizon :] = False
     return Signal(*map(torch.from_numpy, (values, visible, mask))), targets
+
+
+def _ahead(windows: Windows, indices: np.ndarray | slice) -> Signal | None:
+    """Read what follows the windows, none of it visible."""
+    if not windows.ahead:
+        return None
+    values, mask = map(torch.from_numpy, windows.future(indices))
+    return Signal(values, torch.zeros_like(mask), mask)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from neurodyn.training.devices import choose_devices, reproducible
 from neurodyn.training.reconstruction import Errors, Filled, hide
 from neurodyn.training.run import Run, load_run
 
-OPTIONAL = ("latents", "inputs", "rates", "spikes", "spikes_std", "std", "logits")
+OPTIONAL = ("latents", "summary", "inputs", "rates", "spikes", "spikes_std", "std", "logits")
 
 
 def infer(

@@ -46,7 +46,8 @@ def opened(
 def cut_parts(config: RunConfig, recordings: Sequence[Recording], without: str | None = None) -> dict[str, Windows]:
     """Cut the windows that a model asks for and split them; the part `without` is left out, and never read."""
     ragged = "sessions" in _capabilities(config)
-    return Windows.cut(recordings, config.windows, ragged).split(without)
+    parts = Windows.cut(recordings, config.windows, ragged).split(without)
+    return parts | {"train": parts["train"].to_train()}
 
 
 def _require_a_window_each(config: RunConfig, windows: Windows, devices: Devices) -> None:

@@ -48,6 +48,7 @@ def save_model(folder: Path, config: RunConfig, backend: Backend, weights: dict[
                 "centres": [list(centre) for centre in layout.centres],
                 "variable": layout.variable,
                 "others": [{"name": other.name, "space": list(other.space)} for other in layout.others],
+                "ahead": layout.ahead,
             },
             "parameters": sum(p.numel() for p in backend.parameters() if p.requires_grad),
             "citation": backend.citation,
@@ -83,7 +84,7 @@ def load_model(folder: Path) -> Backend:
             for other in shape.get("others", ())
         )
         told = {"horizon": shape.get("horizon", 0), "code": code, "rule": rule, "names": names, "centres": centres}
-        told |= {"variable": shape.get("variable", ""), "others": others}
+        told |= {"variable": shape.get("variable", ""), "others": others, "ahead": shape.get("ahead", 0)}
         layout = Layout(shape["frames"], tuple(shape["space"]), shape["rate_hz"], brain, *sessions, **told)
         backend = kind(kind.Config.model_validate(described["config"]), layout)
         backend.load_state_dict(weights)

@@ -7,10 +7,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from neurodyn.backends.batch import Batch
+from neurodyn.backends.batch import Batch, Signal
 from neurodyn.backends.cst import CST, CSTConfig
 from neurodyn.backends.layout import Layout
-from neurodyn.core.errors import ConfigError
+from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.metrics.interpolation import linear_interpolation
 from neurodyn.nn.derivatives import along
 from neurodyn.nn.masking import hide_inner_frames, times_between
@@ -409,3 +409,76 @@ def test_what_only_the_session_tells_is_learnt_with_its_vector(apart):
     said = model.eval()(windows()).mean[:, 4][:, torch.from_numpy(brain())]
     error = (said - (1.0 - 2.0 * session)[:, None]).square().mean().item()
     assert error < 0.1 if apart else error > 0.8
+
+
+AHEAD = 3
+
+
+def foreseeing(**config) -> CST:
+    torch.manual_seed(0)
+    settings = {"patch": (3, 3), "width": 16, "heads": 2, "layers": 1, "rank": 4, "components": 5} | config
+    model = CST(CSTConfig(**settings), Layout(8, SPACE, 10.0, brain(), ahead=AHEAD))
+    model.prepare([moving(40, 0).x.where(moving(40, 0).valid, torch.nan).numpy()])
+    model.prepare_batches([moving(40, 0), moving(40, 1)])
+    return model.eval()
+
+
+def moving(count: int, seed: int) -> Batch:
+    """Windows of two patterns that turn, and a little noise."""
+    rng = torch.Generator().manual_seed(seed)
+    patterns = torch.randn(2, *SPACE, generator=torch.Generator().manual_seed(9))
+    phase = 6.3 * torch.rand(count, 1, generator=rng) + 0.6 * torch.arange(8 + AHEAD)
+    turning = torch.stack([phase.sin(), phase.cos()], -1)
+    x = (
+        3
+        + torch.einsum("btk,kyx->btyx", turning, patterns)
+        + 0.05 * torch.randn(count, 8 + AHEAD, *SPACE, generator=rng)
+    )
+    valid = torch.from_numpy(brain()).expand(x.shape).clone()
+    x, t = x.where(valid, 0.0), (torch.arange(8) / 10.0).expand(count, -1)
+    after = Signal(x[:, 8:], torch.zeros_like(valid[:, 8:]), valid[:, 8:])
+    return Batch(x[:, :8], t, valid[:, :8], valid[:, :8], torch.zeros(count, dtype=torch.long), ahead=after)
+
+
+@pytest.mark.parametrize("components", [5, None])
+def test_it_starts_at_the_linear_forecast_of_what_follows(components):
+    model, batch = foreseeing(components=components, noise=0.0), moving(30, 5)
+    parts = model.loss(batch, generator())
+    code = model.foresight.code(model.foresight.scores(batch.x, batch.valid, batch.t))
+    forecast = model.foresight.forecast(code)
+    valid = batch.ahead.valid
+    assert (forecast - batch.ahead.x)[valid].square().mean() < 0.05 * batch.ahead.x[valid].var()
+    if components is None:
+        wrong = model.patches.split(forecast - batch.ahead.x) / model.std
+        assert parts["ahead"].item() == pytest.approx(
+            wrong[model.patches.split(valid)].square().mean().item(), rel=1e-3
+        )
+
+
+def test_the_summary_never_sees_what_follows_and_holds_the_sources():
+    model, batch = foreseeing(), moving(30, 5)
+    summary = model(batch).summary
+    assert summary.shape == (30, 4 + 16)
+    torch.testing.assert_close(summary, model(replace(batch, ahead=None)).summary)
+    code = model.foresight.code(model.foresight.scores(batch.x, batch.valid, batch.t))
+    torch.testing.assert_close(summary[:, :4], model.foresight.sources(code))
+    assert model(batch).latents.shape == (30, 8, 16)
+
+
+def test_tokens_of_components_hold_frames_but_for_their_noise():
+    model, batch = foreseeing(components=4), moving(30, 5)
+    back = model.patches.join(model.patches.split(batch.x))
+    inside = batch.valid
+    assert (back - batch.x)[inside].square().mean() < 0.004
+    assert (back[~inside] == 0).all()
+    partly = batch.valid.clone()
+    partly[0, 2, 5, 5] = False
+    assert not model.patches.split(partly)[0, 2].any()
+
+
+def test_windows_that_nothing_whole_follows_are_told(tmp_path):
+    model, batch = CST(CSTConfig(components=5), Layout(8, SPACE, 10.0, brain(), ahead=AHEAD)), moving(40, 0)
+    model.prepare([batch.x.where(batch.valid, torch.nan).numpy()])
+    nothing = replace(batch, ahead=Signal(batch.ahead.x, batch.ahead.visible, torch.zeros_like(batch.ahead.valid)))
+    with pytest.raises(DataError, match="followed by whole frames"):
+        model.prepare_batches([nothing])

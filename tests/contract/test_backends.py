@@ -2,7 +2,7 @@
 
 import copy
 import functools
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.base import CAPABILITIES, Backend
-from neurodyn.backends.batch import Batch
+from neurodyn.backends.batch import Batch, Signal
 from neurodyn.backends.layout import Layout
 from neurodyn.data.responses import ResponseRule
 from neurodyn.data.stimulus_code import ColumnCode, StimulusCode
@@ -84,6 +84,7 @@ ACROSS_WINDOWS = {  # stages whose loss mixes the windows of a batch, so that pa
 }
 PIXELS_ARE_CELLS = {"forecast", "classify", "spikes"}  # who can do these learns from a movie what it learns from traces
 HORIZON = 4
+AHEAD = 3
 RULE = ResponseRule(config=ResponseConfig.model_validate({}))
 CODE = StimulusCode(
     columns=(ColumnCode(name="image", kind="name", values=("a", "b", "c")),), conditions=(("a",), ("b",), ("c",))
@@ -118,7 +119,14 @@ def make_batch(space: tuple[int, ...], count: int = 8, seed: int = 0) -> Batch:
     stimulus = torch.eye(CODE.size)[condition]
     responses = torch.from_numpy(np.random.default_rng(seed).integers(0, 2, (count, *space)).astype(np.float32))
     responses[0, ..., 1] = torch.nan
-    return Batch(x.where(valid, 0.0), t, valid.clone(), valid, session, None, stimulus, condition, responses)
+    told = (session, None, stimulus, condition, responses, None, make_ahead(space, count, seed))
+    return Batch(x.where(valid, 0.0), t, valid.clone(), valid, *told)
+
+
+def make_ahead(space: tuple[int, ...], count: int, seed: int) -> Signal:
+    after = torch.from_numpy(windows(space, count, seed + 100))[:, :AHEAD]
+    valid = torch.from_numpy(brain(space)).expand(after.shape).clone()
+    return Signal(after.where(valid, 0.0), torch.zeros_like(valid), valid)
 
 
 def build(name: str, space: tuple[int, ...], seed: int = 0) -> Backend:
@@ -142,7 +150,9 @@ def _built(name: str, space: tuple[int, ...], seed: int) -> Backend:
 
 def layout(kind: type[Backend], space: tuple[int, ...], *sessions: tuple[int, ...] | tuple[str, ...]) -> Layout:
     ahead = (
-        {"horizon": HORIZON, "code": CODE, "rule": RULE} if {"forecast", "classify"} & kind.Config.capabilities else {}
+        {"horizon": HORIZON, "code": CODE, "rule": RULE}
+        if {"forecast", "classify"} & kind.Config.capabilities
+        else {"ahead": AHEAD}
     )
     return Layout(FRAMES, space, 10.0, brain(space), *sessions, **ahead)
 
@@ -297,8 +307,7 @@ def test_the_order_of_windows_does_not_matter(case):
     name, space = case
     backend, batch = trained(name, space), make_batch(space)
     order = torch.tensor([5, 0, 7, 2, 1, 6, 3, 4])
-    names = [f.name for f in fields(Batch) if getattr(batch, f.name) is not None]
-    shuffled = Batch(**{name: getattr(batch, name)[order] for name in names})
+    shuffled = batch.rows(order)
     torch.testing.assert_close(backend(shuffled).mean, backend(batch).mean[order], rtol=1e-5, atol=1e-5)
 
 
@@ -376,11 +385,6 @@ def without_dropout(backend: Backend) -> Backend:
     return backend
 
 
-def taken(batch: Batch, rows: torch.Tensor) -> Batch:
-    names = [f.name for f in fields(Batch) if getattr(batch, f.name) is not None]
-    return Batch(**{name: getattr(batch, name)[rows] for name in names})
-
-
 def gradients(backend: Backend) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in backend.named_parameters() if p.grad is not None}
 
@@ -393,7 +397,7 @@ def backwards(backend: Backend, batch: Batch, share: float = 1.0) -> dict[str, f
 
 def in_parts(backend: Backend, batch: Batch, *places: list[int]) -> dict[str, float]:
     """Compute parts of a batch one after another; return the sums of their losses."""
-    pieces = [(rows := torch.tensor(place), taken(batch, rows)) for place in places]
+    pieces = [(rows := torch.tensor(place), batch.rows(rows)) for place in places]
     asked = [counts(rows, 8, partial(backend.loss, piece, generator())) for rows, piece in pieces]
     totals, found = [sum(each) for each in zip(*asked, strict=True)], []
     for rows, piece in pieces:

@@ -18,7 +18,7 @@ PARTS_OF_THE_CRITERION = {
     "balance", "block", "components", "error", "gamma", "hide", "hide_frames", "l2", "likelihood", "loss", "members",
     "modes", "normalise", "ratio", "trace_weight", "variance", "visible_weight", "weights",
 }  # fmt: skip
-RANK_IS_NO_UNIT = {"pca", "svd"}
+RANK_IS_NO_UNIT = {"pca", "reduced_rank", "svd"}
 
 
 def search_of(name: str) -> Search:

@@ -457,3 +457,46 @@ def test_cells_are_named_by_their_ids_and_not_by_whether_they_are_cells():
 
     assert names(np.array([517, 33])) == (("517", "33"),)
     assert names(np.array([True, False])) == ()
+
+
+def test_what_follows_a_window_ends_at_other_parts_gaps_and_the_end():
+    time = np.arange(700) / RATE
+    time[300:] += 5
+    parts = cut(recording(time=time), duration=1.0, ahead=0.5).split()
+    for name, windows in parts.items():
+        values, mask = windows.future()
+        others = {frame for other, one in parts.items() if other != name for _, frame in frames_of(one)}
+        for first, row, known in zip(windows.first, values[..., 0], mask[..., 0], strict=True):
+            expected = [
+                f < 700 and f not in others and not (first + 10 <= 300 <= f) for f in range(first + 10, first + 15)
+            ]
+            expected = np.logical_and.accumulate(expected)
+            np.testing.assert_array_equal(known, expected)
+            np.testing.assert_array_equal(row, np.where(expected, first + 10 + np.arange(5), 0))
+    assert parts["train"].future()[1].any()
+
+
+def test_denser_training_windows_hold_the_same_frames():
+    parts = cut(recording(), duration=1.0, stride=1.0, train_stride=0.1).split()
+    dense = parts["train"].to_train()
+    assert frames_of(dense) == frames_of(parts["train"])
+    np.testing.assert_array_equal(np.diff(dense.first), 1)
+    kept = np.isin(dense.first, parts["train"].first)
+    np.testing.assert_array_equal(dense.trial[kept], parts["train"].trial)
+    np.testing.assert_array_equal(dense.values()[0][kept], parts["train"].values()[0])
+    plain = cut(recording(), duration=1.0).split()["train"]
+    assert plain.to_train() is plain
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"ahead": 0.5, "horizon": 0.5},
+        {"ahead": 0.5, "align": "events", "irregular": True},
+        {"train_stride": 0.1, "align": "events"},
+        {"train_stride": 0.1, "split": "random"},
+    ],
+)
+def test_what_lies_ahead_and_how_dense_must_fit_the_windows(wrong):
+    with pytest.raises(ValidationError, match="ahead|train_stride"):
+        WindowConfig(**wrong)

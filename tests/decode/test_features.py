@@ -1,5 +1,7 @@
 """Features against direct computation; projections blind to what is decoded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,10 @@ from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
 from neurodyn.decode import features as module
 from neurodyn.decode.features import build_features, feature_names, fit_projection, patch_index
+from neurodyn.decode.foretelling import foretelling_stretches, free_frames
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source, open_source
+from neurodyn.metrics.reduced_rank import fit_reduced_rank
 from tests.decode.runs import make_run as make_latents_run
 from tests.decode.runs import simulated
 from tests.report.fake_run import make_run, movie, traces
@@ -84,7 +88,8 @@ def test_projection_is_orthonormal_and_gives_last_and_change(split):
 def test_a_run_shows_raw_rows_beside_its_model(tmp_path):
     source = open_source(make_run(tmp_path / "run"), CONFIG)
     assert feature_names(source, CONFIG) == [
-        "dff:last+change", "dff:patches", "pca:last+change", "latents:last+change", "reconstruction:last+change",
+        "dff:last+change", "dff:patches", "pca:last+change", "reduced_rank:last", "latents:last+change",
+        "reconstruction:last+change",
     ]  # fmt: skip
     attention = CONFIG.model_copy(update={"features": ("attention", "raw:mean")})
     assert feature_names(source, attention)[-2:] == ["attention:flat", "dff:mean"]
@@ -125,3 +130,33 @@ def test_what_does_not_exist_is_named(split):
     flat = Source(Windows.cut([traces(trials=4)], WindowConfig()), None)
     with pytest.raises(ConfigError, match="needs a movie"):
         build_features("dff:patches", flat, CONFIG)
+
+
+def test_reduced_rank_tells_the_next_half_second_of_training_frames_alone(split):
+    codes = build_features("reduced_rank:last", split, CONFIG)
+    project = fit_projection(split, CONFIG)
+    first = foretelling_stretches(split)
+    held = free_frames(split)
+    assert all(held[start : start + 15].all() for start in first)
+    assert set(first) == {start for start in range(held.size - 14) if held[start : start + 15].all()}
+    scores = project(split.recording["dff"].values[None])[0]
+    found = fit_reduced_rank(scores[first[:, None] + np.arange(10)], scores[first[:, None] + np.arange(10, 15)])
+    np.testing.assert_allclose(codes, found(project(split.windows.values()[0]))[:, -1], rtol=1e-3, atol=1e-4)
+
+
+def test_reduced_rank_is_left_out_where_too_little_was_held_out():
+    windows = Windows.cut([movie(trials=20)], WindowConfig(duration=1.0))
+    few = Source(windows.take(np.arange(20, 60)), windows.take(np.arange(6)))
+    assert "reduced_rank:last" not in feature_names(few, CONFIG)
+    with pytest.raises(DataError, match="too few training frames for reduced_rank"):
+        build_features("reduced_rank:last", few, CONFIG)
+
+
+def test_a_summary_is_one_row_per_window(tmp_path):
+    source = open_source(make_run(tmp_path / "run"), CONFIG)
+    summary = np.random.default_rng(0).normal(size=(len(source.windows), 7)).astype(np.float32)
+    source = replace(source, prediction=source.prediction.assign(summary=(("window", "kept"), summary)))
+    assert feature_names(source, CONFIG)[4] == "summary"
+    np.testing.assert_array_equal(build_features("summary", source, CONFIG), summary)
+    with pytest.raises(ConfigError, match="no time to reduce"):
+        feature_names(source, CONFIG.model_copy(update={"features": ("summary:last",)}))

@@ -34,7 +34,7 @@ def test_a_run_is_decoded_beside_its_baselines(run):
     models = {features: score.model for (features, _), score in scores.items()}
     assert models == {
         "dff:last+change": "none", "dff:patches": "none", "pca:last+change": "none",
-        "latents:last+change": "cst", "reconstruction:last+change": "cst",
+        "reduced_rank:last": "none", "latents:last+change": "cst", "reconstruction:last+change": "cst",
     }  # fmt: skip
     assert scores["pca:last+change", "blocked"].value > 0.3
     assert len({score.n for score in scores.values()}) == 1

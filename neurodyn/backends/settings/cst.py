@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.base import HidingConfig, TokenConfig
 
 
@@ -32,6 +33,11 @@ class CSTConfig(TokenConfig, HidingConfig):
     session_embedding: bool = Field(
         False, description="every training recording has a vector of its own, added to all its tokens"
     )
+    components: int | None = Field(
+        None, gt=0, description="tokens are whole frames, told by so many principal components (default: patches)"
+    )
+    rank: int = Field(16, gt=0, description="numbers that the linear forecast passes through (windows.ahead)")
+    ahead_weight: float = Field(1.0, ge=0, description="weight of the error on what follows the window (windows.ahead)")
     noise: float = Field(0.05, ge=0, description="noise added to the input in training, standard deviations")
     dummies: int = Field(0, ge=0, description="random times per training window that only the derivatives see")
     dummies_in_space: bool = Field(
@@ -50,6 +56,10 @@ class CSTConfig(TokenConfig, HidingConfig):
     )
     capabilities: ClassVar = frozenset({"reconstruct", "latents", "continuous_time", "attention"})
 
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse windows without an inner frame, and patches that do not fit the frame."""
+        HidingConfig.check(self, layout, model) if self.components else super().check(layout, model)
+
     @model_validator(mode="after")
     def _possible_derivatives(self) -> CSTConfig:
         if min(self.sobolev) < 0:
@@ -62,6 +72,8 @@ class CSTConfig(TokenConfig, HidingConfig):
             )
         if self.attention == "factorised" and self.heads % 2:
             raise ValueError(f"factorised attention needs an even number of heads, found {self.heads}")
+        if self.components is not None and (self.rois is not None or self.dummies_in_space):
+            raise ValueError("components excludes rois and dummies_in_space: a token is a whole frame")
         if self.dummies_in_space and (self.derivative != "coord_autograd" or self.attention == "factorised"):
             raise ValueError("dummies_in_space needs derivative: coord_autograd, and attention that is not factorised")
         if self.derivative == "input_jacobian" and any(self.sobolev[1:]):

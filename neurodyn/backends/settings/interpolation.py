@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.base import BackendConfig, FrameConfig
 
 
@@ -43,3 +44,15 @@ class PCAConfig(BackendConfig):
     hide: int = Field(5, gt=0, description="most inner frames hidden in the reported hidden-frame error")
     capabilities: ClassVar = frozenset({"reconstruct", "latents"})
     stages: ClassVar = ()
+
+
+class ReducedRankConfig(PCAConfig):
+    """Configuration of reduced-rank regression."""
+
+    rank: int = Field(16, gt=0, description="numbers that the forecast passes through")
+    sparse: bool = Field(False, description="the summary is turned to independent sources, the sparser the longer")
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse windows that tell nothing of what follows them."""
+        super().check(layout, model)
+        layout.require_ahead(model)
