@@ -63,21 +63,21 @@ class SpikeNetworkStep(Step):
     def apply(self, workspace: Workspace) -> None:
         """Infer one chunk of ROIs after another."""
         p, source, rate = self.params, workspace[self.params.input], workspace.rate_hz
-        check_rate(rate)
         scan(workspace, p.input, p.nan, "spike_network")
         network = load(p.weights)
         starts = stretch_starts(workspace.time, rate)
         target = workspace.create(p.output, p.input, "spikes, expected, per frame", "spike_network")
         levels, still = np.zeros(source.shape[1]), 0
-        for done, (tile,) in enumerate(tiles(source), start=1):
-            traces = np.ascontiguousarray(np.asarray(source[:, tile]).T, dtype=np.float32)
-            levels[tile] = events.noise_levels(traces, starts, rate)
-            # threads share the ROIs; more of them within each product of matrices would only be in their way
-            with threadpool_limits(1), ThreadPoolExecutor(p.jobs or processors()) as pool:
+        parts = tiles(source)
+        # threads share the ROIs; more of them within each product of matrices would only be in their way
+        with threadpool_limits(1), ThreadPoolExecutor(p.jobs or processors()) as pool:
+            for done, (tile,) in enumerate(parts, start=1):
+                traces = np.ascontiguousarray(np.asarray(source[:, tile]).T, dtype=np.float32)
+                levels[tile] = events.noise_levels(traces, starts, rate)
                 spikes = list(pool.map(lambda trace: around_gaps(network, trace, starts, rate), traces))
-            still += sum(not np.nanmax(each, initial=0) for each in spikes)
-            target[:, tile] = np.stack(spikes, axis=1)
-            workspace.progress(done / len(tiles(source)))
+                still += sum(not np.nanmax(each, initial=0) for each in spikes)
+                target[:, tile] = np.stack(spikes, axis=1)
+                workspace.progress(done / len(parts))
         if np.median(levels) > LIKE_PERCENT:
             LOGGER.warning(
                 "spike_network: the noise of '%s' is %.0f %%/√Hz at the median, which is more than recordings have: is it in "

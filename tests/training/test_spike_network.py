@@ -4,21 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from neurodyn.calcium.spike_network import Scaled, SpikeNetwork, surround
+from neurodyn.calcium.spike_inputs import Scaled, surround
+from neurodyn.calcium.spike_network import SpikeNetwork
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.metrics.spike_inference import paired_bins, pearson
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.read import read
-from neurodyn.training.spike_network import (
-    SpikeModule,
-    SpikeTraining,
-    Stretch,
-    TruthCell,
-    cells_of,
-    resampled,
-    trained,
-)
+from neurodyn.training.spike_cells import SpikeTraining, Stretch, TruthCell, cells_of
+from neurodyn.training.spike_network import SpikeModule, resampled, trained
 
 SMALL = SpikeTraining(width=12, members=1, steps=150, batch=4, seconds=30.0)
 
