@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,6 +22,8 @@ CONTEXT = 8
 TAUS = (0.4, 1.2)
 """Decay times, s, with which the trace is deconvolved beforehand, whatever the indicator."""
 INPUTS = (2 + len(TAUS)) * (EDGES.size - 1) + 2
+INPUTS_AHEAD = 2 * EDGES.size
+"""How many numbers are seen of a frame, and how many with a lookahead."""
 LEAST_AMPLITUDE = 3.0  # √Hz; a trace of noise alone reaches about as far
 STEP_OF_NOISE = math.sqrt(2) * 0.6745  # median step between neighbouring frames of white noise of standard deviation 1
 STILL = 1e-6  # of the largest value: what varies less is rounding
@@ -37,7 +39,10 @@ class Scaled:
     stretches
         ΔF/F above its baseline in units of the noise's density, float32, √Hz, each shape (time,).
     events
-        Non-negative jumps that with each of `TAUS` explain the stretches best, √Hz, each shape (tau, time).
+        Non-negative jumps that with each of `TAUS` explain the stretches best, √Hz, each shape (tau, time); none with a
+        lookahead, because what comes later changes all of them.
+    density
+        Noise, ΔF/F / √Hz.
     amplitude
         How high the trace rises, smoothed over .25 s: the 99.5th percentile above the baseline, √Hz.
     context
@@ -45,34 +50,73 @@ class Scaled:
         correlates with itself .3, .6 and 1.2 s later.
     rate_hz
         Frames per second.
+    ahead
+        How many later frames a frame may see; None: as many as there are.
     """
 
     stretches: tuple[np.ndarray, ...]
     events: tuple[np.ndarray, ...]
+    density: float
     amplitude: float
     context: np.ndarray
     rate_hz: float
+    ahead: int | None = None
 
     @classmethod
-    def of(cls, stretches: Sequence[np.ndarray], rate_hz: float) -> Scaled | None:
-        """Return a cell's stretches of ΔF/F scaled; None where they are constant."""
+    def of(cls, stretches: Sequence[np.ndarray], rate_hz: float, lookahead: float | None = None) -> Scaled | None:
+        """Return a cell's stretches of ΔF/F scaled; None where they are constant.
+
+        Parameters
+        ----------
+        lookahead
+            How far a frame may see ahead, s; None: as far as there is anything.
+        """
         whole = np.concatenate([np.ravel(stretch) for stretch in stretches])
         if np.ptp(whole) <= STILL * np.abs(whole).max(initial=0):
             return None
-        above = [stretch - _baseline(stretch, rate_hz) for stretch in stretches]
+        ahead = frames_ahead(lookahead, rate_hz)
+        above = _above(stretches, rate_hz, ahead)
         density = _noise_density(above, rate_hz)
         if density <= 0:
             return None
         scaled = tuple((stretch / density).astype(np.float32) for stretch in above)
         smooth = np.concatenate([_boxcar(stretch, max(1, round(0.25 * rate_hz))) for stretch in scaled])
         amplitude = max(float(np.percentile(smooth, 99.5)), LEAST_AMPLITUDE)
-        events = tuple(_deconvolved(stretch, rate_hz) for stretch in scaled)
-        return cls(scaled, events, amplitude, _context(smooth, rate_hz, density), rate_hz)
+        events = tuple(_deconvolved(stretch, rate_hz) for stretch in scaled) if ahead is None else ()
+        return cls(scaled, events, density, amplitude, _context(smooth, rate_hz, density), rate_hz, ahead)
+
+    def like(self, stretches: Sequence[np.ndarray]) -> Scaled:
+        """Return other stretches of the same cell, whose noise and amplitude are known, for a network with a lookahead."""
+        above = _above(stretches, self.rate_hz, self.ahead)
+        return replace(self, stretches=tuple((stretch / self.density).astype(np.float32) for stretch in above))
+
+    @property
+    def similar(self) -> np.ndarray:
+        """How the trace correlates with itself .3, .6 and 1.2 s later, shape (3,)."""
+        return self.context[-3:]
 
 
-def _baseline(trace: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return the rolling maximum of the rolling minimum of the smoothed trace, shape (time,)."""
-    return maximin(trace, max(1, round(BASELINE * rate_hz)), SMOOTH * rate_hz)
+def frames_ahead(lookahead: float | None, rate_hz: float) -> int | None:
+    """Return how many later frames a frame may see; None where it may see all."""
+    return None if lookahead is None else int(lookahead * rate_hz + 1e-6)
+
+
+def _above(stretches: Sequence[np.ndarray], rate_hz: float, ahead: int | None) -> list[np.ndarray]:
+    """Return stretches less their baselines; with a lookahead these know nothing of later frames."""
+    if ahead is None:
+        return [trace - maximin(trace, max(1, round(BASELINE * rate_hz)), SMOOTH * rate_hz) for trace in stretches]
+    return [trace - _lowest_before(trace, rate_hz) for trace in stretches]
+
+
+def _lowest_before(trace: np.ndarray, rate_hz: float) -> np.ndarray:
+    """Return the least of the means over two seconds that ended in the minute before each frame, shape (time,)."""
+    from scipy.ndimage import minimum_filter1d
+
+    frames, width = max(1, round(BASELINE * rate_hz)), max(1, round(2 * SMOOTH * rate_hz))
+    total = np.cumsum(np.r_[np.zeros(width), trace])
+    means = (total[width:] - total[:-width]) / np.minimum(np.arange(1, trace.size + 1), width)
+    held = np.r_[np.full(frames - 1, np.inf), means]
+    return minimum_filter1d(held, frames, mode="nearest", origin=(frames - 1) // 2)[frames - 1 :]
 
 
 def _deconvolved(trace: np.ndarray, rate_hz: float) -> np.ndarray:
@@ -116,7 +160,7 @@ def finite_parts(trace: np.ndarray, starts: np.ndarray) -> list[slice]:
 
 
 def surround(cell: Scaled, place: int, frames: slice) -> np.ndarray:
-    """Return what the network sees of each frame, float32, shape (time, INPUTS).
+    """Return what the network sees of each frame, float32, shape (time, INPUTS); INPUTS_AHEAD with a lookahead.
 
     Averages over the intervals between `EDGES`, as shares of the cell's amplitude and, compressed, in units of the noise;
     and how active the cell is about then.
@@ -128,12 +172,13 @@ def surround(cell: Scaled, place: int, frames: slice) -> np.ndarray:
     frames
         Which of its frames.
     """
-    rate, trace, events = cell.rate_hz, cell.stretches[place], cell.events[place]
+    rate, trace, events = cell.rate_hz, cell.stretches[place], cell.events[place : place + 1]
     first, last = max(0, frames.start - math.ceil(SLOW * rate) - 2), frames.stop + math.ceil(SLOW * rate) + 2
     at = np.arange(frames.start - first, frames.stop - first)
-    means = _means(trace[first:last], at, rate)
-    jumps = [_means(each[first:last], at, rate) * (np.diff(EDGES) * rate) for each in events]
-    slow = _running(trace[first:last], at, round(SLOW * rate))[:, None]
+    edges = EDGES if cell.ahead is None else np.minimum(EDGES, (cell.ahead + 0.5) / rate)
+    means = _means(trace[first:last], at, rate, edges)
+    jumps = [_means(each[first:last], at, rate, edges) * (np.diff(edges) * rate) for both in events for each in both]
+    slow = _running(trace[first:last], at, round(SLOW * rate), cell.ahead)[:, None]
     wide = np.concatenate([means, slow, *jumps], axis=1, dtype=np.float32)
     near = np.concatenate([means, slow], axis=1) / cell.amplitude
     return np.concatenate([near, _compressed(wide)], axis=1, dtype=np.float32)
@@ -145,25 +190,34 @@ def _compressed(values: np.ndarray) -> np.ndarray:
     return np.copysign(np.log(size + np.sqrt(size * size + 1)) / 2, values)
 
 
-def _running(values: np.ndarray, at: np.ndarray, half: int) -> np.ndarray:
-    """Return means over so many frames on both sides, as far as there are any."""
+def _running(values: np.ndarray, at: np.ndarray, half: int, ahead: int | None) -> np.ndarray:
+    """Return means over so many frames on both sides, as far as there are any and may be seen."""
     total = np.r_[0.0, np.cumsum(values, dtype=np.float64)]
-    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, values.size)
+    later = half if ahead is None else min(half, ahead)
+    low, high = np.maximum(at - half, 0), np.minimum(at + later + 1, values.size)
     return (total[high] - total[low]) / (high - low)
 
 
-def _means(values: np.ndarray, at: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return means over the intervals between `EDGES` around frames, shape (time, interval); the ends are held."""
+def _means(values: np.ndarray, at: np.ndarray, rate_hz: float, edges: np.ndarray) -> np.ndarray:
+    """Return means over the intervals around frames, shape (time, interval); 0 over empty ones; the ends are held."""
     pad = math.ceil(EDGES[-1] * rate_hz) + 2
     total = np.r_[0.0, np.cumsum(np.pad(values, pad, mode="edge"), dtype=np.float64)]
-    return np.diff(_until(total, at + pad + 0.5, rate_hz)) / (np.diff(EDGES) * rate_hz)
+    widths = np.diff(edges) * rate_hz
+    return np.diff(_until(total, at + pad + 0.5, edges * rate_hz)) / np.where(widths, widths, 1)
 
 
-def _until(total: np.ndarray, middles: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return the integral of the trace up to each edge around each frame, shape (time, edge), linear within a frame."""
-    out = np.empty((middles.size, EDGES.size))
-    for column, edge in enumerate(EDGES):
-        whole, part = divmod(float(middles[0]) + edge * rate_hz, 1)
+def _until(total: np.ndarray, middles: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Return the integral of the trace up to each edge around each frame, shape (time, edge), linear within a frame.
+
+    Parameters
+    ----------
+    edges
+        In frames.
+    """
+    out = np.empty((middles.size, edges.size))
+    for column, edge in enumerate(edges):
+        # rounded, or an edge that is the end of a frame would take a billionth of the next one
+        whole, part = divmod(round(float(middles[0]) + edge, 6), 1)
         begin = int(whole)
         out[:, column] = (1 - part) * total[begin : begin + len(out)] + part * total[begin + 1 : begin + 1 + len(out)]
     return out

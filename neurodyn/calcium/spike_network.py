@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
 from neurodyn.calcium.spike_inputs import Scaled, finite_parts, surround
+from neurodyn.calcium.spike_timing import beside_events
 from neurodyn.core.errors import DataError
 
 OFFSETS = (-0.6, -0.2, -0.07, 0.0, 0.07, 0.2, 0.6)
@@ -18,6 +17,8 @@ OFFSETS = (-0.6, -0.2, -0.07, 0.0, 0.07, 0.2, 0.6)
 FASTEST = 60.0
 """Frames per second at most; faster recordings are averaged over so many frames that fewer come."""
 SLOWEST = 4.0
+CALIBRATION = 60.0
+"""How much of a recording tells noise and amplitude where nothing later may be seen, s."""
 BLOCK = 8192  # frames at a time; smaller ones have threads wait for each other, larger ones leave the cache
 
 
@@ -59,16 +60,29 @@ class SpikeNetwork:
     members
         Layers of each network, first to last.
     share
-        How much of the answer is what deconvolution says by itself: it holds where the network has seen nothing alike.
+        How much of the answer is what deconvolution says by itself, at most: it holds where the network has seen
+        nothing alike.
+    delay
+        How late deconvolved events are after spikes, s: slope over the trace's similarity with itself, and at none.
+    spread
+        How far expected rates have been off in datasets that were left out; None where nobody has looked.
+    lookahead
+        How far a frame sees ahead, s; None: as far as there is anything.
 
     Source: supervised inference from simultaneous recordings after Rupprecht et al., Nat Neurosci 24, 1324 (2021).
     """
 
     members: tuple[tuple[Layer, ...], ...]
     share: float
+    delay: tuple[float, float] = (0.0, 0.0)
+    spread: RateSpread | None = None
+    lookahead: float | None = None
 
     def expected(self, stretches: Sequence[np.ndarray], rate_hz: float) -> list[np.ndarray]:
         """Return the expected number of spikes of one cell in each frame, a float32 array for each stretch.
+
+        With a lookahead, noise and amplitude are told by the first minute, and are the only thing a frame knows of what
+        comes later than that.
 
         Parameters
         ----------
@@ -83,47 +97,68 @@ class SpikeNetwork:
             If there are fewer frames per second than the network learnt.
         """
         check_rate(rate_hz)
-        if not stretches:
-            return []
-        every = max(1, math.ceil(rate_hz / FASTEST))
-        coarse = [_averaged(stretch, every) for stretch in stretches]
-        rate = rate_hz / every
-        cell = Scaled.of(coarse, rate)
+        every, rate = averaged_frames(rate_hz)
+        coarse = [averaged(stretch, every) for stretch in stretches]
+        cell = self.scaled(coarse, rate) if stretches else None
         if cell is None:
             return [np.zeros(stretch.size, dtype=np.float32) for stretch in stretches]
-        bound = [tuple(layer.of_cell(cell.context) for layer in member) for member in self.members]
-        places = range(len(cell.stretches))
-        found = [np.mean([_rates(cell, place, member) for member in bound], axis=0) for place in places]
-        found = _joined(found, [_smoothed(cell.events[place].mean(axis=0), rate) for place in places], self.share, rate)
+        found = [self.rates(cell, place, slice(0, trace.size)) for place, trace in enumerate(cell.stretches)]
+        if self.share and self.lookahead is None:
+            found = beside_events(cell, found, self.share, self.delay)
         return [
             np.repeat(one / np.float32(rate_hz), every)[: stretch.size]
             for one, stretch in zip(found, stretches, strict=True)
         ]
 
+    def scaled(self, stretches: Sequence[np.ndarray], rate_hz: float) -> Scaled | None:
+        """Return a cell as the network sees it, shape (time,) each; None where it is constant."""
+        if self.lookahead is None:
+            return Scaled.of(stretches, rate_hz)
+        known = Scaled.of(_first(stretches, round(CALIBRATION * rate_hz)), rate_hz, self.lookahead)
+        return known.like(stretches) if known else None
 
-def _joined(network: list[np.ndarray], deconvolved: list[np.ndarray], share: float, rate_hz: float) -> list[np.ndarray]:
-    """Return what the network expects, a share of it replaced by deconvolved events of the same strength.
+    def rates(self, cell: Scaled, place: int, frames: slice) -> np.ndarray:
+        """Return the expected spikes per second in some frames of one stretch, float32, shape (time,)."""
+        bound = [tuple(layer.of_cell(cell.context) for layer in member) for member in self.members]
+        scale = np.float32(self.spread.scale if self.spread else 1.0)
+        return scale * np.mean([_rates(cell, place, frames, member, self.offsets) for member in bound], axis=0)
 
-    Both vary alike once they are smoothed; the number of spikes stays what the network says.
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """Where a layer looks at the one below, s; only back where there is a lookahead, which the first layer uses up."""
+        return OFFSETS if self.lookahead is None else tuple(offset for offset in OFFSETS if offset <= 0)
+
+
+@dataclass(frozen=True)
+class RateSpread:
+    """How far expected rates are off in a dataset that is not trained on.
+
+    Parameters
+    ----------
+    scale
+        Spikes fired for each one that the network expects, median over datasets; the answer is multiplied by it.
+    absolute
+        Natural logarithm of the factor within which, either way, nine in ten rates were.
+    relative
+        The same of rates over the median rate of their recording.
     """
-    if not share:
-        return network
-    wide = [np.concatenate([_smoothed(each, rate_hz, 0.2) for each in both]).std() for both in (network, deconvolved)]
-    total = sum(float(each.sum()) for each in network)
-    if not min(wide) or not total:
-        return network
-    both = [
-        (1 - share) * ours / wide[0] + share * theirs / wide[1]
-        for ours, theirs in zip(network, deconvolved, strict=True)
-    ]
-    scale = total / sum(float(each.sum()) for each in both)
-    return [np.float32(scale) * each for each in both]
+
+    scale: float
+    absolute: float
+    relative: float
 
 
-def _smoothed(course: np.ndarray, rate_hz: float, sd: float = 0.1) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter1d
+def averaged_frames(rate_hz: float) -> tuple[int, float]:
+    """Return how many frames are averaged so that they come no faster than `FASTEST`, and how fast they come then, Hz."""
+    every = max(1, math.ceil(rate_hz / FASTEST))
+    return every, rate_hz / every
 
-    return gaussian_filter1d(course.astype(np.float32), sd * rate_hz)
+
+def _first(stretches: Sequence[np.ndarray], frames: int) -> list[np.ndarray]:
+    """Return the first frames of several stretches; of each what is left to it."""
+    ends = np.cumsum([0, *(stretch.size for stretch in stretches)])
+    kept = [stretch[: max(0, frames - int(end))] for stretch, end in zip(stretches, ends, strict=False)]
+    return [stretch for stretch in kept if stretch.size]
 
 
 def check_rate(rate_hz: float) -> None:
@@ -142,7 +177,7 @@ def check_rate(rate_hz: float) -> None:
         )
 
 
-def _averaged(trace: np.ndarray, every: int) -> np.ndarray:
+def averaged(trace: np.ndarray, every: int) -> np.ndarray:
     """Return means over so many frames each, float64; the last one is of the frames that are left, held."""
     wide = np.pad(trace.astype(np.float64), (0, -trace.size % every), mode="edge")
     return wide.reshape(-1, every).mean(axis=1)
@@ -164,76 +199,35 @@ def around_gaps(network: SpikeNetwork, trace: np.ndarray, starts: np.ndarray, ra
     return out
 
 
-def _rates(cell: Scaled, place: int, layers: tuple[Layer, ...]) -> np.ndarray:
-    """Return the expected spikes per second of one stretch by one network, float32, shape (time,)."""
+def _rates(
+    cell: Scaled, place: int, frames: slice, layers: tuple[Layer, ...], offsets: tuple[float, ...]
+) -> np.ndarray:
+    """Return the expected spikes per second in some frames of one stretch by one network, float32, shape (time,)."""
     size, (first, *more, last) = cell.stretches[place].size, layers
     halo = math.ceil(len(more) * OFFSETS[-1] * cell.rate_hz) + 2 * len(more)
-    out = np.empty(size, dtype=np.float32)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
+    out = np.empty(frames.stop - frames.start, dtype=np.float32)
+    for start in range(frames.start, frames.stop, BLOCK):
+        stop = min(start + BLOCK, frames.stop)
         read = slice(max(0, start - halo), min(size, stop + halo))
         hidden = [np.maximum(first(surround(cell, place, read)), 0)]
         for layer in more:
-            hidden.append(np.maximum(layer(_beside(hidden[-1], cell.rate_hz)), 0))
+            hidden.append(np.maximum(layer(_beside(hidden[-1], cell.rate_hz, offsets)), 0))
         inner = slice(start - read.start, stop - read.start)
         answer = last(np.concatenate([each[inner] for each in hidden], axis=1))[:, 0]
-        out[start:stop] = np.logaddexp(0, answer)
+        out[start - frames.start : stop - frames.start] = np.logaddexp(0, answer)
     return out
 
 
-def _beside(values: np.ndarray, rate_hz: float) -> np.ndarray:
+def _beside(values: np.ndarray, rate_hz: float, offsets: tuple[float, ...]) -> np.ndarray:
     """Return values at the offsets around each frame side by side, shape (time, offset * feature); the ends are held."""
     size, width = values.shape
     pad = math.ceil(OFFSETS[-1] * rate_hz) + 1
     held = np.pad(values, ((pad, pad), (0, 0)), mode="edge")
-    out = np.empty((size, len(OFFSETS) * width), dtype=np.float32)
-    for place, offset in enumerate(OFFSETS):
+    out = np.empty((size, len(offsets) * width), dtype=np.float32)
+    for place, offset in enumerate(offsets):
         whole, part = divmod(offset * rate_hz, 1)
         begin, columns = pad + int(whole), slice(place * width, (place + 1) * width)
         out[:, columns] = np.float32(1 - part) * held[begin : begin + size]
         if part:
             out[:, columns] += np.float32(part) * held[begin + 1 : begin + 1 + size]
     return out
-
-
-def load(path: Path | None = None) -> SpikeNetwork:
-    """Read a network's weights; without a path those that come with neurodyn.
-
-    Raises
-    ------
-    DataError
-        If the file holds no such network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as parse
-
-    name = path or files("neurodyn.calcium") / "spike_network.safetensors"
-    try:
-        tensors = parse(name.read_bytes())
-        return SpikeNetwork(tuple(_members(tensors)), float(tensors["share"]))
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DataError(
-            f"{name} holds no spike network.",
-            f"{type(error).__name__}: {error}",
-            "Train one: neurodyn train-spikes GROUND_TRUTH… -o FILE.safetensors",
-        ) from error
-
-
-def save(network: SpikeNetwork, path: Path) -> None:
-    """Write a network's weights, .safetensors: MEMBER.LAYER.weight, shape (output, input), and .bias; share."""
-    from safetensors.numpy import save_file
-
-    tensors = {"share": np.array(network.share, dtype=np.float32)}
-    for member, layers in enumerate(network.members):
-        for place, layer in enumerate(layers):
-            tensors[f"{member}.{place}.weight"] = np.ascontiguousarray(layer.weight.T)
-            tensors[f"{member}.{place}.bias"] = layer.bias
-    save_file(tensors, path)
-
-
-def _members(tensors: dict[str, np.ndarray]) -> Iterator[tuple[Layer, ...]]:
-    members = 1 + max(int(name.split(".")[0]) for name in tensors if name.endswith(".weight"))
-    for member in range(members):
-        count = sum(name.startswith(f"{member}.") for name in tensors) // 2
-        names = [f"{member}.{layer}" for layer in range(count)]
-        yield tuple(Layer(tensors[f"{name}.weight"].T.copy(), tensors[f"{name}.bias"]) for name in names)

@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         "train-spikes",
         panel="Models",
         example="neurodyn train-spikes truth/*/*.mat -o mine.safetensors",
+        sections=None,
     )(train_spikes)
 
 
@@ -43,7 +44,7 @@ def train_spikes(
     Datasets are the folders of Cascade's ground truth, else sessions; leave whole ones out (--leave-out) to score the
     network on them. Steps and the rest: --set steps=600.
     """
-    from neurodyn.calcium.spike_network import load, save
+    from neurodyn.calcium.spike_weights import load, save
     from neurodyn.core.extras import require
     from neurodyn.core.files import atomic, check_output
     from neurodyn.training.spike_cells import SpikeTraining

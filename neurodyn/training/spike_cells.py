@@ -31,7 +31,20 @@ class SpikeTraining(Params):
     slowest: float = Field(default=4.5, gt=0, description="lowest frame rate drawn, Hz")
     warp: float = Field(default=0.4, ge=0, description="time is stretched by up to this power of e, either way")
     noisy: float = Field(default=0.5, ge=0, le=1, description="share of segments that get noise on top")
-    share: float = Field(default=0.25, ge=0, lt=1, description="how much of the answer is deconvolution's")
+    share: float = Field(
+        default=0.6, ge=0, lt=1, description="how much of the answer is deconvolution's where the trace falls off fast"
+    )
+    lookahead: float | None = Field(
+        default=None,
+        ge=0,
+        le=3.5,
+        description="how far a frame sees ahead, s, for streams; default: as far as there is anything",
+    )
+    folds: int = Field(
+        default=0,
+        ge=0,
+        description="parts into which datasets are left out, to tell how far expected rates are off; 0: not told",
+    )
     lr: float = Field(default=3e-3, gt=0, description="highest learning rate")
     weight_decay: float = Field(default=1e-3, ge=0, description="AdamW's weight decay")
     seed: int = Field(default=0, ge=0, description="seed of weights and of all that is drawn")

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodyn.calcium.spike_inputs import CONTEXT, INPUTS, STEP_OF_NOISE, Scaled, surround
-from neurodyn.calcium.spike_network import FASTEST, OFFSETS, Layer, SpikeNetwork
+from neurodyn.calcium.spike_inputs import CONTEXT, INPUTS, INPUTS_AHEAD, STEP_OF_NOISE, Scaled, surround
+from neurodyn.calcium.spike_network import FASTEST, OFFSETS, Layer, RateSpread, SpikeNetwork
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.training.spike_cells import LEAST_SECONDS, SpikeTraining, Stretch, TruthCell
+from neurodyn.training.spike_delay import events_delay
+from neurodyn.training.spike_spread import missed, rate_spread, together
 
 TRIES = 200
 
@@ -28,12 +30,16 @@ class SpikeModule(nn.Module):
         Features of each layer.
     layers
         How many layers follow the first.
+    lookahead
+        As in `SpikeNetwork`.
     """
 
-    def __init__(self, width: int, layers: int) -> None:
+    def __init__(self, width: int, layers: int, lookahead: float | None = None) -> None:
         super().__init__()
-        wide = [len(OFFSETS) * width] * layers
-        sizes = [(INPUTS, width), *((size, width) for size in wide), ((layers + 1) * width, 1)]
+        self.offsets = SpikeNetwork((), 0.0, lookahead=lookahead).offsets
+        wide = [len(self.offsets) * width] * layers
+        seen = INPUTS if lookahead is None else INPUTS_AHEAD
+        sizes = [(seen, width), *((size, width) for size in wide), ((layers + 1) * width, 1)]
         self.layers = nn.ModuleList(nn.Linear(given + CONTEXT, made) for given, made in sizes)
 
     @property
@@ -55,7 +61,7 @@ class SpikeModule(nn.Module):
         first, *more, last = self.linears
         hidden = [functional.relu(first(torch.cat([seen, told], -1)))]
         for layer in more:
-            hidden.append(functional.relu(layer(torch.cat([beside(hidden[-1], rate_hz), told], -1))))
+            hidden.append(functional.relu(layer(torch.cat([beside(hidden[-1], rate_hz, self.offsets), told], -1))))
         return functional.softplus(last(torch.cat([*hidden, told], -1))[..., 0])
 
     def take(self, layers: tuple[Layer, ...]) -> None:
@@ -71,7 +77,7 @@ class SpikeModule(nn.Module):
             raise ConfigError(
                 "The weights to start from have another shape.",
                 f"Found {[layer.weight.T.shape for layer in layers]}, expected {shapes}.",
-                "Give their size: --set width=32 --set layers=2",
+                "Give their size: --set width=32 --set layers=2 (and the lookahead, for streams)",
             )
         with torch.no_grad():
             for own, given in zip(self.linears, layers, strict=True):
@@ -85,12 +91,12 @@ class SpikeModule(nn.Module):
         )
 
 
-def beside(values: Tensor, rate_hz: float) -> Tensor:
+def beside(values: Tensor, rate_hz: float, offsets: tuple[float, ...]) -> Tensor:
     """Return values at the offsets around each frame side by side, shape (batch, time, offset * feature)."""
     pad, size = math.ceil(OFFSETS[-1] * rate_hz) + 1, values.shape[1]
     held = functional.pad(values.mT, (pad, pad), mode="replicate").mT
     found = []
-    for offset in OFFSETS:
+    for offset in offsets:
         whole, part = divmod(offset * rate_hz, 1)
         begin = pad + int(whole)
         here = held[:, begin : begin + size]
@@ -180,7 +186,7 @@ class Draw:
         if rng.random() < c.noisy:
             level = float(np.median(np.abs(np.diff(trace)))) / STEP_OF_NOISE
             trace = trace + rng.normal(size=trace.size) * level * math.sqrt(math.exp(rng.uniform(0, 2.2)) - 1)
-        scaled = Scaled.of([trace * math.exp(0.3 * rng.normal())], rate)
+        scaled = Scaled.of([trace * math.exp(0.3 * rng.normal())], rate, c.lookahead)
         if scaled is None:
             return None
         start = int(rng.integers(max(1, trace.size - frames + 1)))
@@ -275,13 +281,37 @@ def trained(
     found = []
     for member in range(config.members):
         torch.manual_seed(config.seed + member)
-        module = SpikeModule(config.width, config.layers)
+        module = SpikeModule(config.width, config.layers, config.lookahead)
         if start is not None:
             module.take(start.members[min(member, len(start.members) - 1)])
         name = f"network {member + 1} of {config.members}"
         _fit(module, Draw(cells, config, config.seed + member), config, lambda done, name=name: report(name, done))
         found.append(module.exported())
-    return SpikeNetwork(tuple(found), config.share)
+    delay = (0.0, 0.0) if config.lookahead is not None else events_delay(cells)
+    return SpikeNetwork(tuple(found), config.share, delay, _spread(cells, config, report), config.lookahead)
+
+
+def _spread(
+    cells: Sequence[TruthCell], config: SpikeTraining, report: Callable[[str, float], None]
+) -> RateSpread | None:
+    """Return how far rates are off where single networks of the same settings have not seen the datasets."""
+    if not config.folds:
+        return None
+    groups, found = together(cells), {}
+    if len(groups) < config.folds:
+        raise ConfigError(
+            f"Datasets cannot be left out in {config.folds} parts.",
+            f"Found {len(groups)} that share no cell.",
+            f"Give more datasets, or --set folds={len(groups)}",
+        )
+    single = config.model_copy(update={"folds": 0, "members": 1})
+    for fold in range(config.folds):
+        left = set().union(*groups[fold :: config.folds])
+        name = f"left out, part {fold + 1} of {config.folds}"
+        kept = [cell for cell in cells if cell.dataset not in left]
+        network = trained(kept, single, None, lambda _, share, name=name: report(name, share))
+        found |= {place: missed(network, cell) for place, cell in enumerate(cells) if cell.dataset in left}
+    return rate_spread(cells, [found[place] for place in range(len(cells))])
 
 
 def _fit(module: SpikeModule, draw: Draw, config: SpikeTraining, progress: Callable[[float], None]) -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from neurodyn.calcium import spike_network
 from neurodyn.calcium.spike_inputs import EDGES, Scaled, finite_parts, surround
-from neurodyn.calcium.spike_network import around_gaps, load, save
+from neurodyn.calcium.spike_network import around_gaps
+from neurodyn.calcium.spike_weights import load, save
 from neurodyn.core.errors import DataError
 
 
