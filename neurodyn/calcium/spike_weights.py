@@ -51,7 +51,7 @@ def load(path: Path | None = None, causal: bool = False) -> SpikeNetwork:
 
 def save(network: SpikeNetwork, path: Path) -> None:
     """Write a network's weights, .safetensors: MEMBER.LAYER.weight, shape (output, input), and .bias; its other fields."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save as written
 
     tensors = {"share": np.array(network.share, dtype=np.float32), "delay": np.array(network.delay, dtype=np.float32)}
     if network.spread is not None:
@@ -62,7 +62,7 @@ def save(network: SpikeNetwork, path: Path) -> None:
         for place, layer in enumerate(layers):
             tensors[f"{member}.{place}.weight"] = np.ascontiguousarray(layer.weight.T)
             tensors[f"{member}.{place}.bias"] = layer.bias
-    save_file(tensors, path)
+    path.write_bytes(written(tensors))  # save_file would leave it to its owner alone
 
 
 def _members(tensors: dict[str, np.ndarray]) -> Iterator[tuple[Layer, ...]]:

@@ -110,3 +110,11 @@ def test_causal_weights_know_nothing_of_what_comes_later(tmp_path):
     assert not np.array_equal(found["spikes"].values[2000:, 0], late["spikes"].values[2000:, 0])
     with pytest.raises(ConfigError):
         run(source, tmp_path / "c", causal=True, weights="mine.safetensors")
+
+
+def test_discrete_spikes_are_whole_and_rates_stay_those_expected(tmp_path):
+    made, expected = run(recording(), tmp_path, discrete=True), run(recording(), tmp_path / "expected")
+    spikes = made["spikes"].values
+    assert made["spikes"].attrs["units"] == "spikes, discrete, per frame"
+    assert np.array_equal(spikes, np.rint(spikes)) and spikes.any()
+    np.testing.assert_array_equal(made.table("qc")["spike_network_rate"], expected.table("qc")["spike_network_rate"])
