@@ -18,6 +18,7 @@ from neurodyn.report.provenance import config_section
 from neurodyn.report.style import GREY, draw
 
 LEAST_CELLS = 4  # fewer have no course along the noise
+TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20)
 
 
 def spikes_part(title: str, scores: Sequence[Score], settings: Mapping[str, Any]) -> Part:
@@ -59,6 +60,10 @@ def _figure(rows: Sequence[Score], noise: Mapping[tuple[str, str], float], metri
                 levels = np.array([noise[row.session, row.fold] for row in chosen])
                 _course(axes, levels, np.array([row.value for row in chosen]), k, feature)
             axes.set_xscale("log")
+            low, high = axes.get_xlim()
+            shown = [tick for tick in TICKS if low <= tick <= high]
+            axes.set_xticks(shown, [f"{tick:g}" for tick in shown])
+            axes.minorticks_off()
             axes.set_xlabel("noise level ν, %/√Hz")
             axes.set_title(metric)
             axes.axhline(0, color=GREY, lw=0.6, zorder=0)
@@ -80,7 +85,8 @@ def _course(axes: Axes, levels: np.ndarray, values: np.ndarray, place: int, labe
     if not x.size:
         return
     colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
-    axes.plot(x, y, marker, color=colour, ms=2.5, ls="none", alpha=0.35)
+    axes.plot(x, y, marker, color=colour, ms=2.5, ls="none", alpha=0.45, label=label)
+    if x.size < LEAST_CELLS:
+        return
     half = max(1, x.size // 6)
-    medians = [np.median(y[max(0, k - half) : k + half + 1]) for k in range(x.size)]
-    axes.plot(x, medians, "-" if x.size >= LEAST_CELLS else "", color=colour, marker=None, lw=1.6, label=label)
+    axes.plot(x, [np.median(y[max(0, k - half) : k + half + 1]) for k in range(x.size)], color=colour, lw=1.6)
