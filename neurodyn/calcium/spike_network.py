@@ -211,23 +211,26 @@ def _rates(
         read = slice(max(0, start - halo), min(size, stop + halo))
         hidden = [np.maximum(first(surround(cell, place, read)), 0)]
         for layer in more:
-            hidden.append(np.maximum(layer(_beside(hidden[-1], cell.rate_hz, offsets)), 0))
+            hidden.append(np.maximum(_across(layer, hidden[-1], cell.rate_hz, offsets), 0))
         inner = slice(start - read.start, stop - read.start)
         answer = last(np.concatenate([each[inner] for each in hidden], axis=1))[:, 0]
         out[start - frames.start : stop - frames.start] = np.logaddexp(0, answer)
     return out
 
 
-def _beside(values: np.ndarray, rate_hz: float, offsets: tuple[float, ...]) -> np.ndarray:
-    """Return values at the offsets around each frame side by side, shape (time, offset * feature); the ends are held."""
+def _across(layer: Layer, values: np.ndarray, rate_hz: float, offsets: tuple[float, ...]) -> np.ndarray:
+    """Return a layer's map of values at the offsets around each frame, shape (time, output); the ends are held.
+
+    Offset by offset: values side by side would leave the processor's cache.
+    """
     size, width = values.shape
     pad = math.ceil(OFFSETS[-1] * rate_hz) + 1
     held = np.pad(values, ((pad, pad), (0, 0)), mode="edge")
-    out = np.empty((size, len(offsets) * width), dtype=np.float32)
+    out = np.tile(layer.bias, (size, 1))
     for place, offset in enumerate(offsets):
         whole, part = divmod(offset * rate_hz, 1)
-        begin, columns = pad + int(whole), slice(place * width, (place + 1) * width)
-        out[:, columns] = np.float32(1 - part) * held[begin : begin + size]
+        begin, weight = pad + int(whole), layer.weight[place * width : (place + 1) * width]
+        out += held[begin : begin + size] @ (np.float32(1 - part) * weight)
         if part:
-            out[:, columns] += np.float32(part) * held[begin + 1 : begin + 1 + size]
+            out += held[begin + 1 : begin + 1 + size] @ (np.float32(part) * weight)
     return out
