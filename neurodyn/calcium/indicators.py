@@ -61,12 +61,23 @@ KINETICS = {
     "jgcamp8m": Kinetics(0.25, 0.1183, 0.029, f"{ZHANG}; tau: suite2p issue 1120"),
     "jgcamp8s": Kinetics(0.44, 0.3067, 0.057, f"{ZHANG}; tau: half-decay / ln 2"),
     "jrgeco1a": Kinetics(0.7, 0.30, 0.06, "kinetics: Dana et al., eLife 5, e12727 (2016); tau: suite2p issue 233"),
+    "rcamp": Kinetics(
+        0.75,
+        0.15,
+        0.07,
+        "R-CaMP1.07 in four cells of mouse CA3: single spikes, half-decay 0.10 to 0.20 s, peak 0.05 to 0.10 s; tau: least "
+        "squares from the recorded spikes, 0.5 to 2.0 s; data: Rupprecht et al., Nat Neurosci 24, 1324 (2021)",
+    ),
     "ogb1": Kinetics(0.78, 0.54, 0.02, "slow decay and onset: Grewe et al., Nat Methods 7, 399 (2010)"),
     "cal520": Kinetics(0.78, 0.54, 0.03, "decay close to OGB-1: Tada et al., Eur J Neurosci 39, 1720 (2014)"),
 }
-ALIASES = {"jgeco1a": "jrgeco1a", "gcamp7f": "jgcamp7f", "gcamp7s": "jgcamp7s", "gcamp5": "gcamp5k"} | {
-    f"gcamp8{kind}": f"jgcamp8{kind}" for kind in "fms"
-}
+ALIASES = {
+    "jgeco1a": "jrgeco1a",
+    "rcamp1.07": "rcamp",
+    "gcamp7f": "jgcamp7f",
+    "gcamp7s": "jgcamp7s",
+    "gcamp5": "gcamp5k",
+} | {f"gcamp8{kind}": f"jgcamp8{kind}" for kind in "fms"}
 
 
 def known(name: str) -> str | None:

@@ -2,37 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
+from neurodyn.calcium.spike_inputs import Scaled, finite_parts, surround
+from neurodyn.calcium.spike_timing import beside_events
 from neurodyn.core.errors import DataError
 
-HALF = (0.0, 0.02, 0.05, 0.09, 0.15, 0.23, 0.35, 0.5, 0.75, 1.1, 1.6, 2.4, 3.5)
-EDGES = np.array([*(-edge for edge in HALF[:0:-1]), *HALF])
-"""Borders, s from a frame's middle, of the intervals over which the trace is averaged: finer where they are nearer."""
 OFFSETS = (-0.6, -0.2, -0.07, 0.0, 0.07, 0.2, 0.6)
 """Where a layer looks at the one below, s from a frame's middle."""
-SLOW = 15.0
-"""Half the length, s, of the running mean that says how active the cell is about then."""
-BASELINE, SMOOTH = 60.0, 1.0
-"""Length of the rolling minimum and maximum, and standard deviation of the Gaussian before them, s."""
 FASTEST = 60.0
 """Frames per second at most; faster recordings are averaged over so many frames that fewer come."""
 SLOWEST = 4.0
-CONTEXT = 8
-TAUS = (0.4, 1.2)
-"""Decay times, s, with which the trace is deconvolved beforehand, whatever the indicator."""
-INPUTS = (2 + len(TAUS)) * (EDGES.size - 1) + 2
-LEAST_AMPLITUDE = 3.0  # √Hz; a trace of noise alone reaches about as far
-STEP_OF_NOISE = math.sqrt(2) * 0.6745  # median step between neighbouring frames of white noise of standard deviation 1
-STILL = 1e-6  # of the largest value: what varies less is rounding
-LARGEST = 1000.0  # noise is taken for at least the 99.5th percentile over this: simulations may have none
+CALIBRATION = 60.0
+"""How much of a recording tells noise and amplitude where nothing later may be seen, s."""
 BLOCK = 8192  # frames at a time; smaller ones have threads wait for each other, larger ones leave the cache
 
 
@@ -74,16 +60,29 @@ class SpikeNetwork:
     members
         Layers of each network, first to last.
     share
-        How much of the answer is what deconvolution says by itself: it holds where the network has seen nothing alike.
+        How much of the answer is what deconvolution says by itself, at most: it holds where the network has seen
+        nothing alike.
+    delay
+        How late deconvolved events are after spikes, s: slope over the trace's similarity with itself, and at none.
+    spread
+        How far expected rates have been off in datasets that were left out; None where nobody has looked.
+    lookahead
+        How far a frame sees ahead, s; None: as far as there is anything.
 
     Source: supervised inference from simultaneous recordings after Rupprecht et al., Nat Neurosci 24, 1324 (2021).
     """
 
     members: tuple[tuple[Layer, ...], ...]
     share: float
+    delay: tuple[float, float] = (0.0, 0.0)
+    spread: RateSpread | None = None
+    lookahead: float | None = None
 
     def expected(self, stretches: Sequence[np.ndarray], rate_hz: float) -> list[np.ndarray]:
         """Return the expected number of spikes of one cell in each frame, a float32 array for each stretch.
+
+        With a lookahead, noise and amplitude are told by the first minute, and are the only thing a frame knows of what
+        comes later than that.
 
         Parameters
         ----------
@@ -98,47 +97,68 @@ class SpikeNetwork:
             If there are fewer frames per second than the network learnt.
         """
         check_rate(rate_hz)
-        if not stretches:
-            return []
-        every = max(1, math.ceil(rate_hz / FASTEST))
-        coarse = [_averaged(stretch, every) for stretch in stretches]
-        rate = rate_hz / every
-        cell = Scaled.of(coarse, rate)
+        every, rate = averaged_frames(rate_hz)
+        coarse = [averaged(stretch, every) for stretch in stretches]
+        cell = self.scaled(coarse, rate) if stretches else None
         if cell is None:
             return [np.zeros(stretch.size, dtype=np.float32) for stretch in stretches]
-        bound = [tuple(layer.of_cell(cell.context) for layer in member) for member in self.members]
-        places = range(len(cell.stretches))
-        found = [np.mean([_rates(cell, place, member) for member in bound], axis=0) for place in places]
-        found = _joined(found, [_smoothed(cell.events[place].mean(axis=0), rate) for place in places], self.share, rate)
+        found = [self.rates(cell, place, slice(0, trace.size)) for place, trace in enumerate(cell.stretches)]
+        if self.share and self.lookahead is None:
+            found = beside_events(cell, found, self.share, self.delay)
         return [
             np.repeat(one / np.float32(rate_hz), every)[: stretch.size]
             for one, stretch in zip(found, stretches, strict=True)
         ]
 
+    def scaled(self, stretches: Sequence[np.ndarray], rate_hz: float) -> Scaled | None:
+        """Return a cell as the network sees it, shape (time,) each; None where it is constant."""
+        if self.lookahead is None:
+            return Scaled.of(stretches, rate_hz)
+        known = Scaled.of(_first(stretches, round(CALIBRATION * rate_hz)), rate_hz, self.lookahead)
+        return known.like(stretches) if known else None
 
-def _joined(network: list[np.ndarray], deconvolved: list[np.ndarray], share: float, rate_hz: float) -> list[np.ndarray]:
-    """Return what the network expects, a share of it replaced by deconvolved events of the same strength.
+    def rates(self, cell: Scaled, place: int, frames: slice) -> np.ndarray:
+        """Return the expected spikes per second in some frames of one stretch, float32, shape (time,)."""
+        bound = [tuple(layer.of_cell(cell.context) for layer in member) for member in self.members]
+        scale = np.float32(self.spread.scale if self.spread else 1.0)
+        return scale * np.mean([_rates(cell, place, frames, member, self.offsets) for member in bound], axis=0)
 
-    Both vary alike once they are smoothed; the number of spikes stays what the network says.
+    @property
+    def offsets(self) -> tuple[float, ...]:
+        """Where a layer looks at the one below, s; only back where there is a lookahead, which the first layer uses up."""
+        return OFFSETS if self.lookahead is None else tuple(offset for offset in OFFSETS if offset <= 0)
+
+
+@dataclass(frozen=True)
+class RateSpread:
+    """How far expected rates are off in a dataset that is not trained on.
+
+    Parameters
+    ----------
+    scale
+        Spikes fired for each one that the network expects, median over datasets; the answer is multiplied by it.
+    absolute
+        Natural logarithm of the factor within which, either way, nine in ten rates were.
+    relative
+        The same of rates over the median rate of their recording.
     """
-    if not share:
-        return network
-    wide = [np.concatenate([_smoothed(each, rate_hz, 0.2) for each in both]).std() for both in (network, deconvolved)]
-    total = sum(float(each.sum()) for each in network)
-    if not min(wide) or not total:
-        return network
-    both = [
-        (1 - share) * ours / wide[0] + share * theirs / wide[1]
-        for ours, theirs in zip(network, deconvolved, strict=True)
-    ]
-    scale = total / sum(float(each.sum()) for each in both)
-    return [np.float32(scale) * each for each in both]
+
+    scale: float
+    absolute: float
+    relative: float
 
 
-def _smoothed(course: np.ndarray, rate_hz: float, sd: float = 0.1) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter1d
+def averaged_frames(rate_hz: float) -> tuple[int, float]:
+    """Return how many frames are averaged so that they come no faster than `FASTEST`, and how fast they come then, Hz."""
+    every = max(1, math.ceil(rate_hz / FASTEST))
+    return every, rate_hz / every
 
-    return gaussian_filter1d(course.astype(np.float32), sd * rate_hz)
+
+def _first(stretches: Sequence[np.ndarray], frames: int) -> list[np.ndarray]:
+    """Return the first frames of several stretches; of each what is left to it."""
+    ends = np.cumsum([0, *(stretch.size for stretch in stretches)])
+    kept = [stretch[: max(0, frames - int(end))] for stretch, end in zip(stretches, ends, strict=False)]
+    return [stretch for stretch in kept if stretch.size]
 
 
 def check_rate(rate_hz: float) -> None:
@@ -157,92 +177,10 @@ def check_rate(rate_hz: float) -> None:
         )
 
 
-def _averaged(trace: np.ndarray, every: int) -> np.ndarray:
+def averaged(trace: np.ndarray, every: int) -> np.ndarray:
     """Return means over so many frames each, float64; the last one is of the frames that are left, held."""
     wide = np.pad(trace.astype(np.float64), (0, -trace.size % every), mode="edge")
     return wide.reshape(-1, every).mean(axis=1)
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """A cell as the network sees it.
-
-    Parameters
-    ----------
-    stretches
-        ΔF/F above its baseline in units of the noise's density, float32, √Hz, each shape (time,).
-    events
-        Non-negative jumps that with each of `TAUS` explain the stretches best, √Hz, each shape (tau, time).
-    amplitude
-        How high the trace rises, smoothed over .25 s: the 99.5th percentile above the baseline, √Hz.
-    context
-        What is told of the whole cell, float32, shape (CONTEXT,): noise, rate, how high the trace rises, and how it
-        correlates with itself .3, .6 and 1.2 s later.
-    rate_hz
-        Frames per second.
-    """
-
-    stretches: tuple[np.ndarray, ...]
-    events: tuple[np.ndarray, ...]
-    amplitude: float
-    context: np.ndarray
-    rate_hz: float
-
-    @classmethod
-    def of(cls, stretches: Sequence[np.ndarray], rate_hz: float) -> Scaled | None:
-        """Return a cell's stretches of ΔF/F scaled; None where they are constant."""
-        whole = np.concatenate([np.ravel(stretch) for stretch in stretches])
-        if np.ptp(whole) <= STILL * np.abs(whole).max(initial=0):
-            return None
-        above = [stretch - _baseline(stretch, rate_hz) for stretch in stretches]
-        density = _noise_density(above, rate_hz)
-        if density <= 0:
-            return None
-        scaled = tuple((stretch / density).astype(np.float32) for stretch in above)
-        smooth = np.concatenate([_boxcar(stretch, max(1, round(0.25 * rate_hz))) for stretch in scaled])
-        amplitude = max(float(np.percentile(smooth, 99.5)), LEAST_AMPLITUDE)
-        events = tuple(_deconvolved(stretch, rate_hz) for stretch in scaled)
-        return cls(scaled, events, amplitude, _context(smooth, rate_hz, density), rate_hz)
-
-
-def _baseline(trace: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return the rolling maximum of the rolling minimum of the smoothed trace, shape (time,)."""
-    from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d  # the module is asked by `inspect`
-
-    frames = max(1, round(BASELINE * rate_hz))
-    smooth = gaussian_filter1d(trace, SMOOTH * rate_hz)
-    return maximum_filter1d(minimum_filter1d(smooth, frames), frames)
-
-
-def _deconvolved(trace: np.ndarray, rate_hz: float) -> np.ndarray:
-    from neurodyn.compiled.nnls import nonnegative_spikes
-
-    start = np.zeros(1, dtype=np.int64)
-    return np.concatenate([nonnegative_spikes(trace[None], tau, rate_hz, start, 1) for tau in TAUS])
-
-
-def _noise_density(stretches: Sequence[np.ndarray], rate_hz: float) -> float:
-    """Return the spectral density of the noise, ΔF/F / √Hz, from the differences of neighbouring frames.
-
-    It is at least a thousandth of the largest values, so that traces without noise have a scale, too; 0 for a constant
-    trace.
-    """
-    steps = np.concatenate([np.abs(np.diff(stretch)) for stretch in stretches])
-    level = float(np.median(steps)) / STEP_OF_NOISE if steps.size else 0.0
-    return max(level / math.sqrt(rate_hz), float(np.percentile(np.concatenate(stretches), 99.5)) / LARGEST)
-
-
-def _boxcar(trace: np.ndarray, width: int) -> np.ndarray:
-    return np.convolve(trace, np.full(width, 1 / width, dtype=trace.dtype), "valid") if trace.size > width else trace
-
-
-def _context(smooth: np.ndarray, rate_hz: float, density: float) -> np.ndarray:
-    high = [math.asinh(float(value)) / 2 for value in np.percentile(smooth, [50, 90, 99.5])]
-    centred = smooth - smooth.mean()
-    power = float(np.mean(centred**2)) + 1e-9
-    lags = [max(1, round(lag * rate_hz)) for lag in (0.3, 0.6, 1.2)]
-    similar = [float(np.mean(centred[lag:] * centred[:-lag])) / power if smooth.size > lag + 5 else 0.0 for lag in lags]
-    return np.array([math.log(density / 0.02) / 2, math.log(rate_hz / 25), *high, *similar], dtype=np.float32)
 
 
 def around_gaps(network: SpikeNetwork, trace: np.ndarray, starts: np.ndarray, rate_hz: float) -> np.ndarray:
@@ -261,139 +199,38 @@ def around_gaps(network: SpikeNetwork, trace: np.ndarray, starts: np.ndarray, ra
     return out
 
 
-def finite_parts(trace: np.ndarray, starts: np.ndarray) -> list[slice]:
-    """Return the runs of finite frames that no gap interrupts."""
-    finite, borders = np.isfinite(trace), np.zeros(trace.size, dtype=bool)
-    borders[starts] = True
-    borders[1:] |= finite[1:] != finite[:-1]
-    cuts = np.r_[np.flatnonzero(borders), trace.size]
-    return [slice(int(a), int(b)) for a, b in itertools.pairwise(cuts) if finite[a]]
-
-
-def surround(cell: Scaled, place: int, frames: slice) -> np.ndarray:
-    """Return what the network sees of each frame, float32, shape (time, INPUTS).
-
-    Averages over the intervals between `EDGES`, as shares of the cell's amplitude and, compressed, in units of the noise;
-    and how active the cell is about then.
-
-    Parameters
-    ----------
-    place
-        Which stretch.
-    frames
-        Which of its frames.
-    """
-    rate, trace, events = cell.rate_hz, cell.stretches[place], cell.events[place]
-    first, last = max(0, frames.start - math.ceil(SLOW * rate) - 2), frames.stop + math.ceil(SLOW * rate) + 2
-    at = np.arange(frames.start - first, frames.stop - first)
-    means = _means(trace[first:last], at, rate)
-    jumps = [_means(each[first:last], at, rate) * (np.diff(EDGES) * rate) for each in events]
-    slow = _running(trace[first:last], at, round(SLOW * rate))[:, None]
-    wide = np.concatenate([means, slow, *jumps], axis=1, dtype=np.float32)
-    near = np.concatenate([means, slow], axis=1) / cell.amplitude
-    return np.concatenate([near, _compressed(wide)], axis=1, dtype=np.float32)
-
-
-def _compressed(values: np.ndarray) -> np.ndarray:
-    """Return half the inverse hyperbolic sine; numpy's own takes three times as long as root and logarithm."""
-    size = np.abs(values)
-    return np.copysign(np.log(size + np.sqrt(size * size + 1)) / 2, values)
-
-
-def _running(values: np.ndarray, at: np.ndarray, half: int) -> np.ndarray:
-    """Return means over so many frames on both sides, as far as there are any."""
-    total = np.r_[0.0, np.cumsum(values, dtype=np.float64)]
-    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, values.size)
-    return (total[high] - total[low]) / (high - low)
-
-
-def _means(values: np.ndarray, at: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return means over the intervals between `EDGES` around frames, shape (time, interval); the ends are held."""
-    pad = math.ceil(EDGES[-1] * rate_hz) + 2
-    total = np.r_[0.0, np.cumsum(np.pad(values, pad, mode="edge"), dtype=np.float64)]
-    return np.diff(_until(total, at + pad + 0.5, rate_hz)) / (np.diff(EDGES) * rate_hz)
-
-
-def _until(total: np.ndarray, middles: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return the integral of the trace up to each edge around each frame, shape (time, edge), linear within a frame."""
-    out = np.empty((middles.size, EDGES.size))
-    for column, edge in enumerate(EDGES):
-        whole, part = divmod(float(middles[0]) + edge * rate_hz, 1)
-        begin = int(whole)
-        out[:, column] = (1 - part) * total[begin : begin + len(out)] + part * total[begin + 1 : begin + 1 + len(out)]
-    return out
-
-
-def _rates(cell: Scaled, place: int, layers: tuple[Layer, ...]) -> np.ndarray:
-    """Return the expected spikes per second of one stretch by one network, float32, shape (time,)."""
+def _rates(
+    cell: Scaled, place: int, frames: slice, layers: tuple[Layer, ...], offsets: tuple[float, ...]
+) -> np.ndarray:
+    """Return the expected spikes per second in some frames of one stretch by one network, float32, shape (time,)."""
     size, (first, *more, last) = cell.stretches[place].size, layers
     halo = math.ceil(len(more) * OFFSETS[-1] * cell.rate_hz) + 2 * len(more)
-    out = np.empty(size, dtype=np.float32)
-    for start in range(0, size, BLOCK):
-        stop = min(start + BLOCK, size)
+    out = np.empty(frames.stop - frames.start, dtype=np.float32)
+    for start in range(frames.start, frames.stop, BLOCK):
+        stop = min(start + BLOCK, frames.stop)
         read = slice(max(0, start - halo), min(size, stop + halo))
         hidden = [np.maximum(first(surround(cell, place, read)), 0)]
         for layer in more:
-            hidden.append(np.maximum(layer(_beside(hidden[-1], cell.rate_hz)), 0))
+            hidden.append(np.maximum(_across(layer, hidden[-1], cell.rate_hz, offsets), 0))
         inner = slice(start - read.start, stop - read.start)
         answer = last(np.concatenate([each[inner] for each in hidden], axis=1))[:, 0]
-        out[start:stop] = np.logaddexp(0, answer)
+        out[start - frames.start : stop - frames.start] = np.logaddexp(0, answer)
     return out
 
 
-def _beside(values: np.ndarray, rate_hz: float) -> np.ndarray:
-    """Return values at the offsets around each frame side by side, shape (time, offset * feature); the ends are held."""
+def _across(layer: Layer, values: np.ndarray, rate_hz: float, offsets: tuple[float, ...]) -> np.ndarray:
+    """Return a layer's map of values at the offsets around each frame, shape (time, output); the ends are held.
+
+    Offset by offset: values side by side would leave the processor's cache.
+    """
     size, width = values.shape
     pad = math.ceil(OFFSETS[-1] * rate_hz) + 1
     held = np.pad(values, ((pad, pad), (0, 0)), mode="edge")
-    out = np.empty((size, len(OFFSETS) * width), dtype=np.float32)
-    for place, offset in enumerate(OFFSETS):
+    out = np.tile(layer.bias, (size, 1))
+    for place, offset in enumerate(offsets):
         whole, part = divmod(offset * rate_hz, 1)
-        begin, columns = pad + int(whole), slice(place * width, (place + 1) * width)
-        out[:, columns] = np.float32(1 - part) * held[begin : begin + size]
+        begin, weight = pad + int(whole), layer.weight[place * width : (place + 1) * width]
+        out += held[begin : begin + size] @ (np.float32(1 - part) * weight)
         if part:
-            out[:, columns] += np.float32(part) * held[begin + 1 : begin + 1 + size]
+            out += held[begin + 1 : begin + 1 + size] @ (np.float32(part) * weight)
     return out
-
-
-def load(path: Path | None = None) -> SpikeNetwork:
-    """Read a network's weights; without a path those that come with neurodyn.
-
-    Raises
-    ------
-    DataError
-        If the file holds no such network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as parse
-
-    name = path or files("neurodyn.calcium") / "spike_network.safetensors"
-    try:
-        tensors = parse(name.read_bytes())
-        return SpikeNetwork(tuple(_members(tensors)), float(tensors["share"]))
-    except (OSError, KeyError, ValueError, SafetensorError) as error:
-        raise DataError(
-            f"{name} holds no spike network.",
-            f"{type(error).__name__}: {error}",
-            "Train one: neurodyn train-spikes GROUND_TRUTH… -o FILE.safetensors",
-        ) from error
-
-
-def save(network: SpikeNetwork, path: Path) -> None:
-    """Write a network's weights, .safetensors: MEMBER.LAYER.weight, shape (output, input), and .bias; share."""
-    from safetensors.numpy import save_file
-
-    tensors = {"share": np.array(network.share, dtype=np.float32)}
-    for member, layers in enumerate(network.members):
-        for place, layer in enumerate(layers):
-            tensors[f"{member}.{place}.weight"] = np.ascontiguousarray(layer.weight.T)
-            tensors[f"{member}.{place}.bias"] = layer.bias
-    save_file(tensors, path)
-
-
-def _members(tensors: dict[str, np.ndarray]) -> Iterator[tuple[Layer, ...]]:
-    members = 1 + max(int(name.split(".")[0]) for name in tensors if name.endswith(".weight"))
-    for member in range(members):
-        count = sum(name.startswith(f"{member}.") for name in tensors) // 2
-        names = [f"{member}.{layer}" for layer in range(count)]
-        yield tuple(Layer(tensors[f"{name}.weight"].T.copy(), tensors[f"{name}.bias"]) for name in names)

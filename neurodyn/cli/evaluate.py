@@ -114,7 +114,8 @@ def table(path: Path) -> str:
     rows = [["dataset", "metric", "n", *features]]
     for session, metric in dict.fromkeys((score.session, score.metric) for score in scores):
         here = {s.features: s for s in scores if (s.session, s.metric) == (session, metric)}
-        cells = [f"{s.value:.3f} [{s.ci_low:.2f}, {s.ci_high:.2f}]" for s in (here[name] for name in features)]
-        first = here[features[0]]
+        found = {name: f"{s.value:.3f} [{s.ci_low:.2f}, {s.ci_high:.2f}]" for name, s in here.items()}
+        cells = [found.get(name, "–") for name in features]
+        first = next(iter(here.values()))
         rows.append([session, metric, f"{first.n} {first.unit}", *cells])
     return _columns(rows)

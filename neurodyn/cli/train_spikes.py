@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from neurodyn.cli.common import ReaderName, read_options, require_sources, resolve_section
+from neurodyn.cli.common import Existing, ExistingOption, ReaderName, read_options, require_sources, resolve_section
 from neurodyn.cli.console import Common, command, progress_bar
 from neurodyn.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from neurodyn.training.spike_network import TruthCell
+    from neurodyn.training.spike_cells import TruthCell
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
         "train-spikes",
         panel="Models",
         example="neurodyn train-spikes truth/*/*.mat -o mine.safetensors",
+        sections=None,
     )(train_spikes)
 
 
@@ -36,31 +37,32 @@ def train_spikes(
         str | None, typer.Option("--leave-out", help="Datasets not to train on: DS09,DS10.", show_default=False)
     ] = None,
     reader: ReaderName = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace weights that stand there.")] = False,
+    existing: ExistingOption = "error",
 ) -> None:
     """Train the spike network on ground truth; the step spike_network takes the weights.
 
     Datasets are the folders of Cascade's ground truth, else sessions; leave whole ones out (--leave-out) to score the
     network on them. Steps and the rest: --set steps=600.
     """
-    from neurodyn.calcium.spike_network import load, save
+    from neurodyn.calcium.spike_weights import load, save
     from neurodyn.core.extras import require
     from neurodyn.core.files import atomic, check_output
-
-    require("torch")
-    from neurodyn.training.spike_network import SpikeTraining, trained
+    from neurodyn.training.spike_cells import SpikeTraining
 
     require_sources([*sources, *([start] if start else [])])
     check_output(output, [*sources, *([start] if start else [])])
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} already stands.", "Weights are not replaced unasked.", "Add --overwrite")
     config = resolve_section(common, "train_spikes", SpikeTraining)
+    if _stands(common, output, existing):
+        return
     first = load(start) if start else None
     cells = _kept(_cells(common, sources, reader), leave_out)
     names = sorted({cell.dataset for cell in cells})
     if common.dry_run:
         common.plan([f"{len(cells)} cells of {len(names)} datasets ({', '.join(names)}) -> {output}"], cells=len(cells))
         return
+    require("torch")
+    from neurodyn.training.spike_network import trained
+
     with progress_bar(common) as report:
         network = trained(cells, config, first, report)
     with atomic(output) as temporary:
@@ -68,9 +70,22 @@ def train_spikes(
     common.product(output)
 
 
+def _stands(common: Common, output: Path, existing: Existing) -> bool:
+    """Return whether weights stand there and are kept."""
+    if not output.exists() or existing == "overwrite":
+        return False
+    if existing == "error":
+        raise ConfigError(
+            f"{output} already exists.", "Nothing was written.", "Choose another name, or --existing overwrite"
+        )
+    common.say(f"{output} is kept.")
+    common.product(output)
+    return True
+
+
 def _cells(common: Common, sources: list[Path], reader: str | None) -> list[TruthCell]:
     from neurodyn.readers.read import read
-    from neurodyn.training.spike_network import cells_of
+    from neurodyn.training.spike_cells import cells_of
 
     options = read_options(common)
     return [cell for source in sources for cell in cells_of(read(source, options, reader))]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d, minimum_filter1d, percentile_filter
+from scipy.ndimage import gaussian_filter1d, percentile_filter
 from scipy.stats import norm
 
+from neurodyn.calcium import traces as single
 from neurodyn.core.errors import DataError
 from neurodyn.preprocess.threads import by_rows
 
@@ -88,14 +89,7 @@ def maximin(
     truncate
         Where the Gaussian ends, in standard deviations.
     """
-    mode = SCIPY_MODES[edge]
-
-    def work(rows: np.ndarray) -> np.ndarray:
-        smooth = gaussian_filter1d(rows, sigma, axis=1, mode=mode, truncate=truncate)
-        low = minimum_filter1d(smooth, frames, axis=1, mode=mode)
-        return maximum_filter1d(low, frames, axis=1, mode=mode)
-
-    return by_rows(work, traces)
+    return by_rows(lambda rows: single.maximin(rows, frames, sigma, SCIPY_MODES[edge], truncate), traces)
 
 
 def rolling_mean(traces: np.ndarray, frames: int) -> np.ndarray:

@@ -8,6 +8,7 @@ FIGURES = Registry(
         "forecast": "neurodyn.report.forecast:forecast_part",
         "cost": "neurodyn.report.cost:cost_part",
         "imputation": "neurodyn.report.imputation:imputation_part",
+        "spikes": "neurodyn.report.spikes:spikes_part",
     },
     "neurodyn.figures",
 )

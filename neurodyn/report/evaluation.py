@@ -161,6 +161,9 @@ def _figure(metric: str, rows: list[Score]) -> Figure:
         axes.set_yticks(range(len(sessions)), sessions)
         axes.set_ylim(len(sessions) - 0.5, -0.5)
         axes.set_xlabel(metric)
+        if metric.startswith("r at"):  # intervals of two cells reach beyond what a correlation can be
+            left, right = axes.get_xlim()
+            axes.set_xlim(max(left, -1), min(right, 1))
         canvas.legend(loc="outside lower center", ncols=min(4, len(features)))
 
     height = 1.1 + max(0.3, 0.13 * len(features)) * len(sessions)

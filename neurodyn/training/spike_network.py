@@ -8,86 +8,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from neurodyn.calcium.spike_network import (
-    CONTEXT,
-    FASTEST,
-    INPUTS,
-    OFFSETS,
-    STEP_OF_NOISE,
-    Layer,
-    Scaled,
-    SpikeNetwork,
-    finite_parts,
-    surround,
-)
-from neurodyn.core.config import Params
+from neurodyn.calcium.spike_inputs import CONTEXT, INPUTS, INPUTS_AHEAD, STEP_OF_NOISE, Scaled, surround
+from neurodyn.calcium.spike_network import FASTEST, OFFSETS, Layer, RateSpread, SpikeNetwork
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.clock import stretch_starts
-from neurodyn.data.recording import Recording
-from neurodyn.data.truth import spike_times
+from neurodyn.training.spike_cells import LEAST_SECONDS, SpikeTraining, Stretch, TruthCell
+from neurodyn.training.spike_delay import events_delay
+from neurodyn.training.spike_spread import missed, rate_spread, together
 
-LEAST_SECONDS = 12.0
 TRIES = 200
-
-
-class SpikeTraining(Params):
-    """How a spike network is trained."""
-
-    width: int = Field(default=32, ge=4, description="features of each layer")
-    layers: int = Field(default=2, ge=1, description="layers after the first")
-    members: int = Field(
-        default=1, ge=1, description="networks whose answers are averaged, from seeds one after another"
-    )
-    steps: int = Field(default=900, ge=1, description="optimiser steps of each")
-    batch: int = Field(default=6, ge=1, description="segments per step")
-    seconds: float = Field(default=60.0, gt=LEAST_SECONDS, description="length of a segment, s")
-    seen: float = Field(default=120.0, description="how much of a recording tells baseline, noise and amplitude, s")
-    slowest: float = Field(default=4.5, gt=0, description="lowest frame rate drawn, Hz")
-    warp: float = Field(default=0.4, ge=0, description="time is stretched by up to this power of e, either way")
-    noisy: float = Field(default=0.5, ge=0, le=1, description="share of segments that get noise on top")
-    share: float = Field(default=0.25, ge=0, lt=1, description="how much of the answer is deconvolution's")
-    lr: float = Field(default=3e-3, gt=0, description="highest learning rate")
-    weight_decay: float = Field(default=1e-3, ge=0, description="AdamW's weight decay")
-    seed: int = Field(default=0, ge=0, description="seed of weights and of all that is drawn")
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Fluorescence without a gap, and the spikes meanwhile.
-
-    Parameters
-    ----------
-    dff
-        ΔF/F, shape (time,).
-    spikes
-        Times of the spikes from the beginning of the first frame, s.
-    """
-
-    dff: np.ndarray
-    spikes: np.ndarray
-
-
-@dataclass(frozen=True)
-class TruthCell:
-    """One cell recorded both ways.
-
-    Parameters
-    ----------
-    dataset
-        From where; datasets are drawn by the root of their number of cells.
-    stretches
-        Its recordings.
-    rate_hz
-        Frames per second.
-    """
-
-    dataset: str
-    stretches: tuple[Stretch, ...]
-    rate_hz: float
 
 
 class SpikeModule(nn.Module):
@@ -99,12 +30,16 @@ class SpikeModule(nn.Module):
         Features of each layer.
     layers
         How many layers follow the first.
+    lookahead
+        As in `SpikeNetwork`.
     """
 
-    def __init__(self, width: int, layers: int) -> None:
+    def __init__(self, width: int, layers: int, lookahead: float | None = None) -> None:
         super().__init__()
-        wide = [len(OFFSETS) * width] * layers
-        sizes = [(INPUTS, width), *((size, width) for size in wide), ((layers + 1) * width, 1)]
+        self.offsets = SpikeNetwork((), 0.0, lookahead=lookahead).offsets
+        wide = [len(self.offsets) * width] * layers
+        seen = INPUTS if lookahead is None else INPUTS_AHEAD
+        sizes = [(seen, width), *((size, width) for size in wide), ((layers + 1) * width, 1)]
         self.layers = nn.ModuleList(nn.Linear(given + CONTEXT, made) for given, made in sizes)
 
     @property
@@ -126,7 +61,7 @@ class SpikeModule(nn.Module):
         first, *more, last = self.linears
         hidden = [functional.relu(first(torch.cat([seen, told], -1)))]
         for layer in more:
-            hidden.append(functional.relu(layer(torch.cat([beside(hidden[-1], rate_hz), told], -1))))
+            hidden.append(functional.relu(layer(torch.cat([beside(hidden[-1], rate_hz, self.offsets), told], -1))))
         return functional.softplus(last(torch.cat([*hidden, told], -1))[..., 0])
 
     def take(self, layers: tuple[Layer, ...]) -> None:
@@ -142,7 +77,7 @@ class SpikeModule(nn.Module):
             raise ConfigError(
                 "The weights to start from have another shape.",
                 f"Found {[layer.weight.T.shape for layer in layers]}, expected {shapes}.",
-                "Give their size: --set width=32 --set layers=2",
+                "Give their size: --set width=32 --set layers=2 (and the lookahead, for streams)",
             )
         with torch.no_grad():
             for own, given in zip(self.linears, layers, strict=True):
@@ -156,12 +91,12 @@ class SpikeModule(nn.Module):
         )
 
 
-def beside(values: Tensor, rate_hz: float) -> Tensor:
+def beside(values: Tensor, rate_hz: float, offsets: tuple[float, ...]) -> Tensor:
     """Return values at the offsets around each frame side by side, shape (batch, time, offset * feature)."""
     pad, size = math.ceil(OFFSETS[-1] * rate_hz) + 1, values.shape[1]
     held = functional.pad(values.mT, (pad, pad), mode="replicate").mT
     found = []
-    for offset in OFFSETS:
+    for offset in offsets:
         whole, part = divmod(offset * rate_hz, 1)
         begin = pad + int(whole)
         here = held[:, begin : begin + size]
@@ -251,7 +186,7 @@ class Draw:
         if rng.random() < c.noisy:
             level = float(np.median(np.abs(np.diff(trace)))) / STEP_OF_NOISE
             trace = trace + rng.normal(size=trace.size) * level * math.sqrt(math.exp(rng.uniform(0, 2.2)) - 1)
-        scaled = Scaled.of([trace * math.exp(0.3 * rng.normal())], rate)
+        scaled = Scaled.of([trace * math.exp(0.3 * rng.normal())], rate, c.lookahead)
         if scaled is None:
             return None
         start = int(rng.integers(max(1, trace.size - frames + 1)))
@@ -346,13 +281,37 @@ def trained(
     found = []
     for member in range(config.members):
         torch.manual_seed(config.seed + member)
-        module = SpikeModule(config.width, config.layers)
+        module = SpikeModule(config.width, config.layers, config.lookahead)
         if start is not None:
             module.take(start.members[min(member, len(start.members) - 1)])
         name = f"network {member + 1} of {config.members}"
         _fit(module, Draw(cells, config, config.seed + member), config, lambda done, name=name: report(name, done))
         found.append(module.exported())
-    return SpikeNetwork(tuple(found), config.share)
+    delay = (0.0, 0.0) if config.lookahead is not None else events_delay(cells)
+    return SpikeNetwork(tuple(found), config.share, delay, _spread(cells, config, report), config.lookahead)
+
+
+def _spread(
+    cells: Sequence[TruthCell], config: SpikeTraining, report: Callable[[str, float], None]
+) -> RateSpread | None:
+    """Return how far rates are off where single networks of the same settings have not seen the datasets."""
+    if not config.folds:
+        return None
+    groups, found = together(cells), {}
+    if len(groups) < config.folds:
+        raise ConfigError(
+            f"Datasets cannot be left out in {config.folds} parts.",
+            f"Found {len(groups)} that share no cell.",
+            f"Give more datasets, or --set folds={len(groups)}",
+        )
+    single = config.model_copy(update={"folds": 0, "members": 1})
+    for fold in range(config.folds):
+        left = set().union(*groups[fold :: config.folds])
+        name = f"left out, part {fold + 1} of {config.folds}"
+        kept = [cell for cell in cells if cell.dataset not in left]
+        network = trained(kept, single, None, lambda _, share, name=name: report(name, share))
+        found |= {place: missed(network, cell) for place, cell in enumerate(cells) if cell.dataset in left}
+    return rate_spread(cells, [found[place] for place in range(len(cells))])
 
 
 def _fit(module: SpikeModule, draw: Draw, config: SpikeTraining, progress: Callable[[float], None]) -> None:
@@ -367,24 +326,3 @@ def _fit(module: SpikeModule, draw: Draw, config: SpikeTraining, progress: Calla
         optimiser.step()
         schedule.step()
         progress((step + 1) / config.steps)
-
-
-def cells_of(recording: Recording, variable: str = "dff") -> list[TruthCell]:
-    """Return a recording's ROIs as cells to train on, a stretch for every run of frames without a gap or NaN.
-
-    Raises
-    ------
-    DataError
-        If it has no recorded spikes, or no such variable.
-    """
-    values, time, rate = recording[variable].values, recording.time, recording.rate_hz
-    dataset, found = str(recording.tree.attrs.get("dataset", recording.session)), []
-    for trace, spikes in zip(values.T, spike_times(recording), strict=True):
-        parts = finite_parts(trace, stretch_starts(time, rate))
-        begins = [(part, float(time[part.start]) - 0.5 / rate) for part in parts if part.stop - part.start > 1]
-        stretches = tuple(
-            Stretch(trace[part], spikes[(spikes >= at) & (spikes < at + (part.stop - part.start) / rate)] - at)
-            for part, at in begins
-        )
-        found += [TruthCell(dataset, stretches, rate)] if stretches else []
-    return found

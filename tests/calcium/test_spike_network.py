@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from neurodyn.calcium import spike_network
-from neurodyn.calcium.spike_network import Scaled, around_gaps, finite_parts, load, save, surround
+from neurodyn.calcium.spike_inputs import EDGES, Scaled, finite_parts, surround
+from neurodyn.calcium.spike_network import around_gaps
+from neurodyn.calcium.spike_weights import load, save
 from neurodyn.core.errors import DataError
 
 
@@ -64,7 +66,7 @@ def test_what_is_seen_are_means_over_intervals_of_time():
     fine = np.repeat(seen.stretches[0].astype(float), 1000)  # piecewise constant, 50 µs apart
     for place in places:
         middle = place * 1000 + 500
-        for column, (a, b) in enumerate(zip(spike_network.EDGES[:-1], spike_network.EDGES[1:], strict=True)):
+        for column, (a, b) in enumerate(zip(EDGES[:-1], EDGES[1:], strict=True)):
             expected = fine[round(middle + a * 20000) : round(middle + b * 20000)].mean() / seen.amplitude
             assert found[place, column] == pytest.approx(expected, rel=1e-3, abs=1e-3)
 

@@ -9,7 +9,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
 from neurodyn.evaluate.base import EVERY
 from neurodyn.evaluate.run import evaluate
-from neurodyn.evaluate.spikes import Spikes, SpikesConfig
+from neurodyn.evaluate.spikes import BIAS, NOISE, Spikes, SpikesConfig
 from neurodyn.metrics.spike_inference import paired_bins, pearson
 from tests.evaluate.recordings import with_spikes
 
@@ -22,7 +22,7 @@ def test_means_and_paired_differences_are_over_cells(tmp_path):
     ]
     scores = read_scores(evaluate(Spikes(SpikesConfig()), paths, tmp_path / "out"))
     metrics = list(dict.fromkeys(score.metric for score in scores))
-    assert metrics == ["r at 7.5 Hz, 200 ms", "r at 25 Hz"]
+    assert metrics == ["r at 7.5 Hz, 200 ms", "r at 25 Hz", "r at the frame rate", "noise level"]
 
     def pick(session, features, fold="all"):
         return [
@@ -83,3 +83,40 @@ def test_a_recording_without_recorded_spikes_is_refused(tmp_path):
     path = Recording.from_arrays({"dff": np.zeros((50, 2))}, rate_hz=10.0).save(tmp_path / "a.zarr")
     with pytest.raises(DataError, match="no recorded spikes"):
         evaluate(Spikes(SpikesConfig()), [path], tmp_path / "out")
+
+
+def expecting(path, factor, unit="spikes, expected, per frame", session="a"):
+    rng = np.random.default_rng(7)
+    counts = rng.poisson(0.05, (2000, 2))
+    frame, roi = np.nonzero(counts)
+    order = np.repeat(np.arange(frame.size), counts[frame, roi])
+    truth = xr.Dataset({"spike_time": ("spike", frame[order] / 50), "spike_roi": ("spike", roi[order])})
+    neural = {"spikes": (counts * factor).astype("f4"), "dff": rng.normal(size=counts.shape).astype("f4")}
+    recording = Recording.from_arrays(neural, rate_hz=50.0, truth=truth, session=session)
+    recording["spikes"].attrs["units"] = unit
+    return recording.save(path)
+
+
+def test_bias_is_in_doublings_and_noise_stands_beside(tmp_path):
+    scores = read_scores(evaluate(Spikes(SpikesConfig()), [expecting(tmp_path / "a.zarr", 2)], tmp_path / "out"))
+    bias = [s for s in scores if s.metric == BIAS]
+    assert {s.features for s in bias} == {"spikes"}
+    assert next(s.value for s in bias if s.fold == "all") == pytest.approx(1, abs=0.02)
+    noise = [s for s in scores if s.metric == NOISE]
+    assert [s.fold for s in noise] == ["a:0", "a:1"]
+    assert noise[0].value == pytest.approx(100 * 0.6745 * np.sqrt(2 / 50), rel=0.05)
+    assert noise[0].unit == "%/√Hz"
+
+
+def test_only_discrete_spikes_are_matched(tmp_path):
+    exact = expecting(tmp_path / "a.zarr", 1, "spikes, discrete, per frame")
+    scores = read_scores(evaluate(Spikes(SpikesConfig()), [exact], tmp_path / "out"))
+    assert next(s.value for s in scores if s.metric == "F1 within 100 ms" and s.fold == "all") == 1
+    plain = read_scores(evaluate(Spikes(SpikesConfig()), [expecting(tmp_path / "b.zarr", 1)], tmp_path / "plain"))
+    assert not any(s.metric.startswith("F1") for s in plain)
+
+
+def test_cells_of_sessions_of_one_name_are_told_apart(tmp_path):
+    paths = [expecting(tmp_path / f"{name}.zarr", factor) for name, factor in (("x-a", 1), ("y-a", 2))]
+    scores = read_scores(evaluate(Spikes(SpikesConfig()), paths, tmp_path / "out"))
+    assert {s.fold for s in scores if s.metric == NOISE} == {"x-a:0", "x-a:1", "y-a:0", "y-a:1"}

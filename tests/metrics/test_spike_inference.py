@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from neurodyn.metrics.spike_inference import bin_edges, binned, paired_bins, pearson
+from neurodyn.metrics.spike_inference import bin_edges, binned, matched_f1, paired_bins, pearson
 
 
 def test_edges_are_whole_bins_within_the_times():
@@ -42,3 +44,21 @@ def test_pearson_is_numpys_on_pairs_laid_end_to_end():
     pairs = [rng.normal(size=(2, n)) for n in (20, 31)]
     assert pearson(pairs) == pytest.approx(np.corrcoef(np.concatenate(pairs, axis=1))[0, 1])
     assert np.isnan(pearson([np.array([[1.0, 1, 1], [0, 1, 2]])]))
+
+
+def test_discrete_spikes_are_paired_one_with_one():
+    recorded = np.array([1.0, 2.0, 2.05, 5.0])
+    assert matched_f1(recorded, recorded, 0.1) == 1
+    assert matched_f1(np.array([1.05, 2.02, 7.0]), recorded, 0.1) == pytest.approx(2 * 2 / 7)
+    assert matched_f1(np.array([0.95, 1.02]), np.array([1.0]), 0.1) == pytest.approx(2 / 3)
+    assert matched_f1(np.empty(0), recorded, 0.1) == 0
+    assert np.isnan(matched_f1(np.empty(0), np.empty(0), 0.1))
+
+
+def test_pairs_are_the_most_there_can_be():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        found, recorded = (np.sort(rng.uniform(0, 5, size)) for size in rng.integers(1, 12, 2))
+        near = np.abs(found[:, None] - recorded) <= 0.2
+        most = (maximum_bipartite_matching(csr_array(near)) >= 0).sum()
+        assert matched_f1(found, recorded, 0.2) == pytest.approx(2 * most / (found.size + recorded.size))

@@ -1,24 +1,24 @@
 """Training the spike network: the same numbers as inference, and better than OASIS on a dataset it has not seen."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from neurodyn.calcium.spike_network import Scaled, SpikeNetwork, surround
+from neurodyn.calcium import spike_network
+from neurodyn.calcium.spike_inputs import Scaled, surround
+from neurodyn.calcium.spike_network import SpikeNetwork
 from neurodyn.compiled.nnls import nonnegative_spikes
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.metrics.spike_inference import paired_bins, pearson
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.read import read
-from neurodyn.training.spike_network import (
-    SpikeModule,
-    SpikeTraining,
-    Stretch,
-    TruthCell,
-    cells_of,
-    resampled,
-    trained,
-)
+from neurodyn.training.spike_cells import SpikeTraining, Stretch, TruthCell, cells_of
+from neurodyn.training.spike_delay import events_delay
+from neurodyn.training.spike_network import SpikeModule, resampled, trained
+from neurodyn.training.spike_spread import rate_spread, together
 
 SMALL = SpikeTraining(width=12, members=1, steps=150, batch=4, seconds=30.0)
 
@@ -32,16 +32,17 @@ def simulated(dataset: str, seed: int, rate: float = 20.0) -> TruthCell:
     return TruthCell(dataset, (Stretch(dff, spikes),), rate)
 
 
+@pytest.mark.parametrize("lookahead", [None, 0.1])
 @pytest.mark.parametrize("rate", [7.5, 20.0, 41.3])
-def test_torch_and_numpy_compute_the_same(rate):
+def test_torch_and_numpy_compute_the_same(rate, lookahead):
     torch.manual_seed(1)
-    module = SpikeModule(12, 2)
-    trace = simulated("a", 0).stretches[0].dff
-    seen = Scaled.of([trace], rate)
+    module = SpikeModule(12, 2, lookahead)
+    trace = simulated("a", 0).stretches[0].dff[: round(spike_network.CALIBRATION * rate)]
+    seen = Scaled.of([trace], rate, lookahead)
     inputs = torch.from_numpy(surround(seen, 0, slice(0, trace.size)))[None]
     with torch.no_grad():
         expected = module(inputs, torch.from_numpy(seen.context)[None], rate)[0].numpy() / rate
-    found = SpikeNetwork((module.exported(),), 0.0).expected([trace], rate)[0]
+    found = SpikeNetwork((module.exported(),), 0.0, lookahead=lookahead).expected([trace], rate)[0]
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=1e-5)
 
 
@@ -97,3 +98,38 @@ def score(found: list[np.ndarray], cell: TruthCell) -> float:
             for spikes, part in zip(found, cell.stretches, strict=True)
         ]
     )
+
+
+def test_events_that_come_late_are_dated_earlier():
+    def late(seconds: float) -> list[TruthCell]:
+        cells = [simulated("a", seed) for seed in range(3)]
+        return [
+            replace(each, stretches=(replace(each.stretches[0], spikes=each.stretches[0].spikes - seconds),))
+            for each in cells
+        ]
+
+    early, later = (events_delay(late(seconds)) for seconds in (0.0, 0.05))
+    similar = Scaled.of([simulated("a", 0).stretches[0].dff], 20.0).similar.mean()
+    delays = [slope * similar + at_none for slope, at_none in (early, later)]
+    assert delays[1] - delays[0] == pytest.approx(0.05, abs=0.01)
+    assert events_delay([TruthCell("a", (Stretch(np.ones(100), np.empty(0)),), 20.0)]) == (0.0, 0.0)
+
+
+def test_rates_of_datasets_left_out_give_scale_and_intervals():
+    cells = [simulated(str(seed // 2), seed) for seed in range(24)]
+    misses = [math.log(2) + 0.1 * (seed // 2 - 5.5) + (0.01 if seed % 2 else -0.01) for seed in range(24)]
+    spread = rate_spread(cells, misses)
+    assert spread.scale == pytest.approx(2, rel=0.01)
+    assert spread.absolute == pytest.approx(0.56)
+    assert spread.relative == pytest.approx(0.01)
+
+
+def test_datasets_that_share_a_cell_are_left_out_together():
+    assert together([simulated("a", 0), simulated("b", 1), simulated("c", 0)]) == [{"a", "c"}, {"b"}]
+    config = SMALL.model_copy(update={"steps": 2, "folds": 2})
+    cells = [simulated(name, seed) for seed, name in enumerate("aabbc")]
+    found = trained(cells, config).spread
+    assert math.isinf(found.absolute)  # of three datasets
+    assert 0 < found.scale < 100
+    with pytest.raises(ConfigError, match="in 9 parts"):
+        trained(cells, config.model_copy(update={"folds": 9}))
