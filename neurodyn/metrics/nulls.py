@@ -8,8 +8,7 @@ from math import factorial, prod
 
 import numpy as np
 
-from neurodyn.decode.base import Task
-from neurodyn.metrics.order import follows_time, order_p, runs
+from neurodyn.metrics.order import Kind, follows_time, order_p, runs
 
 RANDOM_ABOVE = 0.05  # p of the test of the order above which it is taken for random
 BLOCKED_FROM = 0.5  # share of neighbours of one value from which numbers come in blocks
@@ -62,7 +61,7 @@ class _Units:
 
 
 def make_null(
-    target: np.ndarray, groups: np.ndarray, times: np.ndarray, task: Task, *, course: bool, shuffles: int, seed: int
+    target: np.ndarray, groups: np.ndarray, times: np.ndarray, task: Kind, *, course: bool, shuffles: int, seed: int
 ) -> Null:
     r"""Choose by the order of the labels what they are compared with.
 
@@ -162,7 +161,7 @@ def _permuted_cycles(
     return Null(columns, f"{order}, the same {cycle} conditions round and round", words)
 
 
-def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Task, shuffles: int, order: str) -> Null:
+def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Kind, shuffles: int, order: str) -> Null:
     count = units.values.size
     steps = np.unique(np.linspace(0, count, min(shuffles, count - 1) + 2).round().astype(int))[1:-1]
     donors = (np.arange(count) - steps[:, None]) % count
@@ -180,7 +179,7 @@ def _line(values: np.ndarray) -> np.ndarray:
     return np.linspace(values[:ends].mean(), values[-ends:].mean(), values.size)
 
 
-def _levels(target: np.ndarray, groups: np.ndarray, task: Task) -> np.ndarray:
+def _levels(target: np.ndarray, groups: np.ndarray, task: Kind) -> np.ndarray:
     """Return the label of each trial: the most frequent class, or the mean, shape (trial,)."""
     size = np.bincount(groups)
     if task == "classify":
@@ -208,7 +207,7 @@ def _blocks(values: np.ndarray) -> list[np.ndarray]:
     return [part for run in found for part in np.split(run, run.size // length)] if length > 1 else found
 
 
-def _smallest_p(values: np.ndarray, pieces: list[np.ndarray], task: Task) -> float:
+def _smallest_p(values: np.ndarray, pieces: list[np.ndarray], task: Kind) -> float:
     """Return the share of the blocks' arrangements that no score can tell from the true one."""
     kinds: dict[tuple[float, int], int] = {}
     for piece in pieces:
