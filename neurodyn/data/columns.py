@@ -258,9 +258,9 @@ def _no_target(recording: Recording, target: str) -> DataError:
             here = sorted(str(n) for n in table.variables if n not in ("start", "stop") and n not in table.dims)
             found.append(f"{group}: {', '.join(here) or 'nothing'}")
             names += here
-    close = unknown("target", target, names).fix
+    close = unknown("target", target, names).fix if names else "Add events: neurodyn convert … --stimulus FILE"
     return DataError(
         f"Recording '{recording.session}' has no target '{target}'.",
         f"Found {'; '.join(found) or 'neither stimulus nor behaviour'}.",
-        close if close.startswith("Did") else "Name one of these: --target NAME",
+        close if close.startswith(("Did", "Add")) else "Name one of these: --target NAME",
     )

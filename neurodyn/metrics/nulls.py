@@ -28,11 +28,14 @@ class Null:
         Shape (sample, shuffle); no column where nothing helps.
     order, words
         The order of conditions and the null, in words.
+    by_trial
+        Whether single trials change places, so that what is slower than a few of them may be taken off before.
     """
 
     columns: np.ndarray
     order: str
     words: str
+    by_trial: bool = False
 
     @property
     def sentences(self) -> tuple[str, str]:
@@ -99,7 +102,7 @@ def make_null(
     p = 0.0 if course else order_p(trials.values, task, rng)
     if p > RANDOM_ABOVE:
         order, words = f"random (test of neighbours, p {p:.3f})", f"{shuffles} permutations of trials"
-        return Null(permuted_trials(target, groups, times, shuffles, rng), order, words)
+        return Null(permuted_trials(target, groups, times, shuffles, rng), order, words, by_trial=True)
     units = _samples(target, times) if course and np.unique(groups).size < groups.size else trials
     order = "a behaviour's course, slow by nature" if course else f"not random (test of neighbours, p {p:.3f})"
     if follows_time(units.values, task) >= FOLLOWS_FROM:
@@ -158,12 +161,12 @@ def _permuted_cycles(
     donors = [np.concatenate([rng.permutation(part) for part in rounds]) for _ in range(shuffles)]
     words = f"{shuffles} permutations of trials within each round"
     columns = _moved(target, units, times, np.array(donors, dtype=int))
-    return Null(columns, f"{order}, the same {cycle} conditions round and round", words)
+    return Null(columns, f"{order}, the same {cycle} conditions round and round", words, by_trial=True)
 
 
 def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Kind, shuffles: int, order: str) -> Null:
     count = units.values.size
-    steps = np.unique(np.linspace(0, count, min(shuffles, count - 1) + 2).round().astype(int))[1:-1]
+    steps = shift_steps(count, shuffles)
     donors = (np.arange(count) - steps[:, None]) % count
     columns = _moved(target, units, times, donors)
     if task != "classify":
@@ -171,6 +174,11 @@ def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Kind, s
         columns = columns + (line - line[donors])[:, units.of].T
     words = f"{steps.size} shifts of the labels along the recording, no p below {1 / (1 + steps.size):.3f}"
     return Null(np.mod(columns, 2 * np.pi) if task == "circular" else columns, order, words)
+
+
+def shift_steps(count: int, shuffles: int) -> np.ndarray:
+    """Return by how many samples labels are shifted, evenly over the recording, 0 and all round left out, shape (shuffle,)."""
+    return np.unique(np.linspace(0, count, min(shuffles, count - 1) + 2).round().astype(int))[1:-1]
 
 
 def _line(values: np.ndarray) -> np.ndarray:
