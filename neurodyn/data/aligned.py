@@ -53,8 +53,10 @@ class Frames:
     near: np.ndarray
 
     def kept(self) -> Self:
-        """Return the moments for which some event has a frame."""
-        some = self.near.any(axis=0)
+        """Return the moments around the onset up to where no event has a frame, as between trials that lie end to end."""
+        gone = ~self.near.any(axis=0)
+        before = np.maximum.accumulate((gone & (self.offset < 0))[::-1])[::-1]
+        some = ~(before | np.maximum.accumulate(gone & (self.offset >= 0)))
         return replace(self, offset=self.offset[some], index=self.index[:, some], near=self.near[:, some])
 
     def of(self, values: np.ndarray, first: int = 0) -> np.ndarray:

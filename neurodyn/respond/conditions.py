@@ -79,7 +79,12 @@ class Conditions:
         """A name for each."""
         if not self.axes:
             return ["all events"]
-        return [", ".join(_word(axis.levels[k]) for axis, k in zip(self.axes, row, strict=True)) for row in self.places]
+        return [
+            ", ".join(
+                _word(axis.levels[k], 5 if axis.edges is None else 2) for axis, k in zip(self.axes, row, strict=True)
+            )
+            for row in self.places
+        ]
 
     @property
     def name(self) -> str:
@@ -181,5 +186,5 @@ def _units(column: Column, kind: Kind, circle: Circle) -> str:
     return circle.unit if kind == "angle" else column.units
 
 
-def _word(level: object) -> str:
-    return f"{float(level):.4g}" if isinstance(level, np.number) else str(level)
+def _word(level: object, digits: int) -> str:
+    return f"{float(level):.{digits}g}" if isinstance(level, np.number) else str(level)

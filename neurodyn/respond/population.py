@@ -9,17 +9,17 @@ import xarray as xr
 from scipy.stats import binomtest
 
 SHARES = {"responsive": "respond", "tuned": "are tuned", "informative": "are informative"}
-MEDIANS = {
-    "latency": "half rise, s",
-    "reliability": "split-half correlation",
-    "information": "information, bits per event",
-    "dsi": "DSI",
-    "osi": "OSI",
-    "direction_selectivity": "1 - circular variance, directions",
-    "orientation_selectivity": "1 - circular variance, orientations",
-    "c50": "c50",
-    "exponent": "exponent",
-    "spatial_information": "spatial information, bits per event",
+MEDIANS = {  # words, unit
+    "latency": ("half rise", " s"),
+    "reliability": ("split-half correlation", ""),
+    "information": ("information", " bits per event"),
+    "dsi": ("DSI", ""),
+    "osi": ("OSI", ""),
+    "direction_selectivity": ("1 − circular variance of directions", ""),
+    "orientation_selectivity": ("1 − circular variance of orientations", ""),
+    "c50": ("c50", ""),
+    "exponent": ("exponent", ""),
+    "spatial_information": ("spatial information", " bits per event"),
 }
 
 
@@ -64,16 +64,16 @@ def shares(found: xr.Dataset) -> list[Share]:
 
 
 def medians(found: xr.Dataset) -> dict[str, tuple[float, float, float]]:
-    """Return median and quartiles over tuned cells (responsive ones, where no tuning was asked for), by their words."""
+    """Return median and quartiles over tuned cells (responsive ones, where no tuning was asked for), by column."""
     which = found["tuned"] if "tuned" in found else found.get("responsive")
     chosen = np.zeros(0, dtype=bool) if which is None else which.values
     out = {}
-    for name, words in MEDIANS.items():
+    for name in MEDIANS:
         if name in found and chosen.any():
             values = found[name].values[chosen]
             if np.isfinite(values).any():
                 low, middle, high = np.nanquantile(values, [0.25, 0.5, 0.75])
-                out[words] = (float(middle), float(low), float(high))
+                out[name] = (float(middle), float(low), float(high))
     return out
 
 
@@ -91,17 +91,24 @@ def sentences(found: xr.Dataset) -> list[str]:
     """Say what the population does."""
     said = [f"{share.sentence}." for share in shares(found)]
     chosen = "tuned" if "tuned" in found else "responsive"
-    told = [f"{words} {middle:.3g} ({low:.3g} to {high:.3g})" for words, (middle, low, high) in medians(found).items()]
+    told = [_told(name, *values) for name, values in medians(found).items()]
     if told:
         said.append(f"Median (quartiles) of {chosen} cells: {'; '.join(told)}.")
     pairs = ", ".join(f"{name} {value:.2f}" for name, value in pair_means(found).items())
     return [*said, *([f"Mean over pairs: {pairs}."] if pairs else [])]
 
 
+def _told(name: str, middle: float, low: float, high: float) -> str:
+    words, unit = MEDIANS[name]
+    return f"{words} {middle:.2g} ({low:.2g} to {high:.2g}){unit}".replace("-", "−").replace("split−half", "split-half")
+
+
 def reading(found: xr.Dataset) -> list[str]:
     """Say what numbers rest on: measure, order of conditions, null."""
-    told = [f"Response: {found.attrs['measured']}.", f"Order of conditions: {found.attrs['order']}."]
-    told.append(f"Null of tuning: {found.attrs['null']}.")
+    told = [f"Response: {found.attrs['measured']}."]
+    if found.sizes["condition"] > 1:
+        told += [f"Order of conditions: {found.attrs['order']}.", f"Null of tuning: {found.attrs['null']}."]
     if "responsive_by" in found.attrs:
         told.append(f"Null of responses: {found.attrs['responsive_by']}.")
-    return [*told, f"Cells: false discovery rate {found.attrs['alpha']:g} (Benjamini & Hochberg)."]
+    each = "pixels" if "y" in found.dims else "cells"
+    return [*told, f"False discovery rate over {each}: {found.attrs['alpha']:g} (Benjamini & Hochberg)."]
