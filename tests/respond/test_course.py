@@ -8,6 +8,7 @@ import neurodyn as nd
 from neurodyn.data.recording import Recording
 from neurodyn.metrics.tuning import spatial_information
 from neurodyn.simulate.tuned import Tuned
+from tests.respond.test_real import opened
 
 FAST = {"shuffles": 99, "bootstraps": 100, "splits": 5}
 
@@ -63,16 +64,6 @@ def test_angles_and_names_of_behaviour(track):
 
 
 def test_a_worm_knows_how_fast_it_goes(shared_data):
-    from neurodyn.core.config import build
-    from neurodyn.readers.options import ReadOptions
-    from neurodyn.readers.read import read
-
     source = shared_data / "flavell_worms" / "2022-07-27-45-data.h5"
-    options = {
-        "variables": {"dff": {"key": "gcamp/traces_array_F_F20", "axes": "time,roi"}},
-        "units": {"dff": "F/F20"},
-        "times": "timing/timestamp_confocal",
-        "behavior": {"key": "behavior/velocity", "columns": ["velocity"]},
-    }
-    found = nd.respond(read(source, build(ReadOptions, options, "test")), "velocity", bootstraps=100, splits=5)
+    found = nd.respond(opened(source, "flavell-worm.yaml"), "velocity", bootstraps=100, splits=5)
     assert 0.15 < found.tuned.values.mean() < 0.6
