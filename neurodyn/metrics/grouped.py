@@ -47,7 +47,7 @@ def permutation_p(values: np.ndarray, codes: np.ndarray, columns: np.ndarray, co
     """
     if not columns.shape[1]:
         return np.full(values.shape[1], np.nan)
-    clean, there = _standard(values)
+    clean, there = _standard(values)  # so that single precision, in which the products are twice as fast, is enough
     truth = _between(clean, there, codes[None], count)[0]
     above = np.zeros(values.shape[1])
     for batch in _batches(columns.T.astype(np.int64), count):
@@ -174,9 +174,10 @@ def sign_flip_p(change: np.ndarray, codes: np.ndarray, count: int, flips: int, r
     total = (clean.astype(np.float64) ** 2).sum(axis=0)
     truth = _largest_t([clean[row].sum(axis=0) for row in rows], number, total)
     above = np.zeros(change.shape[1])
+    # Signs leave the sum of squares as it is, so that a draw needs the sums of conditions alone, each of its own trials.
     step = max(1, BATCH_BYTES // (8 * (codes.size + change.shape[1])))
     for begin in range(0, flips, step):
-        signs = rng.choice(np.float32([-1, 1]), (min(step, flips - begin), codes.size))
+        signs = rng.choice(np.array([-1, 1], np.float32), (min(step, flips - begin), codes.size))
         sums = (signs[:, row] @ clean[row] for row in rows)
         above += (_largest_t(sums, number, total) >= truth * (1 - 1e-5)).sum(axis=0)
     return np.where(total > 0, (1 + above) / (1 + flips), np.nan)

@@ -63,12 +63,11 @@ def responses_part(path: Path) -> Part:
     """Show what `neurodyn respond` wrote."""
     found = open_responses(path)
     asked = f" to {found.attrs['condition']}" if found.attrs["target"] else " to events"
-    pixels = "y" in found.dims
-    section = _maps(found) if pixels else _cells(found)
+    section = _maps(found) if "y" in found.dims else _cells(found)
     return Part(
         title=f"{found.attrs['session']}: responses{asked}",
         subtitle="Responses",
-        summary=[text.replace("cells", "pixels") if pixels else text for text in sentences(found)],
+        summary=sentences(found),
         sections=[Section(f"Responses: {found.attrs['session']}", [*section, Items(reading(found))])],
         methods=_methods(found),
     )

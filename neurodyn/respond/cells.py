@@ -85,11 +85,12 @@ def _tested(responses: Responses, conditions: Conditions, null: Null, config: Re
     code, count = conditions.code, conditions.count
     found: Columns = {"responsive_p": np.full(responses.response[:, chosen].shape[1], np.nan)}
     if responses.plan.subtract:
-        rng = np.random.default_rng([config.seed, 1])
+        rng = np.random.default_rng([config.seed, 1])  # anew for every block of cells, whose size then does not matter
         found["responsive_p"] = sign_flip_p(responses.change[:, chosen], code, count, max(1, null_count(config)), rng)
     if count < 2:
         return found
     known = code >= 0
+    # Neither knows the labels, so that permuting these afterwards is as exact as before.
     waves = slow_waves(null, int(known.sum()), count)
     flat, level = (without_drift(part[known][:, chosen], waves) for part in (responses.response, responses.level))
     flat = without_baseline(flat, level) if responses.plan.subtract else flat

@@ -141,6 +141,8 @@ def axis_of(column: Column, values: np.ndarray, bins: int | None, period: float 
 
     Raises
     ------
+    DataError
+        If all values are missing.
     ConfigError
         If bins are asked of something that is no number.
     """
@@ -150,6 +152,12 @@ def axis_of(column: Column, values: np.ndarray, bins: int | None, period: float 
             raise ConfigError(f"'{column.name}' has no bins.", f"Found {meant.why}.", "Leave `bins` out.")
         return _of_values(column, values, meant.kind, meant.circle)
     finite = values[np.isfinite(values)].astype(float)
+    if not finite.size:
+        raise DataError(
+            f"'{column.name}' has no finite value.",
+            f"Found {values.size} missing ones.",
+            "Name another column, or mend it.",
+        )
     if bins is None and not column.behavior and np.unique(finite).size <= MOST_VALUES:
         values = np.where(np.isfinite(values), meant.circle.values(meant.circle.radians(values)).round(6), np.nan) if (
             meant.kind == "angle"

@@ -124,36 +124,50 @@ def measure(
         Given each block of events with its aligned trials, baseline subtracted, shape (event, sample, *space).
     """
     events, samples = plan.frames.index.shape
-    response, change, levels, total, squares, number = [], [], [], None, None, None
+    parts: list[tuple[np.ndarray, ...]] = []
+    courses: _Courses | None = None
     for block, trials in aligned_blocks(variable, plan.frames, config.bin):
         level = _mean(trials[:, plan.before])
         trials = trials - level[:, None] if plan.subtract else trials
         if keep is not None:
             keep(block, trials)
         flat = trials.reshape(len(trials), samples, -1)
-        response.append(_measured(flat[:, plan.during], plan, config.measure))
-        change.append(_mean(flat[:, plan.during]))
-        levels.append(level.reshape(len(level), -1))
-        if total is None or squares is None or number is None:
-            total, squares, number = (np.zeros((conditions, *flat.shape[1:]), np.float32) for _ in range(3))
-        for trial, k in zip(flat, code[block], strict=True):
+        during = flat[:, plan.during]
+        parts.append((_measured(during, plan, config.measure), _mean(during), level.reshape(len(level), -1)))
+        courses = courses or _Courses.empty((conditions, *flat.shape[1:]))
+        courses.add(flat, code[block])
+        progress("aligning", block.stop / events)
+    assert courses is not None
+    response, change, levels = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return Responses(plan, response, change, levels, *courses.mean_and_error())
+
+
+@dataclass(frozen=True)
+class _Courses:
+    """Sums over the trials of each condition, each shape (condition, sample, cell); single precision, as pixels are many."""
+
+    total: np.ndarray
+    squares: np.ndarray
+    number: np.ndarray
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> _Courses:
+        return cls(*(np.zeros(shape, np.float32) for _ in range(3)))
+
+    def add(self, trials: np.ndarray, code: np.ndarray) -> None:
+        for trial, k in zip(trials, code, strict=True):
             if k >= 0:
                 there = np.isfinite(trial)
                 clean = np.where(there, trial, 0)
-                total[k] += clean
-                squares[k] += clean**2
-                number[k] += there
-        progress("aligning", block.stop / events)
-    assert total is not None and squares is not None and number is not None
-    average, error = _mean_and_error(total, squares, number)
-    return Responses(plan, np.concatenate(response), np.concatenate(change), np.concatenate(levels), average, error)
+                self.total[k] += clean
+                self.squares[k] += clean**2
+                self.number[k] += there
 
-
-def _mean_and_error(total: np.ndarray, squares: np.ndarray, number: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    safe = np.maximum(number, 1)
-    mean = total / safe
-    variance = np.maximum(squares / safe - mean**2, 0) / np.maximum(number - 1, 1)
-    return np.where(number > 0, mean, np.nan), np.where(number > 1, np.sqrt(variance), np.nan)
+    def mean_and_error(self) -> tuple[np.ndarray, np.ndarray]:
+        safe = np.maximum(self.number, 1)
+        mean = self.total / safe
+        variance = np.maximum(self.squares / safe - mean**2, 0) / np.maximum(self.number - 1, 1)
+        return np.where(self.number > 0, mean, np.nan), np.where(self.number > 1, np.sqrt(variance), np.nan)
 
 
 def _measured(during: np.ndarray, plan: Plan, kind: str) -> np.ndarray:
@@ -168,7 +182,7 @@ def _mean(part: np.ndarray) -> np.ndarray:
     there = np.isfinite(part)
     number = there.sum(axis=1)
     total = np.where(there, part, 0).sum(axis=1)
-    enough = number * 2 > part.shape[1]
+    enough = number * 2 > part.shape[1]  # a mean of the few frames of one end would be one of another time
     return np.divide(total, number, out=np.full(total.shape, np.nan, np.float32), where=enough)
 
 

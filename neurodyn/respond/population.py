@@ -44,10 +44,9 @@ class Share:
     low: float
     high: float
 
-    @property
-    def sentence(self) -> str:
-        """In words."""
-        share = f"{self.count} of {self.of} cells {self.words}"
+    def sentence(self, each: str = "cells") -> str:
+        """Return it in words, of cells or pixels."""
+        share = f"{self.count} of {self.of} {each} {self.words}"
         return f"{share} ({self.count / self.of:.0%}, 95 % interval {self.low:.0%} to {self.high:.0%})"
 
 
@@ -89,11 +88,12 @@ def pair_means(found: xr.Dataset) -> dict[str, float]:
 
 def sentences(found: xr.Dataset) -> list[str]:
     """Say what the population does."""
-    said = [f"{share.sentence}." for share in shares(found)]
+    each = "pixels" if "y" in found.dims else "cells"
+    said = [f"{share.sentence(each)}." for share in shares(found)]
     chosen = "tuned" if "tuned" in found else "responsive"
     told = [_told(name, *values) for name, values in medians(found).items()]
     if told:
-        said.append(f"Median (quartiles) of {chosen} cells: {'; '.join(told)}.")
+        said.append(f"Median (quartiles) of {chosen} {each}: {'; '.join(told)}.")
     pairs = ", ".join(f"{name} {value:.2f}" for name, value in pair_means(found).items())
     return [*said, *([f"Mean over pairs: {pairs}."] if pairs else [])]
 

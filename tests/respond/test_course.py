@@ -5,6 +5,7 @@ import pytest
 import xarray as xr
 
 import neurodyn as nd
+from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.metrics.tuning import spatial_information
 from neurodyn.simulate.tuned import Tuned
@@ -61,6 +62,16 @@ def test_angles_and_names_of_behaviour(track):
     found = nd.respond(recording, "state", **FAST)
     assert found.tuned.values.tolist() == [False, True]
     assert found.condition.values[found.preferred.values[1]] == "run"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"), [(np.full(200, np.nan), "no finite value"), (np.ones(200), "no two conditions to compare")]
+)
+def test_behaviour_that_tells_nothing_is_refused(values, words):
+    behavior = xr.Dataset({"speed": ("t", values)}, {"t": np.arange(200) / 10})
+    recording = Recording.from_arrays({"dff": np.zeros((200, 2))}, rate_hz=10.0, behavior=behavior)
+    with pytest.raises(DataError, match=words):
+        nd.respond(recording, "speed", **FAST)
 
 
 def test_a_worm_knows_how_fast_it_goes(shared_data):

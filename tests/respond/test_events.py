@@ -6,6 +6,7 @@ import xarray as xr
 
 import neurodyn as nd
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.pynapple import responses_to_pynapple
 from neurodyn.data.recording import Recording
 from neurodyn.simulate.tuned import Tuned
 
@@ -34,6 +35,10 @@ def test_trials_are_pynapples():
     theirs = there.restrict(nap.IntervalSet(-1.01, 2.95))
     np.testing.assert_allclose(found.time.values, theirs.t, atol=1e-9)
     np.testing.assert_allclose(found.trials.values, np.moveaxis(theirs.d, 1, 0), atol=1e-6)
+    given = responses_to_pynapple(found)
+    np.testing.assert_allclose(given["trials"].d, theirs.d, atol=1e-6)
+    np.testing.assert_allclose(given["trials"].t, theirs.t, atol=1e-9)
+    assert given["average"].shape == (40, 8, 3) and given["tuning"].shape == (3, 8) and len(given["events"]) == 48
 
 
 def test_tuning_is_pynapples_mean_over_epochs():
