@@ -123,7 +123,12 @@ LAYERS = {
 def test_the_environment_lies_over_the_file_and_under_flags_and_sets(name, folder, neurodyn, monkeypatch):
     monkeypatch.chdir(folder)
     variable, value, flag, key, shown = LAYERS[name]
-    arguments = [name, *GIVEN[name], *([] if name in ("decode", "respond", "simulate", "train") else ["--json"]), "--dry-run"]
+    arguments = [
+        name,
+        *GIVEN[name],
+        *([] if name in ("decode", "respond", "simulate", "train") else ["--json"]),
+        "--dry-run",
+    ]
     item = key if "=" in key else f"{key}={{}}"
     monkeypatch.setenv(variable, value.format(3))
     monkeypatch.setenv("NEURODYN_NWB__LOCATION", "meant for others")
