@@ -19,10 +19,23 @@ if TYPE_CHECKING:
     from neurodyn.api import preprocess as preprocess
     from neurodyn.api import read as read
     from neurodyn.api import report as report
+    from neurodyn.api import respond as respond
     from neurodyn.api import view as view
 
 __version__: str
-__all__ = ["Recording", "__version__", "decode", "fit", "infer", "open", "preprocess", "read", "report", "view"]
+__all__ = [
+    "Recording",
+    "__version__",
+    "decode",
+    "fit",
+    "infer",
+    "open",
+    "preprocess",
+    "read",
+    "report",
+    "respond",
+    "view",
+]
 
 
 class _Room(ModuleType):

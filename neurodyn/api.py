@@ -16,6 +16,7 @@ from neurodyn.data.recording import Recording
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
     from neurodyn.view.window import Window
 
@@ -157,6 +158,42 @@ def decode(source: Source, target: str | None = None, *, folds: bool = False, **
         scores = read_scores(run_decoding(path, config=config, out=out))
     rows = [asdict(score) for score in scores if folds or score.fold == "all"]
     return pd.DataFrame(rows, columns=[field.name for field in fields(Score)])
+
+
+def respond(recording: Source, target: str | None = None, *, trials: bool = False, **settings: Any) -> xr.Dataset:
+    """Measure how cells respond to events, and how they are tuned to a stimulus or behaviour.
+
+    Parameters
+    ----------
+    target
+        Stimulus or behaviour column, or two with a comma (default: events alone).
+    trials
+        Whether to keep every aligned trial of traces, too, as `trials`.
+    settings
+        As of `neurodyn respond --set KEY`: variable, window, measure, shuffles, …
+
+    Returns
+    -------
+    xarray.Dataset
+        What was tested and found per cell, tuning curves with intervals, the response of every event and mean courses;
+        `neurodyn.respond.output.cell_table` makes a pandas table of it, a row per cell.
+
+    Raises
+    ------
+    NeurodynError
+        As `neurodyn respond` would.
+    """
+    import numpy as np
+
+    from neurodyn.respond.run import respond as ask
+    from neurodyn.respond.settings import RespondConfig
+
+    config = validate(RespondConfig, resolve(layer_from_sets(_sets({"target": target} | settings))))
+    blocks: list[np.ndarray] = []
+    found = ask(_opened(recording), config, (lambda _, block: blocks.append(block)) if trials else None)
+    if not blocks:
+        return found
+    return found.assign(trials=(("event", "time", *found["peak_response"].dims), np.concatenate(blocks)))
 
 
 def report(sources: str | Path | Sequence[str | Path], out: str | Path) -> Path:

@@ -28,6 +28,7 @@ VERBS = (
     "tune",
     "infer",
     "impute",
+    "respond",
     "decode",
     "evaluate",
     "compare",

@@ -90,7 +90,7 @@ def flags_of(values: Mapping[str, Any]) -> dict[str, Any]:
 def table(path: Path) -> str:
     """Render a table of scores for the terminal: what the target was taken for, every row, what p and intervals are."""
     from neurodyn.data.scores import read_scores
-    from neurodyn.decode.nulls import facts
+    from neurodyn.metrics.nulls import facts
 
     scores = read_scores(path)
     rows = [("features", "decoder", "split", "metric", "value", "95 % interval", "shuffled", "p", "n")]

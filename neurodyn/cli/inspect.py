@@ -291,7 +291,8 @@ def _learnt_from(recording: Recording, source: str) -> list[str]:
     model = "cst" if movie else "lfads" if "spikes" in names else "cst-traces"
     target = _target(recording)
     steps = [f"neurodyn train {model} {source} -o runs/model"] if _long_enough(recording) else []
-    return steps + ([f"neurodyn decode {source} --target {target}"] if target else [])
+    asked = [f"neurodyn {verb} {source} --target {target}" for verb in ("respond", "decode")]
+    return steps + (asked if target else [])
 
 
 def _target(recording: Recording) -> str | None:

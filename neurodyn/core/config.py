@@ -27,6 +27,7 @@ COMMANDS = (
     "extract",
     "impute",
     "preprocess",
+    "respond",
     "run",
     "simulate",
     "train_spikes",

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.circle import Circle
 from neurodyn.data.recording import Recording
 
 BEHAVIOR = "behavior."  # how a course is told from a neural variable
@@ -26,6 +27,23 @@ def at_times(course: xr.DataArray, times: np.ndarray) -> np.ndarray:
     if not known.any():
         return np.full(times.shape, np.nan)
     return np.interp(times, own[known], values[known], left=np.nan, right=np.nan)
+
+
+def held(course: xr.DataArray, times: np.ndarray) -> np.ndarray:
+    """Return the value of the last sample at or before each time; NaN or "" outside of the samples."""
+    own = course[course.dims[0]].values
+    before = np.searchsorted(own, times + 1e-9, side="right") - 1
+    inside = (before >= 0) & (times <= own[-1] + np.median(np.diff(own)) + 1e-9 if own.size > 1 else before >= 0)
+    numeric = course.dtype.kind in "iuf"
+    values = course.values.astype(float) if numeric else course.values
+    return np.where(inside, values[before], np.nan if numeric else "")
+
+
+def along_circle(course: xr.DataArray, times: np.ndarray, circle: Circle) -> np.ndarray:
+    """Interpolate cosine and sine, so that the way from 359 to 1 degrees leads over 0."""
+    radians = circle.radians(course.values)
+    cosine, sine = (at_times(course.copy(data=part), times) for part in (np.cos(radians), np.sin(radians)))
+    return circle.values(np.arctan2(sine, cosine))
 
 
 def signal(recording: Recording, name: str) -> xr.Variable:

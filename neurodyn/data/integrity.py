@@ -102,7 +102,8 @@ def checked(dataset: xr.Dataset, folder: Path, group: str) -> xr.Dataset:
     for name, variable in dataset.variables.items():
         source = _Checked(variable, folder, f"{group}/{name}".strip("/"))
         data: Any = indexing.MemoryCachedArray(indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(source)))  # pyright: ignore[reportArgumentType]
-        told[name] = xr.Variable(variable.dims, data, variable.attrs)
+        kept = {key: variable.encoding[key] for key in ("chunks",) if key in variable.encoding}  # what readers go by
+        told[name] = xr.Variable(variable.dims, data, variable.attrs, kept)
     coords = {name: told.pop(name) for name in dataset.coords}
     return xr.Dataset(told, coords, dataset.attrs)
 

@@ -31,6 +31,35 @@ def to_pynapple(
     return found
 
 
+def responses_to_pynapple(found: xr.Dataset) -> dict[str, Any]:
+    """Return aligned responses as objects of pynapple: times in seconds from the onset, as `compute_perievent` gives them.
+
+    Parameters
+    ----------
+    found
+        What `neurodyn.respond` gives, of events.
+
+    Returns
+    -------
+    dict
+        "trials", shape (time, event, cell), where they were kept, and "average", shape (time, condition, cell), are `TsdTensor`;
+        "events" is an `IntervalSet` with the condition of each; "tuning" is a DataArray, cells first, as of
+        `compute_tuning_curves`.
+
+    Raises
+    ------
+    ConfigError
+        If pynapple is not installed.
+    """
+    nap = require("pynapple", "responses_to_pynapple")
+    time, cell = found["time"].values, found["peak_response"].dims
+    told = {"condition": found["event_condition"].values}
+    out = {name: nap.TsdTensor(t=time, d=found[name].transpose("time", ...).values) for name in ("trials", "average")
+           if name in found}  # fmt: skip
+    out["events"] = nap.IntervalSet(found["start"].values, found["stop"].values, metadata=told)
+    return out | {"tuning": found["tuning"].transpose(*cell, "condition")}
+
+
 def roi_ids(rois: xr.Dataset | None, count: int) -> np.ndarray:
     """Return the ids of the ROIs, shape (roi,): those that the table of ROIs names, otherwise their numbers from 0."""
     named = [name for name in IDS if rois is not None and name in rois]

@@ -129,7 +129,7 @@ def with_stimulus_alone(recording: Recording, kind: str) -> Recording:
         raise DataError(
             f"Recording '{recording.session}' has no stimulus '{kind}'.",
             f"Found: {known}.",
-            "Name one of these: --set windows.kind=KIND",
+            "Name one of these: --set windows.kind=KIND, of respond --set kind=KIND",
         )
     table = recording.tree.children["stimulus"].to_dataset(inherit=False)
     return recording.with_groups({"stimulus": table.isel(event=kinds == kind)})

@@ -9,10 +9,10 @@ import numpy as np
 
 from neurodyn.decode.intervals import NULL_DRAWS, covered
 from neurodyn.decode.labels import Labels
-from neurodyn.decode.nulls import UNTOLD, Null, make_null, permuted_trials
 from neurodyn.decode.rare import few_trials, require_divisible
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold, inner_folds, make_folds, order_groups
+from neurodyn.metrics.nulls import UNTOLD, Null, make_null, permuted_trials
 
 LOGGER = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.data.circle import Circle
 from neurodyn.decode.base import Task
-from neurodyn.decode.circle import Circle
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,11 @@ from neurodyn.decode.intervals import (
     tested_trials,
 )
 from neurodyn.decode.labels import Labels
-from neurodyn.decode.nulls import best_of_rows
 from neurodyn.decode.scoring import LOWER_IS_BETTER, metric_values, null_summary
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold
 from neurodyn.metrics.circular import constant_guess
+from neurodyn.metrics.nulls import best_of_rows
 
 RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows are in training; flatters every row"
 

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import Field
 
 from neurodyn.core import config
+from neurodyn.data.circle import directions, unit_vectors
 from neurodyn.decode.base import Decoder, Task
-from neurodyn.decode.circle import directions, unit_vectors
 from neurodyn.decode.scaling import Standardiser
 
 PENALTIES = (1e6, 1e5, 1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)

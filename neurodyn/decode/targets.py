@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
-from neurodyn.data.behavior import at_times
-from neurodyn.decode.circle import Circle
-from neurodyn.decode.column import read_column, with_target
+from neurodyn.data.behavior import along_circle, at_times, held
+from neurodyn.data.columns import Column, read_column, zero_is_nothing
+from neurodyn.decode.column import with_target
 from neurodyn.decode.events import Events, describe_windows
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
-from neurodyn.decode.tasks import Choice, Column, choose_task, zero_is_nothing
+from neurodyn.decode.tasks import Choice, choose_task
 
 SEGMENTS = 40
 
@@ -41,7 +40,7 @@ def make_labels(source: Source, config: DecodeConfig) -> tuple[Labels, np.ndarra
     recording = source.recording
     config = with_target(config, recording)
     target = str(config.target)
-    column = read_column(recording, config)
+    column = read_column(recording, target)
     choice = choose_task(column, config)
     labels, why, word = _values(source, config, column, choice)
     groups, unit = _groups(source, not column.behavior)
@@ -89,31 +88,14 @@ def _from_behavior(source: Source, column: Column, choice: Choice) -> np.ndarray
         raise RuntimeError("a column of behaviour without behaviour")
     course = behavior[column.name].copy(data=column.values)
     if choice.task == "classify":
-        return _held(course, source.last)
+        return held(course, source.last)
     if not column.finite.size:
         raise DataError(
             f"Behaviour '{column.name}' has no finite value.", f"Found {course.size} samples.", "Repair it first."
         )
     if choice.task == "regress":
         return at_times(course, source.last)
-    return _along_circle(course, source.last, choice.circle)
-
-
-def _held(course: xr.DataArray, times: np.ndarray) -> np.ndarray:
-    """Return the value of the last sample at or before each time; NaN or "" outside of the samples."""
-    own = course[course.dims[0]].values
-    before = np.searchsorted(own, times + 1e-9, side="right") - 1
-    inside = (before >= 0) & (times <= own[-1] + np.median(np.diff(own)) + 1e-9 if own.size > 1 else before >= 0)
-    numeric = course.dtype.kind in "iuf"
-    values = course.values.astype(float) if numeric else course.values
-    return np.where(inside, values[before], np.nan if numeric else "")
-
-
-def _along_circle(course: xr.DataArray, times: np.ndarray, circle: Circle) -> np.ndarray:
-    """Interpolate cosine and sine, so that the way from 359 to 1 degrees leads over 0."""
-    radians = circle.radians(course.values)
-    cosine, sine = (at_times(course.copy(data=part), times) for part in (np.cos(radians), np.sin(radians)))
-    return circle.values(np.arctan2(sine, cosine))
+    return along_circle(course, source.last, choice.circle)
 
 
 def _groups(source: Source, by_trial: bool) -> tuple[np.ndarray, str]:

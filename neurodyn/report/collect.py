@@ -31,7 +31,9 @@ from neurodyn.report.model import (
 )
 from neurodyn.report.provenance import config_section, provenance_section
 from neurodyn.report.quality import quality_section
+from neurodyn.report.responses import responses_part
 from neurodyn.report.signals import best_variable, data_table, signals_section
+from neurodyn.respond.output import STORE
 from neurodyn.runs.folder import PREDICTION, RunFolder
 from neurodyn.runs.prediction import Prediction
 from neurodyn.runs.windows import open_recordings
@@ -113,13 +115,15 @@ def collect(path: Path, beside: Sequence[Path] = ()) -> Part:
         raise DataError(f"{path} does not exist.", "Expected a run folder, a recording or scores.", "Check the path.")
     if RunFolder(path).begun:
         return _run_part(Folder(path), beside)
+    if (path / STORE).is_dir():
+        return responses_part(path)
     if (path / "zarr.json").is_file():
         return _recording_part(Recording.open(path))
     if path.is_dir() and list(path.glob("scores*.csv")):
         return _scores_part(Folder(path))
     raise DataError(
         f"{path} holds nothing to report.",
-        "Expected config.yaml (a run), a recording, or scores*.csv.",
+        "Expected config.yaml (a run), a recording, responses, or scores*.csv.",
         "Give a run folder: neurodyn report RUN",
     )
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.scores import Score
-from neurodyn.decode.nulls import FACTS, UNTOLD, facts
+from neurodyn.metrics.nulls import FACTS, UNTOLD, facts
 from neurodyn.report.blocks import Block, Figure, Items, Section, Table, Text, interval, number
 from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 

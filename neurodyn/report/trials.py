@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from neurodyn.data.aligned import frames_around
 from neurodyn.data.recording import Recording
 from neurodyn.report.style import GREY, ORANGE, SKY
 
-LONGEST, BEFORE, POINTS = 6.0, 1.0, 60
+LONGEST, BEFORE = 6.0, 1.0
 CONDITIONS = (2, 24)
 
 
@@ -46,8 +47,8 @@ class Trials:
 
     def draw(self, axes: Axes, values: np.ndarray, time: np.ndarray) -> None:
         """Draw the means of a trace, shape (time,), over trials: of all, and of the condition with the strongest."""
-        at = np.linspace(-self.before, self.length + self.before, POINTS)
-        each = np.stack([np.interp(start + at, time, values, left=np.nan, right=np.nan) for start in self.start])
+        around = frames_around(time, self.start, self.before, self.length + self.before)
+        at, each = around.offset, around.of(values)
         inside = np.isfinite(each).all(axis=1)
         if not inside.any():
             return

@@ -13,6 +13,7 @@ SIMULATORS = Registry(
         "rotations": "neurodyn.simulate.rotations:Rotations",
         "somata": "neurodyn.simulate.somata:Somata",
         "spirals": "neurodyn.simulate.spirals:Spirals",
+        "tuned": "neurodyn.simulate.tuned:Tuned",
         "two_photon": "neurodyn.simulate.two_photon:TwoPhoton",
         "widefield": "neurodyn.simulate.widefield:Widefield",
         "widefield_awake": "neurodyn.simulate.widefield:AwakeWidefield",

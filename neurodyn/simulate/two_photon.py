@@ -63,7 +63,9 @@ class TwoPhotonParams(Params):
         return round((self.directions * self.repeats * (self.on + self.off) + 2) * self.rate_hz)
 
 
-def tuning(direction: np.ndarray, preferred: np.ndarray, concentration: float, opposite: float) -> np.ndarray:
+def tuning(
+    direction: np.ndarray, preferred: np.ndarray, concentration: float | np.ndarray, opposite: float | np.ndarray
+) -> np.ndarray:
     """Return two-peaked von Mises tuning: exp(k (cos d - 1)) + o exp(k (cos(d - 180) - 1)), d from the preferred.
 
     Parameters

@@ -21,6 +21,7 @@ COMMANDS = {
     "train-spikes": ["a.zarr", "-o", IN],
     "tune": ["lfads", "a.zarr", "-o", IN],
     "decode": ["a.zarr", "--target", "contrast", "-o", IN],
+    "respond": ["a.zarr", "-o", IN],
     "evaluate": ["a.zarr", "-o", IN],
     "compare": ["a.zarr", "-o", IN],
     "report": ["a.zarr", "-o", f"{IN}.html"],

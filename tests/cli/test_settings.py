@@ -52,6 +52,7 @@ GIVEN = {
     "tune": ["pca", "traces.zarr"],
     "infer": ["run"],
     "impute": ["traces.zarr", "--model", "linear"],
+    "respond": ["traces.zarr"],
     "decode": ["traces.zarr"],
     "evaluate": ["traces.zarr"],
     "compare": ["traces.zarr"],
@@ -100,6 +101,7 @@ def test_an_unknown_section_of_a_file_is_refused_by_name(name, folder, neurodyn,
 
 
 LAYERS = {
+    "respond": ("NEURODYN_RESPOND__SEED", "{}", ["--seed"], "seed", "seed: {}"),
     "decode": ("NEURODYN_DECODE__FOLDS", "{}", ["--folds"], "folds", "folds: {}"),
     "simulate": ("NEURODYN_SIMULATE__SEED", "{}", ["--seed"], "seed", "seed: {}"),
     "evaluate": ("NEURODYN_EVALUATE__FEATURES", "[x{}]", None, "features=[x{}]", '"x{}"'),
@@ -121,7 +123,12 @@ LAYERS = {
 def test_the_environment_lies_over_the_file_and_under_flags_and_sets(name, folder, neurodyn, monkeypatch):
     monkeypatch.chdir(folder)
     variable, value, flag, key, shown = LAYERS[name]
-    arguments = [name, *GIVEN[name], *([] if name in ("decode", "simulate", "train") else ["--json"]), "--dry-run"]
+    arguments = [
+        name,
+        *GIVEN[name],
+        *([] if name in ("decode", "respond", "simulate", "train") else ["--json"]),
+        "--dry-run",
+    ]
     item = key if "=" in key else f"{key}={{}}"
     monkeypatch.setenv(variable, value.format(3))
     monkeypatch.setenv("NEURODYN_NWB__LOCATION", "meant for others")

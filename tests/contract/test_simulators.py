@@ -21,6 +21,7 @@ TRIALS = {
 SMALL = {
     "widefield": {"trials": 3, "height": 16, "width": 12},
     "widefield_awake": {"trials": 3, "height": 16, "width": 12},
+    "tuned": {"cells": 5, "repeats": 2},
     "two_photon": {"cells": 5, "repeats": 1},
     "lorenz": TRIALS,
     "chaotic_rnn": TRIALS,
@@ -32,6 +33,7 @@ SMALL = {
     "moving_texture": {"trials": 4, "height": 16, "width": 24, "patch": 4},
 }
 CASES = [(name, {}) for name in SIMULATORS.names()] + [("two_photon", {"movie": True, "height": 24, "width": 32})]
+CASES += [("tuned", {"to": "contrast", "order": "blocks"}), ("tuned", {"to": "position"})]
 CASES += [("lorenz", {"calcium": "hill", "recipe": "paper"}), ("spirals", {"sampling": "random"})]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, mean_squared_error, r2_score
 
-from neurodyn.decode.circle import Circle
+from neurodyn.data.circle import Circle
 from neurodyn.decode.scoring import bootstrap_interval, metric_gradients, metric_values, null_summary, trial_sums
 
 

@@ -5,10 +5,10 @@ import pytest
 import xarray as xr
 
 from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.data.circle import Circle
 from neurodyn.data.recording import Recording
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.decode.circle import Circle
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 from neurodyn.decode.targets import make_labels

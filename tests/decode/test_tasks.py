@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from neurodyn.core.errors import ConfigError
-from neurodyn.decode.circle import Circle
+from neurodyn.data.circle import Circle
+from neurodyn.data.columns import Column, zero_is_nothing
 from neurodyn.decode.settings import DecodeConfig
-from neurodyn.decode.tasks import Column, choose_task, zero_is_nothing
+from neurodyn.decode.tasks import choose_task
 
 CODES = np.tile(np.arange(10), 6)
 STEPS = np.tile(np.arange(0, 360, 45), 4)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from neurodyn.decode.labels import Labels
-from neurodyn.decode.nulls import UNTOLD, best_of_rows, facts, make_null
 from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import Protocol
+from neurodyn.metrics.nulls import UNTOLD, best_of_rows, facts, make_null
 from neurodyn.metrics.order import follows_time, order_p
 from neurodyn.report.decoding import decoding_summary
 from tests.decode.ordered import decoded, found, labelled, recorded

@@ -8,8 +8,7 @@ from math import factorial, prod
 
 import numpy as np
 
-from neurodyn.decode.base import Task
-from neurodyn.metrics.order import follows_time, order_p, runs
+from neurodyn.metrics.order import Kind, follows_time, order_p, runs
 
 RANDOM_ABOVE = 0.05  # p of the test of the order above which it is taken for random
 BLOCKED_FROM = 0.5  # share of neighbours of one value from which numbers come in blocks
@@ -29,11 +28,14 @@ class Null:
         Shape (sample, shuffle); no column where nothing helps.
     order, words
         The order of conditions and the null, in words.
+    by_trial
+        Whether single trials change places, so that what is slower than a few of them may be taken off before.
     """
 
     columns: np.ndarray
     order: str
     words: str
+    by_trial: bool = False
 
     @property
     def sentences(self) -> tuple[str, str]:
@@ -62,7 +64,7 @@ class _Units:
 
 
 def make_null(
-    target: np.ndarray, groups: np.ndarray, times: np.ndarray, task: Task, *, course: bool, shuffles: int, seed: int
+    target: np.ndarray, groups: np.ndarray, times: np.ndarray, task: Kind, *, course: bool, shuffles: int, seed: int
 ) -> Null:
     r"""Choose by the order of the labels what they are compared with.
 
@@ -100,7 +102,7 @@ def make_null(
     p = 0.0 if course else order_p(trials.values, task, rng)
     if p > RANDOM_ABOVE:
         order, words = f"random (test of neighbours, p {p:.3f})", f"{shuffles} permutations of trials"
-        return Null(permuted_trials(target, groups, times, shuffles, rng), order, words)
+        return Null(permuted_trials(target, groups, times, shuffles, rng), order, words, by_trial=True)
     units = _samples(target, times) if course and np.unique(groups).size < groups.size else trials
     order = "a behaviour's course, slow by nature" if course else f"not random (test of neighbours, p {p:.3f})"
     if follows_time(units.values, task) >= FOLLOWS_FROM:
@@ -159,12 +161,12 @@ def _permuted_cycles(
     donors = [np.concatenate([rng.permutation(part) for part in rounds]) for _ in range(shuffles)]
     words = f"{shuffles} permutations of trials within each round"
     columns = _moved(target, units, times, np.array(donors, dtype=int))
-    return Null(columns, f"{order}, the same {cycle} conditions round and round", words)
+    return Null(columns, f"{order}, the same {cycle} conditions round and round", words, by_trial=True)
 
 
-def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Task, shuffles: int, order: str) -> Null:
+def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Kind, shuffles: int, order: str) -> Null:
     count = units.values.size
-    steps = np.unique(np.linspace(0, count, min(shuffles, count - 1) + 2).round().astype(int))[1:-1]
+    steps = shift_steps(count, shuffles)
     donors = (np.arange(count) - steps[:, None]) % count
     columns = _moved(target, units, times, donors)
     if task != "classify":
@@ -174,13 +176,18 @@ def _shifted(target: np.ndarray, units: _Units, times: np.ndarray, task: Task, s
     return Null(np.mod(columns, 2 * np.pi) if task == "circular" else columns, order, words)
 
 
+def shift_steps(count: int, shuffles: int) -> np.ndarray:
+    """Return by how many samples labels are shifted, evenly over the recording, 0 and all round left out, shape (shuffle,)."""
+    return np.unique(np.linspace(0, count, min(shuffles, count - 1) + 2).round().astype(int))[1:-1]
+
+
 def _line(values: np.ndarray) -> np.ndarray:
     """Return the line from the beginning of values to their end, shape of `values`."""
     ends = max(1, values.size // ENDS)
     return np.linspace(values[:ends].mean(), values[-ends:].mean(), values.size)
 
 
-def _levels(target: np.ndarray, groups: np.ndarray, task: Task) -> np.ndarray:
+def _levels(target: np.ndarray, groups: np.ndarray, task: Kind) -> np.ndarray:
     """Return the label of each trial: the most frequent class, or the mean, shape (trial,)."""
     size = np.bincount(groups)
     if task == "classify":
@@ -208,7 +215,7 @@ def _blocks(values: np.ndarray) -> list[np.ndarray]:
     return [part for run in found for part in np.split(run, run.size // length)] if length > 1 else found
 
 
-def _smallest_p(values: np.ndarray, pieces: list[np.ndarray], task: Task) -> float:
+def _smallest_p(values: np.ndarray, pieces: list[np.ndarray], task: Kind) -> float:
     """Return the share of the blocks' arrangements that no score can tell from the true one."""
     kinds: dict[tuple[float, int], int] = {}
     for piece in pieces:
