@@ -56,8 +56,8 @@ def denoise(
     """Write a recording in which the run's variable is predicted blind.
 
     All else stays. The variable NAME is float32, its attributes say what was hidden, and its noise: variance = `noise_gain`
-    · value + `noise_read`. Where the model says how sure it is, `NAME_sd` is the standard deviation of a prediction's error
-    in every entry. The table `qc` has maps: `NAME_noise_sd`, of the recording's noise, and `NAME_error_sd`, of the error of
+    · value + `noise_read`. Where the model says how sure it is, `NAME_sd` is the standard deviation of a new noisy value in
+    every entry. The table `qc` has maps: `NAME_noise_sd`, of the recording's noise, and `NAME_error_sd`, of the error of
     predictions, √max(0, mean (x − x̂)² − noise).
 
     The recording passes window by window; memory does not depend on its length.
