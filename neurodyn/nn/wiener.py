@@ -18,6 +18,7 @@ MARGIN = 1.1  # above the largest eigenvalue of noise
 RINGS = 15  # of spatial frequency
 RIDGE = 1e-2  # of the scores' precision, in units of the noise's
 JITTER = 1e-3
+LITTLE = 0.3  # of the norm of a map, which is about 1 before it is cleaned
 
 
 class WienerComponents(nn.Module):
@@ -73,6 +74,8 @@ class WienerComponents(nn.Module):
         if not len(axes):
             return
         maps = _regressed(chunks, axes, smooth, self.brain)
+        if not len(maps):
+            return
         self.maps[: len(maps)] = torch.from_numpy(maps).to(self.maps)
         gram = maps.astype(np.float64) @ maps.T + RIDGE * np.eye(len(maps))
         inverse = np.linalg.inv(gram)
@@ -205,7 +208,17 @@ def _regressed(chunks: Chunks, axes: np.ndarray, smooth: float, brain: np.ndarra
     maps = np.linalg.solve(gram, product)
     if brain.ndim == 1:
         return maps.astype(np.float32)
-    return np.stack([_clean_map(one, brain, two) for one, two in zip(maps, noise, strict=True)]).astype(np.float32)
+    return _apart(np.stack([_clean_map(one, brain, two) for one, two in zip(maps, noise, strict=True)]))
+
+
+def _apart(maps: np.ndarray) -> np.ndarray:
+    """Return the nearest orthonormal maps, without those of which little stayed, shape (rank, entry).
+
+    Courses are filtered one by one: where maps resemble each other, large scores of opposite sign would no longer cancel.
+    """
+    kept = maps[np.linalg.norm(maps, axis=1) > LITTLE]
+    left, _, right = np.linalg.svd(kept, full_matrices=False)
+    return (left @ right).astype(np.float32)
 
 
 def _clean_map(values: np.ndarray, brain: np.ndarray, noise: float) -> np.ndarray:

@@ -20,7 +20,7 @@ from neurodyn.training.config import load_run_config
 from neurodyn.training.denoise import DenoiseConfig, denoise
 from neurodyn.training.fit import fit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 SEED = 7
 LEVELS = {"two-photon": (0.02, 0.05, 0.1, 0.2), "widefield": (0.01, 0.03, 0.06, 0.12)}
