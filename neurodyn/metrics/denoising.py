@@ -74,5 +74,5 @@ def split_half(movie: np.ndarray, masks: np.ndarray) -> np.ndarray:
     found = []
     for mask in masks:
         halves = [movie[:, mask & half].mean(1) for half in (odd, ~odd)]
-        found.append(np.corrcoef(*halves)[0, 1])
+        found.append(np.corrcoef(np.stack(halves))[0, 1])
     return np.array(found)
