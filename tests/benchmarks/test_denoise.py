@@ -77,7 +77,7 @@ def spike_r(dff: np.ndarray, spikes: np.ndarray, rate: float) -> float:
     for trace, true in zip(dff.T, spikes.T, strict=True):
         inferred = around_gaps(network, np.ascontiguousarray(trace), np.array([0]), rate)
         pair = [gaussian_filter1d(np.nan_to_num(each).astype(float), sigma) for each in (inferred, true)]
-        found.append(np.corrcoef(np.stack(pair))[0, 1])
+        found.append(np.corrcoef(pair[0], pair[1])[0, 1])
     return float(np.nanmean(found))
 
 
