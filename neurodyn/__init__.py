@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from neurodyn.api import Recording as Recording
     from neurodyn.api import decode as decode
+    from neurodyn.api import denoise as denoise
     from neurodyn.api import fit as fit
     from neurodyn.api import infer as infer
     from neurodyn.api import open as open
@@ -27,6 +28,7 @@ __all__ = [
     "Recording",
     "__version__",
     "decode",
+    "denoise",
     "fit",
     "infer",
     "open",

@@ -128,6 +128,34 @@ def infer(run: str | Path, *, gpu: str = "auto") -> Path:
     return predict(Path(run), gpu=gpu)
 
 
+def denoise(recording: Source, run: str | Path, out: str | Path, *, mix: bool = False, **settings: Any) -> Recording:
+    """Predict every entry of a recording without its own noise, by a trained model, and write that in its place.
+
+    Parameters
+    ----------
+    run
+        Run folder, as `fit(recording, "denoise", "runs/denoise")` gives it.
+    out
+        Recording to write.
+    mix
+        Weigh prediction and observation by their variances.
+    settings
+        As of `neurodyn denoise --set KEY`: longest.
+
+    Raises
+    ------
+    NeurodynError
+        If the recording does not fit the model.
+    """
+    require("torch", "Denoising")
+    from neurodyn.training.denoise import DenoiseConfig
+    from neurodyn.training.denoise import denoise as predict
+
+    config = build(DenoiseConfig, {"mix": mix} | settings, "settings")
+    with _on_disk(recording if isinstance(recording, Recording) else _opened(recording)) as (path, _):
+        return Recording.open(predict(path, Path(out), Path(run), config))
+
+
 def decode(source: Source, target: str | None = None, *, folds: bool = False, **settings: Any) -> pd.DataFrame:
     """Decode a target from a recording or a run with predictions.
 

@@ -19,6 +19,7 @@ from neurodyn.core.search import Choice, Range, Space
 CAPABILITIES = frozenset(
     {
         "attention",
+        "blind",
         "channels",
         "classify",
         "continuous_time",

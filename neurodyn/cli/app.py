@@ -29,6 +29,7 @@ VERBS = (
     "infer",
     "impute",
     "respond",
+    "denoise",
     "decode",
     "evaluate",
     "compare",

@@ -23,6 +23,7 @@ MALFORMED = (yaml.YAMLError, ValueError, RecursionError)  # ValueError: dates an
 LARGEST = 100_000  # values in one file
 COMMANDS = (
     "decode",
+    "denoise",
     "evaluate",
     "extract",
     "impute",

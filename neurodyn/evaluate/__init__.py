@@ -15,6 +15,7 @@ EVALUATIONS = Registry(
         "responses": "neurodyn.evaluate.responses:Responses",
         "interpolation": "neurodyn.evaluate.interpolation:Interpolation",
         "attention": "neurodyn.evaluate.attention:Attention",
+        "denoising": "neurodyn.evaluate.denoising:Denoising",
         "cost": "neurodyn.evaluate.cost:Cost",
     },
     "neurodyn.evaluations",

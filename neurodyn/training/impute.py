@@ -99,7 +99,7 @@ class Filler:
 
 def check(source: Path, filler: Filler, holes: HoleConfig) -> None:
     """Refuse what `impute` would refuse before it fits anything; nothing is written."""
-    windows = _cover(with_holes(Recording.open(source), holes), filler.config.windows)
+    windows = cover(with_holes(Recording.open(source), holes), filler.config.windows)
     if filler.backend is None:
         filler.built(windows)
     else:
@@ -135,7 +135,7 @@ def impute(
         If nothing is missing, or the recording does not fit the model.
     """
     recording = with_holes(Recording.open(source), holes)
-    windows = _cover(recording, filler.config.windows)
+    windows = cover(recording, filler.config.windows)
     names = [signal.config.variable for signal in windows.signals]
     backend = filler.fitted(windows)
     recording = recording.with_groups({}, step=entry("impute", filler.source), attrs={"request": request})
@@ -165,7 +165,7 @@ def _without(recording: Recording, names: list[str]) -> Any:
     return tree
 
 
-def _cover(recording: Recording, config: WindowConfig) -> Windows:
+def cover(recording: Recording, config: WindowConfig) -> Windows:
     """Return windows that overlap by half and cover every frame, the last one flush with the end."""
     free = {"align": "stream", "split": "blocked", "condition": None, "kind": None, "irregular": False, "horizon": None}
     plain = config.model_copy(

@@ -17,6 +17,7 @@ COMMANDS = {
     "convert": ["a.zarr", f"{IN}.nwb"],
     "extract": ["a.zarr", "-o", f"{IN}.zarr"],
     "impute": ["a.zarr", "--model", "linear", "-o", f"{IN}.zarr"],
+    "denoise": ["a.zarr", "--run", "none", "-o", f"{IN}.zarr"],
     "train": ["lfads", "a.zarr", "-o", IN],
     "train-spikes": ["a.zarr", "-o", IN],
     "tune": ["lfads", "a.zarr", "-o", IN],

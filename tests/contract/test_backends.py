@@ -36,6 +36,7 @@ SMALL = {
         "dropout": 0.0,
         "samples": 4,
     },
+    "blind_spot": {"components": 4, "reach": 3, "channels": 4, "width": 8, "patch": 6, "stretch": 8},
     "brainlm": {"patch": 2, "width": 32, "heads": 2, "layers": 1, "feedforward": 64},
     "climanet": {"patch": (2, 4, 4), "width": 16, "heads": 2, "hidden": 16, "depth": 1, "block": (3, 4, 4)},
     "convgru": {"encoder": (8,), "decoder": (8,), "context": 8, "latent_grid": (2, 2)},

@@ -7,6 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.ndimage import uniform_filter1d
 
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, DataError
@@ -16,6 +17,7 @@ from neurodyn.evaluate import DEFAULT, EVALUATIONS
 from neurodyn.evaluate.run import evaluate
 from neurodyn.report import FIGURES
 from neurodyn.report.evaluation import evaluation_part
+from neurodyn.simulate.two_photon import TwoPhoton, TwoPhotonParams
 from tests.decode.runs import make_forecast, make_run, repeated_responses, simulated
 from tests.evaluate.recordings import disk, with_rois, with_spikes
 from tests.training.conftest import curves, curves_run
@@ -30,6 +32,7 @@ SETTINGS = {
     "interpolation": {"bootstraps": 100},
     "attention": {"bootstraps": 100, "extra": 5},
     "imputation": {"bootstraps": 100, "size": (1, 1)},
+    "denoising": {"bootstraps": 100},
     "cost": {"bootstraps": 100, "steps": 2, "vary": "dummies", "values": (0, 2)},
     "forecast": {"bootstraps": 100},
     "responses": {"bootstraps": 100, "shuffles": 19},
@@ -49,7 +52,19 @@ def classified(folder):
     return run
 
 
+def smoothed(folder):
+    """Return a simulated movie after a running mean that says it denoised it."""
+    params = TwoPhotonParams(movie=True, height=16, width=16, cells=3, directions=2, repeats=1)
+    raw = TwoPhoton(params).make()
+    path = raw.save(folder / "raw.zarr")
+    mean = uniform_filter1d(raw["fluorescence"].values.astype(np.float32), 5, axis=0)
+    neural = xr.Dataset({"fluorescence": (("time", "y", "x"), mean, raw["fluorescence"].attrs)}, raw.neural.coords)
+    told = {"step": "denoise", "params": {"recording": str(path)}, "version": "0"}
+    return raw.with_groups({"neural": neural}, step=told).save(folder / "smoothed.zarr")
+
+
 MAKERS = {
+    "denoising": smoothed,
     "spikes": lambda folder: with_spikes(folder / "cells.zarr", 0),
     "rois": lambda folder: with_rois(folder / "found.zarr", [disk(10, 10), disk(30, 30)]),
     "latents": lambda folder: make_run(folder / "run", simulated(folder)),
