@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter1d
 
-from neurodyn.calcium.spike_network import around_gaps, load
+from neurodyn.calcium.spike_network import around_gaps
+from neurodyn.calcium.spike_weights import load
 from neurodyn.data.recording import Recording
 from neurodyn.evaluate.denoising import Denoising, DenoisingConfig
 from neurodyn.simulate.clean import clean_frames
@@ -98,19 +99,29 @@ def half_width(dff: np.ndarray, spikes: np.ndarray, rate: float) -> float:
     return float((mean > 0.5 * mean.max()).sum() / rate)
 
 
-@pytest.mark.parametrize("level", LEVELS["two-photon"])
-def test_spikes_are_inferred_better_and_transients_keep_their_length(level, made):
+@pytest.fixture
+def seen(level, made):
+    """Traces, true spikes and rate of the raw, the denoised and the clean movie."""
     raw, clean, _ = made("two-photon", level)
     truth = raw.table("truth")
     assert truth is not None
-    spikes, rate = truth["spikes"].values, raw.rate_hz
     movies = {"raw": raw["fluorescence"].values, "denoised": clean["fluorescence"].values, "clean": clean_frames(raw)}
     dff = {name: traces(movie, truth) for name, movie in movies.items()}
-    r = {name: spike_r(each, spikes, rate) for name, each in dff.items()}
+    return dff, truth["spikes"].values, raw.rate_hz
+
+
+@pytest.mark.parametrize("level", LEVELS["two-photon"])
+def test_transients_keep_their_length(level, seen):
+    dff, spikes, rate = seen
     width = {name: half_width(each, spikes, rate) for name, each in dff.items()}
-    print(f"\ntwo-photon, noise {level}: r with spikes {r}; half widths in s {width}")
+    print(f"\ntwo-photon, noise {level}: half widths in s {width}")
     assert width["denoised"] > 0.9 * width["clean"]
-    if r["denoised"] < r["raw"] - 0.005:
-        pytest.xfail(
-            "the spike network reads what is left of the noise, and was trained on noise that was not denoised"
-        )
+
+
+@pytest.mark.xfail(strict=False, reason="goal missed: the spike network was trained on noise that was not denoised")
+@pytest.mark.parametrize("level", LEVELS["two-photon"])
+def test_spikes_are_inferred_no_worse(level, seen):
+    dff, spikes, rate = seen
+    r = {name: spike_r(each, spikes, rate) for name, each in dff.items()}
+    print(f"\ntwo-photon, noise {level}: r with spikes {r}")
+    assert r["denoised"] >= r["raw"] - 0.005
