@@ -166,7 +166,7 @@ def _signal(source: Source, variable: str) -> Reader:
         made = [] if source.prediction is None else [k for k, v in MODEL_FEATURES.items() if v in source.prediction]
         raise DataError(
             f"There is no feature '{variable}'.",
-            f"Found signals: {', '.join(recording.variables)}; from the model: {', '.join(made) or 'nothing'}; also pca.",
+            f"Found signals: {', '.join(recording.variables)}; from the model: {', '.join(made) or 'nothing'}; also pca, reduced_rank.",
             "Name one of these: --features NAME",
         )
     windows = source.windows
