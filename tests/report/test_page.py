@@ -10,6 +10,7 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.run import decode
 from neurodyn.decode.settings import DecodeConfig
+from neurodyn.report import style
 from neurodyn.report.page import report
 from tests.report.fake_run import make_run, movie, traces
 
@@ -52,6 +53,17 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(run, tmp_path_factory):
     return report([run], tmp_path_factory.mktemp("page") / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def unsaved(monkeypatch):
+    """Paint figures, but neither lay them out nor write them, most of a page's time: others look at them."""
+
+    def painted(paint, size, kind):
+        paint(style.Canvas(figsize=size))
+        return kind.encode()
+
+    monkeypatch.setattr(style, "_saved", painted)
 
 
 def test_says_what_was_done_and_what_came_out(page):
@@ -103,7 +115,7 @@ def test_same_inputs_same_bytes_where_a_table_of_scores_stands_for_its_run(run, 
 
 def test_names_are_escaped_everywhere(tmp_path):
     hostile = "<script>alert('x')</script>"
-    folder = make_run(tmp_path / "run", movie(session=hostile), name="<b>model</b>")
+    folder = make_run(tmp_path / "run", movie(24, (10, 12), session=hostile), name="<b>model</b>")
     decode(folder, config=DecodeConfig(target="contrast", shuffles=2))
     html = report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in html
@@ -123,6 +135,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run, tmp_path):
     assert "Training is not recorded as finished" in words
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_a_lost_recording_is_named(tmp_path):
     folder = make_run(tmp_path / "run")
     shutil.rmtree(tmp_path / "run-recording.zarr")
@@ -130,6 +143,7 @@ def test_a_lost_recording_is_named(tmp_path):
     assert "it is no longer there" in words
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_runs_recordings_and_scores_on_one_page(run, tmp_path):
     source = traces().save(tmp_path / "mouse2.zarr")
     windows = WindowConfig(duration=3.0, align="events", offset=-1.0)
@@ -156,6 +170,7 @@ def test_a_run_on_traces_that_know_nothing_of_the_target(tmp_path):
     assert "Cover & Hart (1967)" in words
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_what_cannot_be_reported(tmp_path):
     with pytest.raises(ConfigError, match="nothing to report"):
         report([], tmp_path / "report.html")
@@ -164,13 +179,14 @@ def test_what_cannot_be_reported(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds nothing to report"):
         report([tmp_path / "empty"], tmp_path / "report.html")
-    damaged = make_run(tmp_path / "run")
+    damaged = make_run(tmp_path / "run", traces(trials=12))
     (damaged / "metrics.csv").write_text("epoch,train_loss\n0,zebra\n", encoding="utf-8")
     with pytest.raises(DataError, match="not a table of metrics"):
         report([damaged], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_marks_in_the_text_lead_to_one_list_without_doubles(run, tmp_path):
     other = make_run(tmp_path / "other", traces(), name="cst-traces")
     decode(other, config=DecodeConfig(target="contrast", shuffles=2))
