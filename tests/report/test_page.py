@@ -10,7 +10,6 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode.run import decode
 from neurodyn.decode.settings import DecodeConfig
-from neurodyn.report import style
 from neurodyn.report.page import report
 from tests.report.fake_run import make_run, movie, traces
 
@@ -53,17 +52,6 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(run, tmp_path_factory):
     return report([run], tmp_path_factory.mktemp("page") / "report.html").read_text(encoding="utf-8")
-
-
-@pytest.fixture
-def unsaved(monkeypatch):
-    """Paint figures, but neither lay them out nor write them, most of a page's time: others look at them."""
-
-    def painted(paint, size, kind):
-        paint(style.Canvas(figsize=size))
-        return kind.encode()
-
-    monkeypatch.setattr(style, "_saved", painted)
 
 
 def test_says_what_was_done_and_what_came_out(page):
