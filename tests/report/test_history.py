@@ -66,6 +66,7 @@ def test_one_photon_extraction_says_how_and_cites_its_source():
     assert sentence.sources[0].startswith("Zhou et al.")
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_the_report_after_an_extraction_lists_suite2p(tmp_path):
     traces = np.random.default_rng(0).normal(100, 1, (90, 3))
     made = Recording.from_arrays(

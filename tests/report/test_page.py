@@ -103,7 +103,7 @@ def test_same_inputs_same_bytes_where_a_table_of_scores_stands_for_its_run(run, 
 
 def test_names_are_escaped_everywhere(tmp_path):
     hostile = "<script>alert('x')</script>"
-    folder = make_run(tmp_path / "run", movie(session=hostile), name="<b>model</b>")
+    folder = make_run(tmp_path / "run", movie(24, (10, 12), session=hostile), name="<b>model</b>")
     decode(folder, config=DecodeConfig(target="contrast", shuffles=2))
     html = report([folder], tmp_path / "report.html").read_text(encoding="utf-8")
     assert "<script" not in html
@@ -123,6 +123,7 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(run, tmp_path):
     assert "Training is not recorded as finished" in words
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_a_lost_recording_is_named(tmp_path):
     folder = make_run(tmp_path / "run")
     shutil.rmtree(tmp_path / "run-recording.zarr")
@@ -130,6 +131,7 @@ def test_a_lost_recording_is_named(tmp_path):
     assert "it is no longer there" in words
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_runs_recordings_and_scores_on_one_page(run, tmp_path):
     source = traces().save(tmp_path / "mouse2.zarr")
     windows = WindowConfig(duration=3.0, align="events", offset=-1.0)
@@ -156,6 +158,7 @@ def test_a_run_on_traces_that_know_nothing_of_the_target(tmp_path):
     assert "Cover & Hart (1967)" in words
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_what_cannot_be_reported(tmp_path):
     with pytest.raises(ConfigError, match="nothing to report"):
         report([], tmp_path / "report.html")
@@ -164,13 +167,14 @@ def test_what_cannot_be_reported(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="holds nothing to report"):
         report([tmp_path / "empty"], tmp_path / "report.html")
-    damaged = make_run(tmp_path / "run")
+    damaged = make_run(tmp_path / "run", traces(trials=12))
     (damaged / "metrics.csv").write_text("epoch,train_loss\n0,zebra\n", encoding="utf-8")
     with pytest.raises(DataError, match="not a table of metrics"):
         report([damaged], tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_marks_in_the_text_lead_to_one_list_without_doubles(run, tmp_path):
     other = make_run(tmp_path / "other", traces(), name="cst-traces")
     decode(other, config=DecodeConfig(target="contrast", shuffles=2))

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from neurodyn.report.blocks import Table
 from neurodyn.report.collect import Folder, _curves
@@ -27,6 +28,7 @@ def test_events_become_sentences():
     )
 
 
+@pytest.mark.usefixtures("unsaved")
 def test_the_page_has_them(tmp_path):
     run = make_run(tmp_path / "run", traces())
     status = json.loads((run / "status.json").read_text()) | {"events": EVENTS}

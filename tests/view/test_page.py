@@ -33,9 +33,14 @@ def source(tmp_path_factory):
     return saved(tmp_path_factory.mktemp("page"))
 
 
+@pytest.fixture(scope="module")
+def scene(source):
+    return open_scene(source)
+
+
 @pytest.fixture
-def window(source, tmp_path):
-    made = Window(open_scene(source), tmp_path / "cells.csv").start()
+def window(scene, tmp_path):
+    made = Window(scene, tmp_path / "cells.csv").start()
     yield made
     made.close()
 
@@ -219,8 +224,8 @@ def test_a_movie_alone_is_shown_without_an_empty_list(page, tmp_path):
     window.close()
 
 
-def test_one_file_shows_the_same_offline(page, source, tmp_path):
-    scene, curation = open_scene(source), Curation(tmp_path / "cells.csv", [f"a{k}" for k in range(6)], "small")
+def test_one_file_shows_the_same_offline(page, scene, tmp_path):
+    curation = Curation(tmp_path / "cells.csv", [f"a{k}" for k in range(6)], "small")
     curation.act("drop", "a1", who="me")
     made = export(scene, curation, tmp_path / "cells.html")
     text = made.read_text(encoding="utf-8")
