@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -102,13 +101,6 @@ class Batch:
     def signals(self) -> tuple[Signal, ...]:
         """Every signal, the one that a model is named for first."""
         return Signal(self.x, self.visible, self.valid), *(self.others or ())
-
-
-def followed(batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]:
-    """Yield windows with what follows them, as `Foresight.fit` takes them."""
-    for batch in batches:
-        if batch.ahead is not None:
-            yield batch.x, batch.visible & batch.valid, batch.t, batch.ahead.x, batch.ahead.valid
 
 
 @dataclass(frozen=True)

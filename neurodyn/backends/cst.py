@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH, Backend
-from neurodyn.backends.batch import Batch, Prediction, followed
-from neurodyn.backends.foresight import Foresight
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.foresight import Foresight, known_scores
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.base import TOKEN_SEARCH
 from neurodyn.backends.settings.cst import CSTConfig
@@ -21,6 +21,7 @@ from neurodyn.core.search import Range
 from neurodyn.nn.attention import FactorisedAttention, Grid, NystromAttention, isolating_mask
 from neurodyn.nn.component_tokens import ComponentTokens
 from neurodyn.nn.derivatives import along, derivatives
+from neurodyn.nn.frame_components import FrameComponents
 from neurodyn.nn.interpolation import interpolate
 from neurodyn.nn.masking import times_between, without_inner_frames
 from neurodyn.nn.moments import levels
@@ -112,9 +113,11 @@ class CST(Backend):
             self.patches = Patches(layout.brain, config.patch, config.rois)
         else:
             self.patches = ComponentTokens(layout.brain, config.components)
-        kept = config.components or COMPONENTS
-        told = (layout.brain, layout.frames, layout.ahead, kept, config.rank)
-        self.foresight = Foresight(*told) if layout.ahead else None
+        self.foresight = self.own_components = None
+        if layout.ahead:
+            if not isinstance(self.patches, ComponentTokens):  # which are the components themselves
+                self.own_components = FrameComponents(layout.brain, COMPONENTS)
+            self.foresight = Foresight(layout.frames, layout.ahead, len(self.components), config.rank)
         pixels = self.patches.pixels
         self.network = TokenTransformer(
             pixels,
@@ -133,6 +136,13 @@ class CST(Backend):
         self.sessions = nn.Parameter(torch.zeros(sessions, config.width)) if config.session_embedding else None
         self.register_buffer("mean", torch.zeros(self.patches.inside.shape))
         self.register_buffer("std", torch.ones(self.patches.inside.shape))
+
+    @property
+    def components(self) -> FrameComponents:
+        """What the linear forecast knows frames by: the tokens' components, where tokens are such."""
+        return (
+            self.patches if isinstance(self.patches, ComponentTokens) else cast("FrameComponents", self.own_components)
+        )
 
     @property
     def attention_grid(self) -> tuple[int, int]:
@@ -155,11 +165,11 @@ class CST(Backend):
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit mean and standard deviation; an entry that never changes gets the unit 1."""
-        if self.foresight is not None:
-            self.foresight.fit_frames(frames)
         if isinstance(self.patches, ComponentTokens):
-            self.std.fill_(self.patches.fit(frames))
+            self.std.fill_(float(np.sqrt(max(self.patches.fit(frames).mean(), 1e-30))))
             return
+        if self.own_components is not None:
+            self.own_components.fit(frames)
         for buffer, values in zip(
             (self.mean, self.std), levels(frames, self.layout.brain, self.config.normalise), strict=True
         ):
@@ -169,7 +179,7 @@ class CST(Backend):
     def prepare_batches(self, batches: Iterable[Batch]) -> None:
         """Fit the linear forecast of what follows windows."""
         if self.foresight is not None:
-            self.foresight.fit(followed(batches))
+            self.foresight.fit(self.components, batches)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Predict every frame; latents are last-layer tokens averaged over patches; attention rows of dropped patches are 0."""
@@ -182,21 +192,24 @@ class CST(Backend):
 
     def _summary(self, batch: Batch, observed: Observed, foresight: Foresight) -> Float[Tensor, "batch feature"]:
         """Return the sources of the linear forecast of the frames after the window, and the state of their queries."""
-        code = foresight.code(foresight.scores(batch.x, batch.visible & batch.valid, batch.t))
-        tokens = self._followed(observed, batch, foresight.forecast(code))
+        code, tokens = self._followed(observed, batch, foresight)
         queries = self._encode(tokens)[:, batch.t.shape[1] :]
         state = torch.nn.functional.layer_norm(queries, queries.shape[-1:]).mean((1, 2))
         return torch.cat([foresight.sources(code), state], dim=-1)
 
-    def _followed(self, observed: Observed, batch: Batch, forecast: Float[Tensor, "batch ahead *space"]) -> Tokens:
-        """Return tokens of the window, and of the frames after it, whose input is a forecast of them."""
+    def _followed(
+        self, observed: Observed, batch: Batch, foresight: Foresight
+    ) -> tuple[Float[Tensor, "batch rank"], Tokens]:
+        """Return the linear forecast's code, and tokens of the window and of the frames after it, whose input is the forecast."""
+        code = foresight.code(known_scores(self.components, batch, batch.visible & batch.valid))
+        forecast = self.components.frames(foresight.forecast(code))
         after = (torch.arange(self.layout.ahead, device=batch.t.device) + 1) / self.layout.rate_hz
         tokens = self._tokens(observed, self.layout.unit_time(batch.t, batch.t[:, -1:] + after))
         known = torch.ones_like(forecast, dtype=torch.bool)
         base = torch.cat(
             [tokens.base[:, : batch.t.shape[1]], self._z_score(forecast, self.patches.split(known))], dim=1
         )
-        return replace(tokens, base=base)
+        return code, replace(tokens, base=base)
 
     def attention_maps(
         self, batch: Batch, *, layers: bool = False, heads: bool = False, rows: Literal["last", "all"] = "last"
@@ -250,8 +263,7 @@ class CST(Backend):
         if self.foresight is None or batch.ahead is None or not self.config.ahead_weight:
             return {}
         frames = batch.t.shape[1]
-        code = self.foresight.code(self.foresight.scores(batch.x, batch.visible & batch.valid, batch.t))
-        tokens = self._followed(observed, batch, self.foresight.forecast(code))
+        _, tokens = self._followed(observed, batch, self.foresight)
         output = self._decode(self._encode(tokens), tokens)[:, frames:]
         valid = self.patches.split(batch.ahead.valid)
         error = (output - self._z_score(batch.ahead.x, valid)) ** 2

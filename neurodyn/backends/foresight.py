@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from neurodyn.backends.batch import Batch
 from neurodyn.core.errors import DataError
 from neurodyn.metrics.reduced_rank import fit_reduced_rank, sparse_sources
-from neurodyn.nn.components import principal_components
+from neurodyn.nn.frame_components import FrameComponents
 from neurodyn.nn.interpolation import interpolate
 
 FEWEST = 20
@@ -20,23 +21,18 @@ FEWEST = 20
 class Foresight(nn.Module):
     """Reduced-rank regression, on principal components of frames, of what follows a window on the window.
 
-        s_t = V (x_t - m),  c = Wᵀ (s_past - p),  ŝ_future = f + U c,  x̂ = m + Vᵀ ŝ
+        c = Wᵀ (s_past - p),  ŝ_future = f + U c,  with s the scores of frames
 
     Nothing of it is trained by gradients.
 
     Parameters
     ----------
-    brain
-        Entries of a frame that are data, bool, shape (*space).
     frames, ahead
         Frames of a window, and those that follow it.
     components, rank
-        Of frames, and of the forecast; at most what there is.
+        Number of the frames' components, and rank of the forecast; at most what there is.
     """
 
-    brain: Tensor
-    mean: Tensor
-    axes: Tensor
     past: Tensor
     weights: Tensor
     told: Tensor
@@ -44,15 +40,10 @@ class Foresight(nn.Module):
     centre: Tensor
     unmixing: Tensor
 
-    def __init__(self, brain: np.ndarray, frames: int, ahead: int, components: int, rank: int) -> None:
+    def __init__(self, frames: int, ahead: int, components: int, rank: int) -> None:
         super().__init__()
-        self.space, self.frames, self.ahead = brain.shape, frames, ahead
-        entries = int(brain.sum())
-        components = min(components, entries)
+        self.frames, self.ahead = frames, ahead
         rank = min(rank, frames * components, ahead * components)
-        self.register_buffer("brain", torch.from_numpy(brain.ravel().copy()), persistent=False)
-        self.register_buffer("mean", torch.zeros(entries))
-        self.register_buffer("axes", torch.zeros(components, entries))
         self.register_buffer("past", torch.zeros(frames * components))
         self.register_buffer("weights", torch.zeros(frames * components, rank))
         self.register_buffer("told", torch.zeros(ahead * components, rank))
@@ -65,22 +56,8 @@ class Foresight(nn.Module):
         """Numbers that the forecast passes through."""
         return self.weights.shape[1]
 
-    def fit_frames(self, frames: Iterable[np.ndarray]) -> None:
-        """Find the components of training frames, chunks of shape (window, time, *space), NaN where not valid."""
-        inside = self.brain.numpy()
-        flat = (chunk.reshape(-1, inside.size)[:, inside] for chunk in frames)
-        mean, axes, _ = principal_components(flat, len(self.axes))
-        self.mean.copy_(torch.from_numpy(mean))
-        self.axes[: len(axes)].copy_(torch.from_numpy(axes))
-
-    def fit(self, followed: Iterable[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]) -> None:
+    def fit(self, components: FrameComponents, batches: Iterable[Batch]) -> None:
         """Regress what follows training windows on them, windows that are followed by enough whole frames.
-
-        Parameters
-        ----------
-        followed
-            Of some windows each: frames, which entries are seen, times, s, as `scores` takes them; the frames ahead, and
-            which of their entries are data, both of shape (batch, ahead, *space).
 
         Raises
         ------
@@ -88,12 +65,12 @@ class Foresight(nn.Module):
             If fewer than 20 are.
         """
         past, future = [], []
-        for x, seen, t, ahead, valid in followed:
-            whole = valid.flatten(2)[..., self.brain].all(-1).all(-1)
-            if whole.any():
-                past.append(self.scores(x, seen, t)[whole].numpy())
-                frames = ahead.flatten(2)[..., self.brain][whole]
-                future.append(((frames - self.mean) @ self.axes.T).numpy())
+        for batch in batches:
+            if batch.ahead is None:
+                continue
+            whole = components.whole(batch.ahead.valid).all(-1)
+            past.append(known_scores(components, batch, batch.visible & batch.valid)[whole].numpy())
+            future.append(components.scores(batch.ahead.x)[whole].numpy())
         found = sum(map(len, past))
         if found < FEWEST:
             raise DataError(
@@ -115,17 +92,6 @@ class Foresight(nn.Module):
         self.centre.copy_(torch.from_numpy(centre))
         self.unmixing.zero_()[:, : unmixing.shape[1]] = torch.from_numpy(unmixing).to(self.unmixing)
 
-    def scores(
-        self,
-        x: Float[Tensor, "batch time *space"],
-        seen: Bool[Tensor, "batch time *space"],
-        t: Float[Tensor, "batch time"],
-    ) -> Float[Tensor, "batch time component"]:
-        """Return the scores of every frame; of one that is not seen as a whole, interpolated in time."""
-        whole = seen.flatten(2)[..., self.brain].all(-1, keepdim=True)
-        scores = (x.flatten(2)[..., self.brain] - self.mean) @ self.axes.T
-        return interpolate(scores, t, whole.expand_as(scores), t)
-
     def code(self, scores: Float[Tensor, "batch time component"]) -> Float[Tensor, "batch rank"]:
         """Return what of a window tells what follows it; distances are those between forecasts."""
         return (scores.flatten(1) - self.past) @ self.weights
@@ -136,13 +102,18 @@ class Foresight(nn.Module):
         past = held.unfold(1, self.frames, 1).transpose(2, 3).flatten(2)
         return (past - self.past) @ self.weights
 
-    def forecast(self, code: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch ahead *space"]:
-        """Return the frames after a window; 0 outside the brain."""
-        scores = (self.future + code @ self.told.T).unflatten(1, (self.ahead, -1))
-        out = scores.new_zeros(*scores.shape[:2], self.brain.shape[0])
-        out[..., self.brain] = scores @ self.axes + self.mean
-        return out.unflatten(2, self.space)
+    def forecast(self, code: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch ahead component"]:
+        """Return the scores of the frames after a window."""
+        return (self.future + code @ self.told.T).unflatten(1, (self.ahead, -1))
 
     def sources(self, code: Float[Tensor, "batch rank"]) -> Float[Tensor, "batch rank"]:
         """Return the code as independent sources, the sparser the longer."""
         return (code - self.centre) @ self.unmixing
+
+
+def known_scores(
+    components: FrameComponents, batch: Batch, seen: Bool[Tensor, "batch time *space"]
+) -> Float[Tensor, "batch time component"]:
+    """Return the scores of every frame; of one that is not seen as a whole, interpolated in time."""
+    scores = components.scores(batch.x)
+    return interpolate(scores, batch.t, components.whole(seen)[..., None].expand_as(scores), batch.t)

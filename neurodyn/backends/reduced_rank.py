@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from neurodyn.backends.base import Backend
-from neurodyn.backends.batch import Batch, Prediction, followed
-from neurodyn.backends.foresight import Foresight
+from neurodyn.backends.batch import Batch, Prediction
+from neurodyn.backends.foresight import Foresight, known_scores
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.interpolation import ReducedRankConfig
 from neurodyn.core.search import Range
+from neurodyn.nn.frame_components import FrameComponents
 from neurodyn.nn.masking import without_inner_frames
 from neurodyn.nn.parts import mean_where
 
@@ -39,22 +40,23 @@ class ReducedRank(Backend):
 
     def __init__(self, config: ReducedRankConfig, layout: Layout) -> None:
         super().__init__(config, layout)
-        self.foresight = Foresight(layout.brain, layout.frames, layout.ahead, config.components, config.rank)
+        self.components = FrameComponents(layout.brain, config.components)
+        self.foresight = Foresight(layout.frames, layout.ahead, len(self.components), config.rank)
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Find the components of training frames."""
-        self.foresight.fit_frames(frames)
+        self.components.fit(frames)
 
     def prepare_batches(self, batches: Iterable[Batch]) -> None:
         """Regress what follows training windows on them."""
-        self.foresight.fit(followed(batches))
+        self.foresight.fit(self.components, batches)
 
     def forward(self, batch: Batch, *, attention: bool = False) -> Prediction:
         """Reconstruct every frame; latents have no unit but that of the data."""
-        scores = self.foresight.scores(batch.x, batch.visible & batch.valid, batch.t)
+        scores = known_scores(self.components, batch, batch.visible & batch.valid)
         code = self.foresight.code(scores)
         return Prediction(
-            mean=self._frames(scores),
+            mean=self.components.frames(scores),
             latents=self.foresight.codes(scores),
             summary=self.foresight.sources(code) if self.config.sparse else code,
         )
@@ -62,16 +64,11 @@ class ReducedRank(Backend):
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the squared error on hidden, visible and following frames; nothing is trained by it."""
         seen = without_inner_frames(batch.visible & batch.valid, self.config.hide, generator)
-        scores = self.foresight.scores(batch.x, seen, batch.t)
-        error = (self._frames(scores) - batch.target) ** 2
+        filled = self.components.frames(known_scores(self.components, batch, seen))
+        error = (filled - batch.target) ** 2
         parts = {"hidden": mean_where(error, batch.valid & ~seen), "visible": mean_where(error, seen)}
         if batch.ahead is not None:
-            whole = self.foresight.scores(batch.x, batch.visible & batch.valid, batch.t)
-            after = self.foresight.forecast(self.foresight.code(whole))
+            whole = known_scores(self.components, batch, batch.visible & batch.valid)
+            after = self.components.frames(self.foresight.forecast(self.foresight.code(whole)))
             parts["ahead"] = mean_where((after - batch.ahead.x) ** 2, batch.ahead.valid)
         return parts
-
-    def _frames(self, scores: Tensor) -> Tensor:
-        out = scores.new_zeros(*scores.shape[:2], self.foresight.brain.shape[0])
-        out[..., self.foresight.brain] = scores @ self.foresight.axes + self.foresight.mean
-        return out.unflatten(2, self.layout.space)

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from neurodyn.backends.batch import Batch, Signal
 from neurodyn.backends.cst import CST, CSTConfig
+from neurodyn.backends.foresight import known_scores
 from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.metrics.interpolation import linear_interpolation
@@ -444,8 +445,8 @@ def moving(count: int, seed: int) -> Batch:
 def test_it_starts_at_the_linear_forecast_of_what_follows(components):
     model, batch = foreseeing(components=components, noise=0.0), moving(30, 5)
     parts = model.loss(batch, generator())
-    code = model.foresight.code(model.foresight.scores(batch.x, batch.valid, batch.t))
-    forecast = model.foresight.forecast(code)
+    code = model.foresight.code(known_scores(model.components, batch, batch.valid))
+    forecast = model.components.frames(model.foresight.forecast(code))
     valid = batch.ahead.valid
     assert (forecast - batch.ahead.x)[valid].square().mean() < 0.05 * batch.ahead.x[valid].var()
     if components is None:
@@ -460,7 +461,7 @@ def test_the_summary_never_sees_what_follows_and_holds_the_sources():
     summary = model(batch).summary
     assert summary.shape == (30, 4 + 16)
     torch.testing.assert_close(summary, model(replace(batch, ahead=None)).summary)
-    code = model.foresight.code(model.foresight.scores(batch.x, batch.valid, batch.t))
+    code = model.foresight.code(known_scores(model.components, batch, batch.valid))
     torch.testing.assert_close(summary[:, :4], model.foresight.sources(code))
     assert model(batch).latents.shape == (30, 8, 16)
 
