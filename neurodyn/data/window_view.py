@@ -11,12 +11,12 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.behavior import signal
+from neurodyn.data.clock import stretch_starts
 from neurodyn.data.recording import Recording
 from neurodyn.data.stimulus_code import StimulusCode, stimulus_column
 from neurodyn.data.streaming import ChunkStore, read_frames
 from neurodyn.data.window_config import WindowConfig
 
-GAP_FACTOR = 1.5  # frames further apart than this many periods do not follow each other
 IN_MEMORY_BYTES = 2 * 2**30
 BYTES_PER_VALUE = 6  # a float32, and whether it is visible and valid
 NOISE_OF_STEPS = 1.4826 / np.sqrt(2)
@@ -222,12 +222,8 @@ class WindowView:
         mask
             bool, same shape: finite data inside the brain.
         """
-        session, first = self.session[indices], self.first[indices]
-        out = np.full((first.size, self.frames, *self.space), np.nan, dtype=np.float32)
-        for row in np.lexsort((first, session)):  # as they lie on disk
-            found = self._read(int(session[row]), int(first[row]), self.frames)
-            out[(row, slice(None), *map(slice, found.shape[1:]))] = found
-        mask = np.isfinite(out) & self.brain
+        first = self.first[indices]
+        out, mask = self._gathered(self.session[indices], first, np.full(first.size, self.frames), self.frames)
         if self.config.baseline is not None:
             lasting = max(2, round(self.config.baseline * self.rate_hz))
             out, mask = over_baseline(out, mask, self.frames - self.horizon, lasting)
@@ -245,25 +241,30 @@ class WindowView:
             bool, same shape.
         """
         session, after = self.session[indices], self.first[indices] + self.frames
-        out = np.full((after.size, self.ahead, *self.space), np.nan, dtype=np.float32)
-        for row in np.lexsort((after, session)):
-            closed = self._closed[session[row]]
-            count = min(self.ahead, int(closed[np.searchsorted(closed, after[row])] - after[row]))
-            if count:
-                found = self._read(int(session[row]), int(after[row]), count)
-                out[(row, slice(count), *map(slice, found.shape[1:]))] = found
-        mask = np.isfinite(out) & self.brain
+        open_until = [self._closed[s][np.searchsorted(self._closed[s], f)] for s, f in zip(session, after, strict=True)]
+        count = np.minimum(self.ahead, np.array(open_until, dtype=int) - after)
+        out, mask = self._gathered(session, after, count, self.ahead)
         out[~mask] = 0.0
         return out, mask
+
+    def _gathered(
+        self, session: np.ndarray, first: np.ndarray, count: np.ndarray, frames: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read `count` frames from `first` on, NaN after them, shape (row, frames, *space); and what of it is data."""
+        out = np.full((first.size, frames, *self.space), np.nan, dtype=np.float32)
+        for row in np.lexsort((first, session)):  # as they lie on disk
+            if count[row]:
+                found = self._read(int(session[row]), int(first[row]), int(count[row]))
+                out[(row, slice(count[row]), *map(slice, found.shape[1:]))] = found
+        return out, np.isfinite(out) & self.brain
 
     @cached_property
     def _closed(self) -> list[np.ndarray]:
         """Frames of each recording that no window may look ahead to or past: other parts', after gaps, the end; ascending."""
         closed = []
         for index, recording in enumerate(self.recordings):
-            gap = np.diff(recording.time, prepend=-np.inf) > GAP_FACTOR / self.rate_hz
-            shut = gap if self.taken is None else gap | self.taken[index]
-            closed.append(np.append(np.flatnonzero(shut), recording.time.size))
+            shut = np.append(stretch_starts(recording.time, self.rate_hz), recording.time.size)
+            closed.append(shut if self.taken is None else np.union1d(shut, np.flatnonzero(self.taken[index])))
         return closed
 
     def stimulus(self, indices: np.ndarray | slice = slice(None)) -> tuple[np.ndarray, np.ndarray]:

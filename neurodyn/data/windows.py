@@ -10,12 +10,13 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.data.behavior import signal
+from neurodyn.data.clock import stretch_starts
 from neurodyn.data.recording import Recording
 from neurodyn.data.responses import ResponseRule
 from neurodyn.data.splits import PARTS, SPLITS
 from neurodyn.data.stimulus_code import StimulusCode, with_stimulus_alone
 from neurodyn.data.window_config import WindowConfig
-from neurodyn.data.window_view import GAP_FACTOR, WindowView
+from neurodyn.data.window_view import WindowView
 
 
 @dataclass(frozen=True)
@@ -202,8 +203,8 @@ def _starts(recording: Recording, config: WindowConfig, frames: int) -> tuple[np
     if config.irregular:
         whole = time[last] < np.append(onsets, np.inf)[trial + 1]
     else:
-        broken = np.concatenate([[0], np.cumsum(np.diff(time) > GAP_FACTOR / rate)])
-        whole = broken[first] == broken[last]
+        starts = stretch_starts(time, rate)
+        whole = np.searchsorted(starts, first, side="right") == np.searchsorted(starts, last, side="right")
     first, trial, last = first[whole], trial[whole], last[whole]
     if config.align == "events":
         near = np.abs(time[first] - onsets[trial] - config.offset) <= 1 / rate

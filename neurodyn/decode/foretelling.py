@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.window_view import GAP_FACTOR
+from neurodyn.data.clock import stretch_starts
 from neurodyn.decode.source import Source
 from neurodyn.metrics.reduced_rank import ReducedRank, fit_reduced_rank
 
@@ -18,11 +18,9 @@ MOST = 20_000
 
 def free_frames(source: Source) -> np.ndarray:
     """Say which frames training windows hold, and no decoded window does, shape (time,)."""
-    held = np.zeros(source.recording.time.size, dtype=bool)
-    for windows, value in ((source.train, True), (source.windows, False)):
-        for first in () if windows is None else windows.first:
-            held[first : first + source.windows.frames] = value
-    return held
+    session = int(source.windows.session[0])
+    decoded = source.windows.held[session]
+    return np.zeros_like(decoded) if source.train is None else source.train.held[session] & ~decoded
 
 
 def foretelling_stretches(source: Source) -> np.ndarray:
@@ -33,8 +31,9 @@ def foretelling_stretches(source: Source) -> np.ndarray:
     length, time = source.windows.frames + _ahead(source), source.recording.time
     first = np.arange(max(0, time.size - length + 1))
     held = np.concatenate([[0], np.cumsum(free_frames(source))])
-    gaps = np.cumsum(np.diff(time, prepend=time[0]) > GAP_FACTOR / source.windows.rate_hz)
-    first = first[(held[first + length] - held[first] == length) & (gaps[first + length - 1] == gaps[first])]
+    starts = stretch_starts(time, source.windows.rate_hz)
+    stretch = np.searchsorted(starts, np.arange(time.size), side="right")
+    first = first[(held[first + length] - held[first] == length) & (stretch[first + length - 1] == stretch[first])]
     if first.size < FEWEST:
         return first[:0]
     return first[np.unique(np.linspace(0, first.size - 1, min(MOST, first.size)).astype(int))]
