@@ -14,6 +14,7 @@ from neurodyn.decode import DECODERS
 from neurodyn.decode.foretelling import fit_foretelling, foretelling_stretches, free_frames
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
+from neurodyn.metrics.components import thin_svd
 
 CHUNK_BYTES = 128 * 2**20
 PROJECTION_FRAMES = 2000
@@ -233,7 +234,7 @@ def fit_projection(source: Source, config: DecodeConfig) -> Projection:
     values = values[np.isfinite(values).all(axis=1)]
     _enough_frames(len(values))
     mean = values.mean(axis=0)
-    _, _, right = _thin_svd(values - mean, config.components)
+    _, _, right = thin_svd(values - mean, config.components)
     return Projection(mean, right.T, source.entries)
 
 
@@ -255,18 +256,6 @@ def _coded(source: Source, config: DecodeConfig) -> Reader:
 def _enough_frames(count: int) -> None:
     if count < 2:
         raise DataError("There are no training frames for pca.", f"Found {count}.", "Use other split fractions.")
-
-
-def _thin_svd(centred: np.ndarray, components: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the leading singular triples through the smaller of the two product matrices."""
-    tall = centred.shape[0] >= centred.shape[1]
-    values, vectors = np.linalg.eigh((centred.T @ centred if tall else centred @ centred.T).astype(np.float64))
-    values, vectors = values[::-1][:components], vectors[:, ::-1][:, :components]
-    keep = values > 1e-10 * values[0]
-    scale, vectors = np.sqrt(values[keep]), vectors[:, keep]
-    other = (centred @ vectors if tall else centred.T @ vectors) / scale
-    left, right = (other, vectors) if tall else (vectors, other)
-    return left, scale, right.T
 
 
 def _projected(read: Reader, projection: Projection) -> Reader:

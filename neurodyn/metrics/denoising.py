@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import median_filter
 
+from neurodyn.metrics.components import thin_svd
 from neurodyn.metrics.photon import StepNoise
 
 
@@ -40,7 +41,7 @@ def optimal_shrinkage(movie: np.ndarray, inside: np.ndarray, *, hard: bool = Fal
     noise = StepNoise()
     noise.add(flat)
     mean, sd = noise.mean, np.sqrt(np.where(noise.variance > 0, noise.variance, 1.0))
-    left, values, right = _svd((flat - mean) / sd)
+    left, values, right = thin_svd((flat - mean) / sd, min(flat.shape))
     y, beta = values / np.sqrt(len(flat)), flat.shape[1] / len(flat)
     kept = y > 1 + np.sqrt(beta)
     shrunk = np.sqrt(np.maximum((y**2 - beta - 1) ** 2 - 4 * beta, 0)) / np.maximum(y, 1e-12)
@@ -48,16 +49,6 @@ def optimal_shrinkage(movie: np.ndarray, inside: np.ndarray, *, hard: bool = Fal
     out = movie.astype(np.float32)
     out[:, inside] = (left[:, kept] * given) @ right[kept] * sd + mean
     return out, int(kept.sum())
-
-
-def _svd(z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Decompose by the smaller of the two covariances, many times faster and good enough for values above noise."""
-    if len(z) < z.shape[1]:
-        right, values, left = _svd(z.T)
-        return left.T, values, right.T
-    power, axes = np.linalg.eigh(z.T @ z)
-    values = np.sqrt(np.maximum(power[::-1], 1e-12))
-    return (z @ axes[:, ::-1]) / values, values, axes[:, ::-1].T
 
 
 def split_half(movie: np.ndarray, masks: np.ndarray) -> np.ndarray:
