@@ -101,6 +101,11 @@ class Backend(nn.Module, ABC):
         """
 
     @property
+    def summary_parts(self) -> dict[str, int]:
+        """Parts of the summary, name -> numbers, that decoders may also take alone; none where it is one."""
+        return {}
+
+    @property
     def tells_sessions(self) -> bool:
         """Whether a prediction depends on the session, so that every recording must be one of the layout's."""
         return "sessions" in self.capabilities and len(self.layout.sessions) > 1

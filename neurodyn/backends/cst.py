@@ -190,6 +190,11 @@ class CST(Backend):
         told = Prediction(mean=self._frames(self._decode(hidden, tokens)), latents=hidden.mean(2), attention=maps)
         return told if self.foresight is None else replace(told, summary=self._summary(batch, observed, self.foresight))
 
+    @property
+    def summary_parts(self) -> dict[str, int]:
+        """The linear forecast's sources, and the state of what follows."""
+        return {} if self.foresight is None else {"sources": self.foresight.rank, "state": self.config.width}
+
     def _summary(self, batch: Batch, observed: Observed, foresight: Foresight) -> Float[Tensor, "batch feature"]:
         """Return the sources of the linear forecast of the frames after the window, and the state of their queries."""
         code, tokens = self._followed(observed, batch, foresight)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from neurodyn.decode.scoring import trial_sums
 from neurodyn.decode.settings import Protocol
 from neurodyn.decode.splits import Fold
 
+Forms = Mapping[str, np.ndarray]
+
 
 @dataclass(frozen=True)
 class Guesses:
@@ -31,11 +33,23 @@ class Guesses:
         Of each fold, sums over its trials for the true labels, shape (fold, sum).
     refits
         How true labels' predictions change without a stretch of trials; None where that was not asked for.
+    taken
+        The form of the features that each fold's training samples chose for the true labels.
     """
 
     sums: np.ndarray
     folds: np.ndarray
     refits: Refits | None
+    taken: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Option:
+    """A form of the features: its rows in one fold, and the settings to compare."""
+
+    form: str
+    rows: Division
+    candidates: list[Any]
 
 
 @dataclass(frozen=True)
@@ -53,36 +67,48 @@ class CrossValidation:
         """What is to be done."""
         return self.labels.task
 
-    def run(self, values: np.ndarray, tell: Callable[[float], None], refitted: bool) -> Guesses:
+    def run(self, forms: Forms, tell: Callable[[float], None], refitted: bool) -> Guesses:
         """Predict every test sample's labels, and those of the null, from features.
 
         Parameters
         ----------
-        values
-            Features, shape (sample, feature) or (sample, time, feature).
+        forms
+            Name -> features, shape (sample, feature) or (sample, time, feature). Of several forms of the same content,
+            each fold takes the one that is best inside its training samples; the first where nothing is tuned.
         tell
             Called after every fold with the share of folds that is done.
         refitted
             Whether to train anew without each stretch of trials, too.
         """
-        reduction, params = self._reduction(values)
-        candidates = self.decoder.candidates(params) if self.protocol.tune else [params]
+        compared = forms if self.protocol.tune else dict(list(forms.items())[:1])
+        made = {name: self._reduction(values) for name, values in compared.items()}
         sums: list[np.ndarray] = []
-        single, refits = [], []
+        single, refits, taken = [], [], []
         for fold, inner in zip(self.design.folds, self.design.inner, strict=True):
             if self.protocol.detrend:
-                reduction, _ = self._reduction(without_trend(values, self.labels.times, fold.train))
-            rows = reduction.divide(fold.train, fold.test, inner)
-            predicted, best = self._tuned(candidates, rows, self.design.columns[fold.train], inner)
+                made = {
+                    name: self._reduction(without_trend(values, self.labels.times, fold.train))
+                    for name, values in compared.items()
+                }
+            options = [self._option(name, *one, fold, inner) for name, one in made.items()]
+            predicted, chosen, best = self._tuned(options, self.design.columns[fold.train], inner)
             found = self._sums(fold, predicted)
             if fold.repeat == len(sums):
                 sums.append(np.zeros_like(found))
             sums[fold.repeat] += found
             single.append(found[:, 0].sum(axis=0))
+            taken.append(chosen.form)
             if refitted:
-                refits.append(self._left_out(fold, found[:, 0], best, rows))
+                refits.append(self._left_out(fold, found[:, 0], best, chosen.rows))
             tell(len(single) / len(self.design.folds))
-        return Guesses(np.stack(sums), np.stack(single), stacked(refits) if refits else None)
+        left_out = stacked(refits) if refits else None
+        return Guesses(np.stack(sums), np.stack(single), left_out, tuple(taken))
+
+    def _option(
+        self, form: str, reduction: Reduction, params: Any, fold: Fold, inner: list[tuple[np.ndarray, np.ndarray]]
+    ) -> _Option:
+        candidates = self.decoder.candidates(params) if self.protocol.tune else [params]
+        return _Option(form, reduction.divide(fold.train, fold.test, inner), candidates)
 
     def _reduction(self, values: np.ndarray) -> tuple[Reduction, Any]:
         """Return what makes the rows of a fold, and the decoder's settings for such rows.
@@ -102,29 +128,38 @@ class CrossValidation:
         return FoldPCA(values, protocol.wide_pca), params
 
     def _tuned(
-        self,
-        candidates: list[Any],
-        rows: Division,
-        targets: np.ndarray,
-        inner: list[tuple[np.ndarray, np.ndarray]],
-    ) -> tuple[np.ndarray, Any]:
-        """Predict with the candidate that is best inside the training samples, per column where that is cheap.
+        self, options: Sequence[_Option], targets: np.ndarray, inner: list[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, _Option, Any]:
+        """Predict with the form and setting that are best inside the training samples, per column where that is cheap.
 
-        Where it is not, shuffles use the setting chosen for the true labels; their test labels play no part in either.
-        Also returns the setting of the first column.
+        Where it is not, shuffles use what is chosen for the true labels; their test labels play no part in either.
+        Also returns the form and the setting of the first column.
         """
-        predict, task = self.decoder.predict_path, self.task
-        if len(candidates) > 1:
-            tried = targets if self.decoder.vectorised else targets[:, :1]
-            loss = np.zeros((len(candidates), tried.shape[1]))
-            for (fit, held), (fitted, tested) in zip(inner, rows.inner, strict=True):
-                loss += _loss(task, tried[held], predict(candidates, task, fitted, tried[fit], tested))
-            best = loss.argmin(axis=0)
-            if self.decoder.vectorised:
-                path = predict(candidates, task, rows.train, targets, rows.test)
-                return path[best, :, np.arange(best.size)].T, candidates[best[0]]
-            candidates = [candidates[best[0]]]
-        return predict(candidates, task, rows.train, targets, rows.test)[0], candidates[0]
+        tried = targets if self.decoder.vectorised else targets[:, :1]
+        alone = len(options) == 1 and len(options[0].candidates) == 1
+        losses = [np.zeros((1, tried.shape[1]))] if alone else [self._losses(one, tried, inner) for one in options]
+        which = np.argmin([loss.min(axis=0) for loss in losses], axis=0)
+        first = options[which[0]]
+        best = first.candidates[losses[which[0]][:, 0].argmin()]
+        if not self.decoder.vectorised:
+            return self._predict(first, [best], targets)[0], first, best
+        predicted = np.empty((len(first.rows.test), targets.shape[1]))
+        for k in np.unique(which):
+            mine = which == k
+            path = self._predict(options[k], options[k].candidates, targets[:, mine])
+            predicted[:, mine] = path[losses[k][:, mine].argmin(axis=0), :, np.arange(mine.sum())].T
+        return predicted, first, best
+
+    def _losses(self, option: _Option, tried: np.ndarray, inner: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+        """Return the error inside the training samples, shape (candidate, column)."""
+        loss = np.zeros((len(option.candidates), tried.shape[1]))
+        for (fit, held), (fitted, tested) in zip(inner, option.rows.inner, strict=True):
+            path = self.decoder.predict_path(option.candidates, self.task, fitted, tried[fit], tested)
+            loss += _loss(self.task, tried[held], path)
+        return loss
+
+    def _predict(self, option: _Option, candidates: list[Any], targets: np.ndarray) -> np.ndarray:
+        return self.decoder.predict_path(candidates, self.task, option.rows.train, targets, option.rows.test)
 
     def _sums(self, fold: Fold, predicted: np.ndarray) -> np.ndarray:
         columns, groups = self.design.columns, self.design.groups

@@ -11,15 +11,17 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
 from neurodyn.data.windows import Windows
 from neurodyn.decode import DECODERS
-from neurodyn.decode.foretelling import fit_foretelling, foretelling_stretches, free_frames
+from neurodyn.decode.foretelling import fit_foretelling, foretelling_stretches
+from neurodyn.decode.projection import Projection, fit_projection
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
-from neurodyn.metrics.components import thin_svd
 
 CHUNK_BYTES = 128 * 2**20
-PROJECTION_FRAMES = 2000
+FEWEST_CELLS = 5  # of which common factors can be told
+PROJECTED = ("pca", "factors")
+ALONE = ("sequence", "best", "whole")
 WHOLE_WINDOW = ("summary",)  # one row per window, without a time axis to reduce
-REDUCTIONS = ("last", "change", "mean", "flat", "response", "patches", "sequence")
+REDUCTIONS = ("last", "change", "mean", "flat", "initial", "response", "patches", "sequence", "best")
 MODEL_FEATURES = {
     "summary": "summary",
     "latents": "latents",
@@ -30,6 +32,7 @@ MODEL_FEATURES = {
     "inferred_spikes": "spikes",
 }
 
+CHOSEN = ("latents", "rates", "inferred_spikes", "summary")  # of these training folds choose a form, if none is named
 MODEL_DEFAULTS = ("summary", "latents", "reconstruction")
 
 Reader = Callable[[slice], np.ndarray]
@@ -52,12 +55,11 @@ def baseline_names(source: Source, sequential: bool = False) -> list[str]:
     names = [f"{variable}:{reduction}", f"{variable}:{pooled}"]
     if source.train is None:
         return names
-    foretelling = (
-        [_full("reduced_rank", source.windows, sequential)]
-        if not sequential and foretelling_stretches(source).size
-        else []
-    )
-    return [*names, f"pca:{reduction}", *foretelling]
+    if sequential:
+        return [*names, f"pca:{reduction}"]
+    factors = ["factors:best"] if pooled == "mean" and _width(source) >= FEWEST_CELLS else []
+    foretelling = [_full("reduced_rank", source)] if foretelling_stretches(source).size else []
+    return [*names, "pca:best", *factors, *foretelling]
 
 
 def feature_names(source: Source, config: DecodeConfig) -> list[str]:
@@ -71,29 +73,44 @@ def feature_names(source: Source, config: DecodeConfig) -> list[str]:
         if source.prediction is not None and "attention" in source.prediction and "attention" not in asked:
             asked.append("attention")
     sequential = config.decoder is not None and DECODERS.get(config.decoder).sequential
-    full = [_full(name, source.windows, sequential) for name in asked]
+    full = [_full(name, source, sequential, config.protocol == "paper") for name in asked]
     return list(dict.fromkeys([*baseline_names(source, sequential), *full]))
 
 
-def _full(name: str, windows: Windows, sequential: bool) -> str:
+def _full(name: str, source: Source, sequential: bool = False, fixed: bool = False) -> str:
+    """Return a feature's name with its reduction; with `fixed` none is left to training folds to choose."""
     base, sign, reduction = name.partition(":")
-    base = windows.config.variable if base == "raw" else base
-    if base in WHOLE_WINDOW and sign:
-        raise ConfigError(f"'{name}' has no time to reduce.", "It is one row per window.", f"Use {base}")
-    if base in WHOLE_WINDOW:
-        return base
-    usual = "flat" if base == "attention" and not sequential else default_reduction(windows, sequential)
-    if base == "reduced_rank" and usual == "last+change":  # its codes hold the window's course already
-        usual = "last"
-    reduction = reduction if sign else usual
+    base = source.windows.config.variable if base == "raw" else base
+    parts = _parts(source)
+    if not sign:
+        reduction = _usual(base, source.windows, sequential, fixed or (base in WHOLE_WINDOW and not parts))
+    known = (*parts, "whole", "best") if base in WHOLE_WINDOW else REDUCTIONS
     for part in reduction.split("+"):
-        if part not in REDUCTIONS:
-            raise unknown("reduction", part, REDUCTIONS)
-    if "sequence" in reduction and reduction != "sequence":
-        raise ConfigError(
-            f"'{name}' joins a sequence with something else.", "A sequence stands alone.", f"Use {base}:sequence"
-        )
+        if part not in known:
+            raise unknown("reduction", part, known)
+        if part in ALONE and reduction != part:
+            raise ConfigError(
+                f"'{name}' joins {part} with something else.", f"{part} stands alone.", f"Use {base}:{part}"
+            )
     return f"{base}:{reduction}"
+
+
+def _usual(base: str, windows: Windows, sequential: bool, fixed: bool) -> str:
+    if base in CHOSEN and not sequential and not fixed:
+        return "best"
+    if base in WHOLE_WINDOW:
+        return "whole"
+    usual = default_reduction(windows, sequential)
+    if base == "attention" and not sequential:
+        return "flat"
+    # The codes of reduced_rank hold the window's course already.
+    return "last" if base == "reduced_rank" and usual == "last+change" else usual
+
+
+def _parts(source: Source) -> dict[str, int]:
+    """Return the parts of the model's summary, name -> width; none where it has only one."""
+    summary = None if source.prediction is None else source.prediction.get("summary")
+    return {} if summary is None else {name: int(width) for name, width in summary.attrs.get("parts", {}).items()}
 
 
 def is_model(name: str) -> bool:
@@ -101,20 +118,20 @@ def is_model(name: str) -> bool:
     return name.partition(":")[0] in MODEL_FEATURES
 
 
-def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarray:
-    """Make one feature matrix.
+def build_forms(name: str, source: Source, config: DecodeConfig) -> dict[str, np.ndarray]:
+    """Make a feature in every form that training folds choose from; in one form where its name says which.
 
     Parameters
     ----------
     name
-        "BASE:REDUCTION+REDUCTION", as from `feature_names`; BASE alone for what has one row per window.
+        "BASE:REDUCTION+REDUCTION", as from `feature_names`; of "BASE:best" there are several forms, the usual one first.
     source
         Windows of one session.
 
     Returns
     -------
-    numpy.ndarray
-        float32, shape (window, feature); (window, time, feature) for the reduction "sequence".
+    dict
+        Name of the form, without BASE -> float32, shape (window, feature); (window, time, feature) for "sequence".
 
     Raises
     ------
@@ -125,20 +142,47 @@ def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarra
     """
     base, _, reduction = name.partition(":")
     if base in WHOLE_WINDOW:
-        return _model(source, base)(slice(None))
+        return _summary_forms(_model(source, base)(slice(None)), source, reduction)
+    read = _reader(base, source, config)
+    forms = _compared(source.windows) if reduction == "best" else (reduction,)
+    reducers = {form: _Reducer(tuple(form.split("+")), source, config.grid, base) for form in forms}
+    rows: dict[str, list[np.ndarray]] = {form: [] for form in forms}
+    for part in chunks(source, row_bytes(source, base)):
+        values = read(part)
+        for form, reduce in reducers.items():
+            rows[form].append(reduce(values))
+    return {form: np.concatenate(some).astype(np.float32) for form, some in rows.items()}
+
+
+def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarray:
+    """Make one feature matrix, float32, shape (window, feature): as `build_forms`, of a feature with one form."""
+    (values,) = build_forms(name, source, config).values()
+    return values
+
+
+def _compared(windows: Windows) -> tuple[str, ...]:
+    """Name the reductions that training folds choose from."""
+    usual = default_reduction(windows)
+    return tuple(dict.fromkeys((usual, "mean", "flat", *(("initial",) if usual == "response" else ()))))
+
+
+def _summary_forms(values: np.ndarray, source: Source, form: str) -> dict[str, np.ndarray]:
+    """Return the model's summary as a whole, and each of its parts."""
+    parts = _parts(source)
+    forms = {"whole": values}
+    if parts:
+        forms |= dict(zip(parts, np.split(values, np.cumsum([*parts.values()])[:-1], axis=1), strict=True))
+    return forms if form == "best" else {form: forms[form]}
+
+
+def _reader(base: str, source: Source, config: DecodeConfig) -> Reader:
     if base == "reduced_rank":
-        read: Reader = _coded(source, config)
-    elif base == "pca":
-        read = _projected(_signal(source, source.windows.config.variable), fit_projection(source, config))
-    elif base == "reconstruction" and _width(source) > config.components and source.train is not None:
-        read = _projected(_model(source, base), fit_projection(source, config))
-    elif base in MODEL_FEATURES:
-        read = _model(source, base)
-    else:
-        read = _signal(source, base)
-    reduce = _Reducer(tuple(reduction.split("+")), source, config.grid, base)
-    rows = [reduce(read(part)) for part in chunks(source, row_bytes(source, base))]
-    return np.concatenate(rows).astype(np.float32)
+        return _coded(source, config)
+    if base in PROJECTED:
+        return _projected(_signal(source, source.windows.config.variable), fit_projection(source, config, base))
+    if base == "reconstruction" and _width(source) > config.components and source.train is not None:
+        return _projected(_model(source, base), fit_projection(source, config))
+    return _model(source, base) if base in MODEL_FEATURES else _signal(source, base)
 
 
 def row_bytes(source: Source, base: str) -> int:
@@ -167,7 +211,7 @@ def _signal(source: Source, variable: str) -> Reader:
         made = [] if source.prediction is None else [k for k, v in MODEL_FEATURES.items() if v in source.prediction]
         raise DataError(
             f"There is no feature '{variable}'.",
-            f"Found signals: {', '.join(recording.variables)}; from the model: {', '.join(made) or 'nothing'}; also pca, reduced_rank.",
+            f"Found signals: {', '.join(recording.variables)}; from the model: {', '.join(made) or 'nothing'}; also pca, factors, reduced_rank.",
             "Name one of these: --features NAME",
         )
     windows = source.windows
@@ -188,74 +232,12 @@ def _model(source: Source, base: str) -> Reader:
     return lambda part: array.isel(window=part).values.astype(np.float32)
 
 
-@dataclass(frozen=True)
-class Projection:
-    """Principal components of training frames.
-
-    Parameters
-    ----------
-    mean
-        Shape (entry,), the signal's unit; entries are the frame's, inside the brain.
-    axes
-        Orthonormal columns, shape (entry, component).
-    brain
-        Entries of a frame that are data, bool, shape (*space).
-    """
-
-    mean: np.ndarray
-    axes: np.ndarray
-    brain: np.ndarray
-
-    def __call__(self, values: np.ndarray) -> np.ndarray:
-        """Return component scores of windows, shape (window, time, component)."""
-        return (values[:, :, self.brain] - self.mean) @ self.axes
-
-
-def fit_projection(source: Source, config: DecodeConfig) -> Projection:
-    """Fit principal components to frames of the training windows that no decoded window contains, without labels.
-
-    Raises
-    ------
-    ConfigError
-        If nothing was held out, so that every frame is decoded.
-    DataError
-        If fewer than two such frames exist.
-    """
-    if source.train is None or not len(source.train):
-        raise ConfigError(
-            "pca needs training frames.",
-            "Every window of the recording is decoded.",
-            "Decode its test part only: --set on=test",
-        )
-    frames = _training_frames(source)
-    array = source.recording[source.windows.config.variable].variable
-    values = np.stack([np.asarray(array[int(frame)].values, dtype=np.float32) for frame in frames])
-    values = values[:, source.entries]
-    values = values[np.isfinite(values).all(axis=1)]
-    _enough_frames(len(values))
-    mean = values.mean(axis=0)
-    _, _, right = thin_svd(values - mean, config.components)
-    return Projection(mean, right.T, source.entries)
-
-
-def _training_frames(source: Source) -> np.ndarray:
-    """Return at most `PROJECTION_FRAMES` training frames, evenly spaced."""
-    frames = np.flatnonzero(free_frames(source))
-    _enough_frames(frames.size)
-    return frames[np.unique(np.linspace(0, frames.size - 1, min(PROJECTION_FRAMES, frames.size)).astype(int))]
-
-
 def _coded(source: Source, config: DecodeConfig) -> Reader:
     """Read what of each frame, and of those before it in the window, tells the next half second."""
     projection = fit_projection(source, config)
     found = fit_foretelling(source, projection, CHUNK_BYTES)
     read = _signal(source, source.windows.config.variable)
     return lambda part: found(projection(read(part)))
-
-
-def _enough_frames(count: int) -> None:
-    if count < 2:
-        raise DataError("There are no training frames for pca.", f"Found {count}.", "Use other split fractions.")
 
 
 def _projected(read: Reader, projection: Projection) -> Reader:
@@ -310,6 +292,8 @@ def _temporal(name: str, values: np.ndarray, times: np.ndarray) -> np.ndarray:
         return values[:, -1]
     if name == "change":
         return values[:, -1] - values[:, 0]
+    if name == "initial":
+        return values[:, 0]
     if name == "mean":
         return values.mean(axis=1)
     if name == "sequence":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ from neurodyn.core.log import Report, silent, within
 from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
-from neurodyn.decode.crossval import CrossValidation
+from neurodyn.decode.crossval import CrossValidation, Forms
 from neurodyn.decode.design import Design, make_design, shuffled, with_warnings
 from neurodyn.decode.intervals import (
     FEWEST,
@@ -37,7 +38,7 @@ RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows
 
 
 def evaluate(
-    features: Mapping[str, np.ndarray] | np.ndarray,
+    features: Mapping[str, np.ndarray | Forms] | np.ndarray,
     labels: Labels,
     *,
     decoder: str = "ridge",
@@ -51,7 +52,8 @@ def evaluate(
     Parameters
     ----------
     features
-        Name -> array of shape (sample, feature), or one such array; (sample, time, feature) for sequential decoders.
+        Name -> array of shape (sample, feature), or one such array; (sample, time, feature) for sequential decoders. Also
+        name -> such arrays by name, forms of the same content: inside each training fold the best of them is chosen.
     labels
         What to decode.
     decoder
@@ -84,9 +86,11 @@ def evaluate(
     validation = CrossValidation(chosen, settings, labels, design, protocol)
     outcomes = {}
     for number, (name, values) in enumerate(named.items()):
-        _check(name, values, labels, chosen.sequential)
+        forms = values if isinstance(values, Mapping) else {name: values}
+        for form, rows in forms.items():
+            _check(form, rows, labels, chosen.sequential)
         tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
-        outcomes[name] = _outcome(validation, values, tell)
+        outcomes[name] = _outcome(validation, forms, tell)
     made_by = {name: (models or {}).get(name, "none") for name in named}
     first = next((name for name in named if made_by[name] == "none"), next(iter(named)))
     scores = []
@@ -169,24 +173,32 @@ class _Context:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """Scores of one feature: metric -> (repeat, column), those of each fold, and what intervals are made of."""
+    """Scores of one feature: metric -> (repeat, column), those of each fold, what intervals are made of, forms taken."""
 
     pooled: dict[str, np.ndarray]
     single: list[tuple[Fold, dict[str, np.ndarray]]]
     evidence: Evidence
+    taken: str
 
 
-def _outcome(validation: CrossValidation, values: np.ndarray, tell: Callable[[float], None]) -> _Outcome:
+def _outcome(validation: CrossValidation, forms: Forms, tell: Callable[[float], None]) -> _Outcome:
     task, design = validation.task, validation.design
-    guesses = validation.run(values, tell, refitted=validation.decoder.refits)
+    guesses = validation.run(forms, tell, refitted=validation.decoder.refits)
     pooled = metric_values(task, guesses.sums.sum(axis=1))
     null = {metric: scores.mean(axis=0)[1:] for metric, scores in pooled.items()}
     if task == "regress" and design.columns.shape[1] <= NULL_DRAWS:
         more = replace(validation, design=shuffled(design, validation.labels.times, validation.protocol))
-        drawn = metric_values(task, more.run(values, tell, refitted=False).sums.sum(axis=1))
+        drawn = metric_values(task, more.run(forms, tell, refitted=False).sums.sum(axis=1))
         null = {metric: scores.mean(axis=0) for metric, scores in drawn.items()}
     single = [(fold, metric_values(task, sums)) for fold, sums in zip(design.folds, guesses.folds, strict=True)]
-    return _Outcome(pooled, single, Evidence(task, guesses.sums[:, :, 0], design.repeats, guesses.refits, null))
+    evidence = Evidence(task, guesses.sums[:, :, 0], design.repeats, guesses.refits, null)
+    return _Outcome(pooled, single, evidence, _taken(guesses.taken) if len(forms) > 1 else "")
+
+
+def _taken(forms: tuple[str, ...]) -> str:
+    """Say which forms of a feature training folds chose, the most frequent first."""
+    told = ", ".join(f"{form} ({count} of {len(forms)})" for form, count in Counter(forms).most_common())
+    return f"chosen inside training folds: {told}"
 
 
 def _score(context: _Context, outcome: _Outcome, design: Design, against: tuple[str, Evidence] | None) -> list[Score]:
@@ -196,7 +208,7 @@ def _score(context: _Context, outcome: _Outcome, design: Design, against: tuple[
         across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
         low, high = _interval(metric, outcome.evidence, context.protocol)
-        said = "; ".join(filter(None, (words, _difference_words(metric, outcome.evidence, against))))
+        said = "; ".join(filter(None, (words, _difference_words(metric, outcome.evidence, against), outcome.taken)))
         note = _note(context, metric, said, design)
         rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
         scores.append(context.score(metric, across[0], tested, **rest))

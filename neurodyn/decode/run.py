@@ -15,7 +15,7 @@ from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.decode.check import labelled, opened_for
-from neurodyn.decode.features import build_features, feature_names, is_model
+from neurodyn.decode.features import build_forms, feature_names, is_model
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.protocol import evaluate
 from neurodyn.decode.settings import DecodeConfig
@@ -81,7 +81,7 @@ def _decode_session(
 ) -> tuple[list[Score], dict[str, Any]]:
     decoder = default_decoder(config, labels.task)
     names = feature_names(source, config)
-    features = {name: build_features(name, source, config) for name in names}
+    features = {name: build_forms(name, source, config) for name in names}
     models = {name: source.model if is_model(name) else "none" for name in names}
     scores: list[Score] = []
     protocols = config.protocols()
@@ -105,7 +105,9 @@ def _decode_session(
         "decoder": decoder,
         "samples": len(labels.target),
         labels.unit: len(set(labels.groups.tolist())),
-        "features": {name: int(np.prod(values.shape[1:])) for name, values in features.items()},
+        "features": {
+            name: max(int(np.prod(values.shape[1:])) for values in forms.values()) for name, forms in features.items()
+        },
         "note": labels.note,
     }
     return scores, summary

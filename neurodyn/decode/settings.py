@@ -93,8 +93,8 @@ class DecodeConfig(Params):
     )
     features: tuple[str, ...] = Field(
         default=(),
-        description="VARIABLE, pca, reduced_rank or, of a model, latents, reconstruction, rates, inferred_spikes, inputs or "
-        "attention, with :REDUCTION; or summary; raw rows always come too",
+        description="VARIABLE, pca, factors, reduced_rank or, of a model, summary, latents, reconstruction, rates, "
+        "inferred_spikes, inputs or attention, with :REDUCTION; :best is chosen inside training folds; raw rows always come too",
     )
     decoder: str | None = Field(
         default=None, description="decoder (default: ridge for numbers and circles, lda for classes)"

@@ -20,6 +20,7 @@ CHANCE = re.compile(r"chance ([\d.]+)")
 WORDS = {"r2": "R²", "mse": "MSE", "error, deg": "error (degrees)"}
 BASES = {
     "pca": "principal components of training frames",
+    "factors": "common factors of cells, by factor analysis of training frames",
     "reduced_rank": "what tells the next half second, by linear regression of training frames",
     "summary": "what the model keeps of a window to tell what follows",
     "latents": "the model's latents",
@@ -32,11 +33,16 @@ BASES = {
 REDUCTIONS = {
     "last": "last frame",
     "change": "last minus first frame",
+    "initial": "first frame",
     "mean": "mean over the window",
     "flat": "whole window",
     "sequence": "every frame in order",
     "response": "mean after minus mean before the event",
     "patches": "means over patches",
+    "best": "in the form that training folds chose",
+    "whole": "all of it",
+    "sources": "its linear part, turned to independent sources",
+    "state": "the network's state alone",
 }
 PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"

@@ -340,4 +340,6 @@ def _write(
                 offset += indices.size
         split = f"{run.config.windows.split}:{part}"
         scores += errors.scores(run.config.name, run.config.windows.variable, split, some, worker.seed)
+    if worker.backend.summary_parts:
+        root["summary"].attrs["parts"] = worker.backend.summary_parts
     return scores

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter1d
 
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.data.recording import Recording
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
 from neurodyn.decode import features as module
-from neurodyn.decode.features import build_features, feature_names, fit_projection, patch_index
+from neurodyn.decode.features import build_features, build_forms, feature_names, patch_index
 from neurodyn.decode.foretelling import foretelling_stretches, free_frames
+from neurodyn.decode.projection import fit_projection
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source, open_source
 from neurodyn.metrics.reduced_rank import fit_reduced_rank
@@ -88,8 +90,7 @@ def test_projection_is_orthonormal_and_gives_last_and_change(split):
 def test_a_run_shows_raw_rows_beside_its_model(tmp_path):
     source = open_source(make_run(tmp_path / "run"), CONFIG)
     assert feature_names(source, CONFIG) == [
-        "dff:last+change", "dff:patches", "pca:last+change", "reduced_rank:last", "latents:last+change",
-        "reconstruction:last+change",
+        "dff:last+change", "dff:patches", "pca:best", "reduced_rank:last", "latents:best", "reconstruction:last+change",
     ]  # fmt: skip
     attention = CONFIG.model_copy(update={"features": ("attention", "raw:mean")})
     assert feature_names(source, attention)[-2:] == ["attention:flat", "dff:mean"]
@@ -152,11 +153,65 @@ def test_reduced_rank_is_left_out_where_too_little_was_held_out():
         build_features("reduced_rank:last", few, CONFIG)
 
 
-def test_a_summary_is_one_row_per_window(tmp_path):
+def with_summary(tmp_path, parts):
     source = open_source(make_run(tmp_path / "run"), CONFIG)
     summary = np.random.default_rng(0).normal(size=(len(source.windows), 7)).astype(np.float32)
-    source = replace(source, prediction=source.prediction.assign(summary=(("window", "kept"), summary)))
-    assert feature_names(source, CONFIG)[4] == "summary"
-    np.testing.assert_array_equal(build_features("summary", source, CONFIG), summary)
-    with pytest.raises(ConfigError, match="no time to reduce"):
+    told = {"parts": parts} if parts else {}
+    return replace(source, prediction=source.prediction.assign(summary=(("window", "kept"), summary, told))), summary
+
+
+def test_a_summary_is_one_row_per_window(tmp_path):
+    source, summary = with_summary(tmp_path, {})
+    assert feature_names(source, CONFIG)[4] == "summary:whole"
+    np.testing.assert_array_equal(build_features("summary:whole", source, CONFIG), summary)
+    with pytest.raises(UnknownNameError, match="no reduction named 'last'"):
         feature_names(source, CONFIG.model_copy(update={"features": ("summary:last",)}))
+
+
+def test_training_folds_choose_among_the_parts_of_a_summary(tmp_path):
+    source, summary = with_summary(tmp_path, {"sources": 4, "state": 3})
+    assert feature_names(source, CONFIG)[4] == "summary:best"
+    forms = build_forms("summary:best", source, CONFIG)
+    assert list(forms) == ["whole", "sources", "state"]
+    np.testing.assert_array_equal(forms["state"], summary[:, 4:])
+    np.testing.assert_array_equal(build_features("summary:sources", source, CONFIG), summary[:, :4])
+    with pytest.raises(ConfigError, match="whole stands alone"):
+        feature_names(source, CONFIG.model_copy(update={"features": ("summary:whole+state",)}))
+
+
+def test_training_folds_choose_among_reductions_of_what_a_model_infers(tmp_path):
+    source = open_source(make_run(tmp_path / "run"), CONFIG)
+    latents = source.prediction["latents"].values
+    forms = build_forms("latents:best", source, CONFIG)
+    assert list(forms) == ["last+change", "mean", "flat"]
+    np.testing.assert_allclose(forms["mean"], latents.mean(axis=1), rtol=1e-6)
+    np.testing.assert_array_equal(forms["flat"], latents.reshape(len(latents), -1))
+    np.testing.assert_array_equal(build_features("latents:initial", source, CONFIG), latents[:, 0])
+    paper = CONFIG.model_copy(update={"protocol": "paper", "features": ("latents",)})
+    assert "latents:last+change" in feature_names(source, paper)  # the published protocol leaves nothing to choose
+
+
+def test_factors_of_cells_leave_out_what_one_cell_does_by_itself():
+    rng = np.random.default_rng(0)
+    shared = gaussian_filter1d(rng.normal(size=(1200, 2)), 10, axis=0) * 5
+    dff = shared @ rng.normal(size=(2, 12)) + 0.3 * rng.normal(size=(1200, 12))
+    dff[:, 0] += 8 * rng.normal(size=1200)
+    windows = Windows.cut(
+        [Recording.from_arrays({"dff": dff.astype(np.float32)}, rate_hz=10.0)], WindowConfig(duration=1.0)
+    )
+    parts = windows.split()
+    source, config = Source(parts["test"], parts["train"]), CONFIG.model_copy(update={"components": 2})
+    assert "factors:best" in feature_names(source, config)
+    project = fit_projection(source, config, "factors")
+    loud, others = np.abs(project.axes[0]).max(), np.abs(project.axes[1:]).max()
+    assert loud < 0.02 * others
+    pca = fit_projection(source, config)
+    assert np.abs(pca.axes[0]).max() > 0.9
+    at = source.windows.first[:, None] + np.arange(source.windows.frames)
+    values = project(source.windows.values()[0]).reshape(-1, 2)
+    truth = shared[at].reshape(-1, 2)
+    fitted = np.linalg.lstsq(values - values.mean(0), truth - truth.mean(0), rcond=None)[0]
+    left = ((truth - truth.mean(0) - (values - values.mean(0)) @ fitted) ** 2).sum() / (
+        (truth - truth.mean(0)) ** 2
+    ).sum()
+    assert left < 0.02

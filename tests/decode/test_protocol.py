@@ -43,6 +43,49 @@ def test_p_is_about_uniform_without_signal(split):
     assert (p <= 0.1).mean() < 0.22  # 6 expected of 60; 14 or more has probability < 0.2 %
 
 
+def forms_of(seed, width=8):
+    """Return three forms of the features, and labels that only the second knows."""
+    features, labels = slow_noise(seed, width)
+    told = features.copy()
+    told[:, 0] += labels.target
+    return {"first": features, "second": told, "third": slow_noise(seed + 1000, width)[0]}, labels
+
+
+@pytest.mark.parametrize("decoder", ["ridge", "knn"])
+def test_training_folds_choose_the_form_that_tells_the_label(decoder):
+    forms, labels = forms_of(0)
+    chosen = r2({"row": forms}, labels, decoder=decoder)
+    alone = r2({"row": forms["second"]}, labels, decoder=decoder)
+    assert "chosen inside training folds: second (5 of 5)" in chosen.note
+    assert chosen.value == pytest.approx(alone.value, rel=1e-9)
+    assert (chosen.ci_low, chosen.ci_high) == pytest.approx((alone.ci_low, alone.ci_high), rel=1e-9)
+
+
+def test_forms_are_chosen_for_classes_by_decoders_that_go_label_by_label():
+    forms, labels = forms_of(3)
+    classes = Labels((labels.target > 0).astype(int), labels.groups, labels.times, "classify")
+    scores = evaluate({"row": forms}, classes, decoder="lda", protocol=Protocol(shuffles=5))
+    assert "second (5 of 5)" in next(s.note for s in scores if s.fold == "all")
+
+
+def test_without_tuning_the_first_form_is_taken():
+    forms, labels = forms_of(0)
+    assert r2({"row": forms}, labels, tune=False).value == r2({"row": forms["first"]}, labels, tune=False).value
+
+
+def test_choosing_among_forms_of_noise_finds_nothing():
+    p, values = [], []
+    for seed in range(60):
+        features, labels = slow_noise(seed)
+        forms = {str(k): slow_noise(seed + 500 * k)[0] for k in range(1, 4)}
+        score = r2({"row": {"0": features, **forms}}, labels)
+        p.append(score.p)
+        values.append(score.value)
+    assert 0.35 < np.mean(p) < 0.65
+    assert np.mean(np.array(p) <= 0.1) < 0.22  # as above
+    assert np.median(values) < 0
+
+
 def test_tuned_noise_interval_covers_zero():
     scores = [r2(*slow_noise(seed), split="blocked") for seed in range(20)]
     assert np.mean([score.ci_low <= 0 for score in scores]) >= 0.9

@@ -33,14 +33,15 @@ def test_a_run_is_decoded_beside_its_baselines(run):
     assert {split for _, split in scores} == {"blocked", "random"}
     models = {features: score.model for (features, _), score in scores.items()}
     assert models == {
-        "dff:last+change": "none", "dff:patches": "none", "pca:last+change": "none",
-        "reduced_rank:last": "none", "latents:last+change": "cst", "reconstruction:last+change": "cst",
+        "dff:last+change": "none", "dff:patches": "none", "pca:best": "none",
+        "reduced_rank:last": "none", "latents:best": "cst", "reconstruction:last+change": "cst",
     }  # fmt: skip
-    assert scores["pca:last+change", "blocked"].value > 0.3
+    assert scores["pca:best", "blocked"].value > 0.3
+    assert "chosen inside training folds" in scores["latents:best", "blocked"].note
     assert len({score.n for score in scores.values()}) == 1
     made = read_json(run / "decode.json")
     assert made["config"]["target"] == "contrast"
-    assert made["sessions"][0]["features"]["pca:last+change"] == 40
+    assert made["sessions"][0]["features"]["pca:best"] == 200  # of its widest form
 
 
 def test_named_decodings_live_side_by_side_and_repeat_exactly(run):

@@ -38,9 +38,13 @@ def test_it_decodes_and_reports_the_same_numbers(old, neurodyn):
     before = scores(old / "scores.csv")
     assert len(before) >= 60
     (old / "scores.csv").unlink()
-    neurodyn("decode", str(old), "--target", "contrast", "--split", "blocked", "--set", "shuffles=19")
+    named = "pca:last+change,latents:last+change,reconstruction"  # today's defaults let training folds choose
+    neurodyn(
+        "decode", str(old), "--target", "contrast", "--split", "blocked", "--features", named, "--set", "shuffles=19"
+    )
     after = scores(old / "scores.csv")
-    assert {features for features, _, _ in after.keys() - before.keys()} == {"reduced_rank:last"}  # a row that is new
+    new = {features for features, _, _ in after.keys() - before.keys()}
+    assert new == {"pca:best", "reduced_rank:last"}
     assert before.keys() <= after.keys()
     for row, numbers in before.items():
         assert after[row] == pytest.approx(numbers, rel=1e-6, abs=1e-9, nan_ok=True), row

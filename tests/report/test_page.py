@@ -63,8 +63,8 @@ def test_says_what_was_done_and_what_came_out(page):
         "jRCaMP1b",
         "20 × 24 pixels",
         "ΔF/F of 'fluorescence' was computed",  # history in sentences
-        "latents:last+change",
-        "pca:last+change",
+        "latents:best",
+        "pca:best",
         "blocked split",
         "neighbours of test windows are in training",
         "model.width",
