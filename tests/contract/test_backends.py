@@ -38,6 +38,7 @@ SMALL = {
     },
     "blind_spot": {"components": 4, "reach": 3, "channels": 4, "width": 8, "patch": 6, "stretch": 8},
     "brainlm": {"patch": 2, "width": 32, "heads": 2, "layers": 1, "feedforward": 64},
+    "cebra": {"dimensions": 8, "width": 16, "layers": 0, "offset": 0.2, "temperature": 0.1, "labels": True},
     "climanet": {"patch": (2, 4, 4), "width": 16, "heads": 2, "hidden": 16, "depth": 1, "block": (3, 4, 4)},
     "convgru": {"encoder": (8,), "decoder": (8,), "context": 8, "latent_grid": (2, 2)},
     "convlstm": {"hidden": 14, "latent_grid": (2, 2)},
@@ -78,6 +79,7 @@ HARDER = {
     "logistic_response": (600, 5e-2),
 }  # steps and learning rate; many steps where little moves, a high rate where a step is dear
 ACROSS_WINDOWS = {  # stages whose loss mixes the windows of a batch, so that parts of it cannot add up to the whole
+    ("cebra", "main"): "frames are told from those of other windows",
     ("transformer", "main"): "tokens are swapped with those of other windows",
     ("autoformer", "main"): "lags are chosen by the correlation over all windows of a batch",
     ("autoformer_classifier", "main"): "lags are chosen by the correlation over all windows of a batch",
@@ -154,7 +156,7 @@ def layout(kind: type[Backend], space: tuple[int, ...], *sessions: tuple[int, ..
     ahead = (
         {"horizon": HORIZON, "code": CODE, "rule": RULE}
         if {"forecast", "classify"} & kind.Config.capabilities
-        else {"ahead": AHEAD}
+        else {"ahead": AHEAD, "code": CODE}
     )
     return Layout(FRAMES, space, 10.0, brain(space), *sessions, **ahead)
 
