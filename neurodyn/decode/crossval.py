@@ -35,12 +35,15 @@ class Guesses:
         How true labels' predictions change without a stretch of trials; None where that was not asked for.
     taken
         The form of the features that each fold's training samples chose for the true labels.
+    guessed
+        Prediction of the true labels by the first repeat, shape (sample,); NaN where a sample was not tested.
     """
 
     sums: np.ndarray
     folds: np.ndarray
     refits: Refits | None
     taken: tuple[str, ...]
+    guessed: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,7 @@ class CrossValidation:
         made = {name: self._reduction(values) for name, values in compared.items()}
         sums: list[np.ndarray] = []
         single, refits, taken = [], [], []
+        guessed = np.full(len(self.labels.target), np.nan)
         for fold, inner in zip(self.design.folds, self.design.inner, strict=True):
             if self.protocol.detrend:
                 made = {
@@ -98,11 +102,13 @@ class CrossValidation:
             sums[fold.repeat] += found
             single.append(found[:, 0].sum(axis=0))
             taken.append(chosen.form)
+            if fold.repeat == 0:
+                guessed[fold.test] = predicted[:, 0]
             if refitted:
                 refits.append(self._left_out(fold, found[:, 0], best, chosen.rows))
             tell(len(single) / len(self.design.folds))
         left_out = stacked(refits) if refits else None
-        return Guesses(np.stack(sums), np.stack(single), left_out, tuple(taken))
+        return Guesses(np.stack(sums), np.stack(single), left_out, tuple(taken), guessed)
 
     def _option(
         self, form: str, reduction: Reduction, params: Any, fold: Fold, inner: list[tuple[np.ndarray, np.ndarray]]

@@ -13,6 +13,7 @@ import numpy as np
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.log import Report, silent, within
+from neurodyn.data.guesses import Guesses
 from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
@@ -35,6 +36,22 @@ from neurodyn.metrics.circular import constant_guess
 from neurodyn.metrics.nulls import best_of_rows
 
 RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows are in training; flatters every row"
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Scores, and what they are of.
+
+    Parameters
+    ----------
+    scores
+        As from `evaluate`.
+    guesses
+        What was guessed from every feature, of the samples that were tested.
+    """
+
+    scores: list[Score]
+    guesses: Guesses
 
 
 def evaluate(
@@ -77,6 +94,22 @@ def evaluate(
     ConfigError
         If the decoder cannot do the task.
     """
+    return cross_validate(
+        features, labels, decoder=decoder, params=params, protocol=protocol, models=models, progress=progress
+    ).scores
+
+
+def cross_validate(
+    features: Mapping[str, np.ndarray | Forms] | np.ndarray,
+    labels: Labels,
+    *,
+    decoder: str = "ridge",
+    params: Mapping[str, Any] | None = None,
+    protocol: Protocol | None = None,
+    models: Mapping[str, str] | None = None,
+    progress: Report = silent,
+) -> Evaluated:
+    """Score a decoder as `evaluate` does, and keep what it guessed."""
     protocol = protocol or Protocol()
     named = features if isinstance(features, Mapping) else {"features": features}
     chosen = _decoder(decoder, labels.task)
@@ -99,7 +132,31 @@ def evaluate(
         against = None if name == first else (first, outcomes[first].evidence)
         scores += _score(context, outcome, design, against)
     tried = [{metric: found.mean(axis=0) for metric, found in one.pooled.items()} for one in outcomes.values()]
-    return _corrected(scores, tried)
+    guessed = {name: outcome.guessed for name, outcome in outcomes.items()}
+    return Evaluated(_corrected(scores, tried), _guesses(guessed, labels, design, decoder, protocol.split))
+
+
+def _guesses(guessed: dict[str, np.ndarray], labels: Labels, design: Design, decoder: str, split: str) -> Guesses:
+    """Put guesses beside what was true, both in the target's unit."""
+    tested = np.isfinite(next(iter(guessed.values())))
+
+    def told(codes: np.ndarray) -> np.ndarray:
+        if labels.task == "classify":
+            return design.classes[codes[tested].astype(int)]
+        return labels.circle.values(codes[tested]) if labels.task == "circular" else codes[tested]
+
+    return Guesses(
+        session=labels.session,
+        target=labels.name,
+        task=labels.task,
+        decoder=decoder,
+        split=split,
+        trial=labels.groups[tested],
+        times=labels.times[tested],
+        true=told(design.columns[:, 0]),
+        guessed={name: told(values) for name, values in guessed.items()},
+        period=labels.circle.period if labels.task == "circular" else float("nan"),
+    )
 
 
 def _corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[Score]:
@@ -179,6 +236,7 @@ class _Outcome:
     single: list[tuple[Fold, dict[str, np.ndarray]]]
     evidence: Evidence
     taken: str
+    guessed: np.ndarray
 
 
 def _outcome(validation: CrossValidation, forms: Forms, tell: Callable[[float], None]) -> _Outcome:
@@ -192,7 +250,7 @@ def _outcome(validation: CrossValidation, forms: Forms, tell: Callable[[float], 
         null = {metric: scores.mean(axis=0) for metric, scores in drawn.items()}
     single = [(fold, metric_values(task, sums)) for fold, sums in zip(design.folds, guesses.folds, strict=True)]
     evidence = Evidence(task, guesses.sums[:, :, 0], design.repeats, guesses.refits, null)
-    return _Outcome(pooled, single, evidence, _taken(guesses.taken) if len(forms) > 1 else "")
+    return _Outcome(pooled, single, evidence, _taken(guesses.taken) if len(forms) > 1 else "", guesses.guessed)
 
 
 def _taken(forms: tuple[str, ...]) -> str:

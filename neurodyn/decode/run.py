@@ -13,11 +13,12 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
+from neurodyn.data.guesses import Guesses, write_guesses
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.decode.check import labelled, opened_for
 from neurodyn.decode.features import build_forms, feature_names, is_model
 from neurodyn.decode.labels import Labels
-from neurodyn.decode.protocol import evaluate
+from neurodyn.decode.protocol import cross_validate
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 from neurodyn.decode.tasks import default_decoder
@@ -40,7 +41,7 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     Returns
     -------
     pathlib.Path
-        The table of scores. `decode.json` beside it says how it was made.
+        The table of scores. `decode.json` beside it says how it was made, `guesses.csv` what was guessed of every sample.
 
     Raises
     ------
@@ -53,12 +54,14 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     folder = out or (source if opened.prediction is not None else source.with_suffix(".decode"))
     suffix = "" if config.name == "scores" else f"-{config.name}"
     scores: list[Score] = []
+    guesses: list[Guesses] = []
     made: list[dict[str, Any]] = []
     sessions = list(opened.sessions())
     for number, session in enumerate(sessions):
         tell = within(progress, number, len(sessions))
-        part, summary = _decode_session(*labelled(session, config), config, tell)
+        part, guessed, summary = _decode_session(*labelled(session, config), config, tell)
         scores += part
+        guesses += guessed
         made.append(summary)
     table = folder / f"scores{suffix}.csv"
     with locked(table):
@@ -73,17 +76,19 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
                 "sessions": made,
             },
         )
+        write_guesses(folder / f"guesses{suffix}.csv", guesses)
         return write_scores(table, scores)
 
 
 def _decode_session(
     source: Source, labels: Labels, config: DecodeConfig, progress: Report
-) -> tuple[list[Score], dict[str, Any]]:
+) -> tuple[list[Score], list[Guesses], dict[str, Any]]:
     decoder = default_decoder(config, labels.task)
     names = feature_names(source, config)
     features = {name: build_forms(name, source, config) for name in names}
     models = {name: source.model if is_model(name) else "none" for name in names}
     scores: list[Score] = []
+    guesses: list[Guesses] = []
     protocols = config.protocols()
     for number, protocol in enumerate(protocols):
         if protocol.split == "trial" and labels.unit != "trials":
@@ -94,10 +99,11 @@ def _decode_session(
             )
         LOGGER.info("decoding %s of %s, %s split", labels.name, labels.session, protocol.split)
         tell = within(progress, number, len(protocols))
-        part = evaluate(
+        part = cross_validate(
             features, labels, decoder=decoder, params=config.params, protocol=protocol, models=models, progress=tell
         )
-        scores += [replace(score, note=_with_split(score, source)) for score in part]
+        scores += [replace(score, note=_with_split(score, source)) for score in part.scores]
+        guesses.append(part.guesses)
     summary = {
         "session": labels.session,
         "task": labels.task,
@@ -110,7 +116,7 @@ def _decode_session(
         },
         "note": labels.note,
     }
-    return scores, summary
+    return scores, guesses, summary
 
 
 def _with_split(score: Score, source: Source) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import read_json
+from neurodyn.data.guesses import Guesses, read_guesses
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
 from neurodyn.report.activity import activity_section
@@ -67,6 +68,10 @@ class Folder:
         records = [table.with_name(table.name.replace("scores", "decode", 1)).with_suffix(".json") for table in tables]
         rows = [score for table in tables for score in read_scores(table)]
         return rows, [read_json(record) for record in records if record.is_file()]
+
+    def guesses(self) -> list[Guesses]:
+        """Read what decoders guessed."""
+        return [table for path in sorted(self.path.glob("guesses*.csv")) for table in read_guesses(path)]
 
     @property
     def run(self) -> RunFolder:
@@ -180,7 +185,7 @@ def _scores_part(folder: Folder) -> Part:
         title=folder.path.name,
         subtitle="Decoding",
         summary=decoding_summary(scores),
-        sections=[decoding_section(scores)] if scores else [],
+        sections=[decoding_section(scores, folder.guesses())] if scores else [],
         missing=folder.missing,
         methods=decoding_sentences(scores, records),
     )
@@ -200,7 +205,7 @@ def _run_part(folder: Folder, beside: Sequence[Path]) -> Part:
     filled = _reconstruction(folder)
     sections = _recorded(recordings, variable)
     sections.append(_model_section(folder, status, prediction, recordings, variable, filled))
-    sections += [decoding_section(scores)] if scores else []
+    sections += [decoding_section(scores, folder.guesses())] if scores else []
     sections += [config_section(config, provenance), provenance_section(provenance)]
     return Part(
         title=f"{config.get('name') or config.get('backend')}: {', '.join(r.session for r in recordings) or folder.path.name}",

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from neurodyn.data.guesses import Guesses
 from neurodyn.data.scores import Score
 from neurodyn.metrics.nulls import FACTS, UNTOLD, facts
 from neurodyn.report.blocks import Block, Figure, Items, Section, Table, Text, interval, number
+from neurodyn.report.guesses import guesses_figure
 from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
 SHUFFLED = re.compile(r"shuffled 95 %: (-?[\d.]+) to (-?[\d.]+)")
@@ -70,17 +72,32 @@ def pooled(scores: Iterable[Score]) -> list[Score]:
     return [score for score in scores if score.fold == "all"]
 
 
-def decoding_section(scores: list[Score]) -> Section:
-    """Show every decoding: a figure per target, a table per target and split."""
+def decoding_section(scores: list[Score], guesses: Sequence[Guesses] = ()) -> Section:
+    """Show every decoding: a figure per target, a table per target and split, and what was guessed."""
     rows = pooled(scores)
     names = dict.fromkeys(row.features for row in rows if row.features)
     blocks: list[Block] = []
     for group in _grouped(rows, lambda s: (s.session, s.target)).values():
         blocks.append(_figure(group))
-        blocks += [_table(part) for part in _grouped(group, lambda s: s.split).values()]
+        for part in _grouped(group, lambda s: s.split).values():
+            blocks.append(_table(part))
+            blocks += _guessed(part, guesses)
     left = [Text(LEFT_OUT)] if any("left out" in row.note for row in rows) else []
     reading = [Text(READING), *left, Items([f"{name}: {describe(name)}" for name in names])]
     return Section("Decoding", [*blocks, *reading])
+
+
+def _guessed(rows: list[Score], guesses: Sequence[Guesses]) -> list[Figure]:
+    """Show the guesses of each decoder; none of a split that leaks."""
+    figures = []
+    for table in guesses:
+        key = (table.session, table.target, table.split, table.decoder)
+        mine = [row for row in rows if (row.session, row.target, row.split, row.decoder) == key]
+        if mine and table.split != RANDOM:
+            metric = primary_metric(mine)
+            mine = [row for row in mine if row.metric == metric]
+            figures.append(guesses_figure(table, mine, {row.features: row_label(row) for row in mine}))
+    return figures
 
 
 def _grouped(rows: list[Score], key: Callable[[Score], Hashable]) -> dict[Hashable, list[Score]]:
@@ -180,9 +197,11 @@ def _table(rows: list[Score]) -> Table:
     """Show one target and split: a row per feature, the drawn metric first."""
     first = primary_metric(rows)
     others = [metric for metric in dict.fromkeys(row.metric for row in rows) if metric != first]
-    notes = list(dict.fromkeys(note for row in rows if row.metric == first and (note := _plain_note(row))))
-    groups = _grouped(rows, lambda s: row_label(s, decoder=True)).values()
-    cells = [_cells({row.metric: row for row in group}, first, others, notes) for group in groups]
+    groups = [
+        {row.metric: row for row in some} for some in _grouped(rows, lambda s: row_label(s, decoder=True)).values()
+    ]
+    notes = list(dict.fromkeys(note for group in groups if (note := _plain_note(_main(group, first)))))
+    cells = [_cells(group, first, others, notes) for group in groups]
     header = ["Features", "From", "Decoder", words(first), "Shuffled", "p", *map(words, others), "n"]
     caption = (
         f"{rows[0].target}, {rows[0].session}, {rows[0].split} split; n in {rows[0].unit}. In brackets: 95 % ranges."
@@ -194,7 +213,7 @@ def _table(rows: list[Score]) -> Table:
 
 
 def _cells(by_metric: dict[str, Score], first: str, others: list[str], notes: list[str]) -> list[str]:
-    main = by_metric.get(first) or next(iter(by_metric.values()))
+    main = _main(by_metric, first)
     note = _plain_note(main)
     mark = f" [{notes.index(note) + 1}]" if note and len(notes) > 1 else ""
     shuffled = f"{number(main.null_mean)} {interval(*null_range(main))}".strip()
@@ -202,6 +221,11 @@ def _cells(by_metric: dict[str, Score], first: str, others: list[str], notes: li
     made = "signal" if is_signal(main) else main.model
     name = (main.features or main.model) + mark
     return [name, made, main.decoder, _value(main), shuffled, number(main.p), *rest, str(main.n)]
+
+
+def _main(by_metric: dict[str, Score], first: str) -> Score:
+    """Return the row of the drawn metric; of another where a decoding of another kind has none."""
+    return by_metric.get(first) or next(iter(by_metric.values()))
 
 
 def _value(score: Score | None) -> str:

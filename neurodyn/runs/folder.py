@@ -29,6 +29,7 @@ MADE_HERE = (
     PREDICTION,
     "reconstruction.csv",
     "scores.csv",
+    "guesses.csv",
     "report.html",
 )
 

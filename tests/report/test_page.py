@@ -75,8 +75,8 @@ def test_says_what_was_done_and_what_came_out(page):
         "5-fold cross-validation with contiguous blocks of trials",
     ):
         assert expected in words, expected
-    # signals of the whole recording and of a minute, frames, attention, hidden frames, curves, decoding
-    assert page.count('<img src="data:image/') == 7
+    # signals of the whole recording and of a minute, frames, attention, hidden frames, curves, decoding, guesses
+    assert page.count('<img src="data:image/') == 8
     assert "Not in this report" not in words
 
 
@@ -92,7 +92,7 @@ def test_loads_nothing_from_anywhere(page):
 
 def test_every_image_has_words(page):
     alts = [value for tag, name, value in Page(page).attributes if (tag, name) == ("img", "alt")]
-    assert len(alts) == 7
+    assert len(alts) == 8
     assert all(alts)
 
 
