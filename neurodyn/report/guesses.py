@@ -109,8 +109,10 @@ def _numbers(axes: Axes, guesses: Guesses, guessed: np.ndarray) -> None:
 
 
 def _circle(axes: Axes, guesses: Guesses, guessed: np.ndarray) -> None:
-    edges = np.linspace(0, guesses.period, BINS + 1)
-    half = guesses.period / BINS / 2  # bins are centred on 0 and so on, where labels lie
+    labels = np.unique(np.round(np.mod(guesses.true, guesses.period), 6)).size
+    bins = labels if 4 <= labels <= FEW else BINS
+    edges = np.linspace(0, guesses.period, bins + 1)
+    half = guesses.period / bins / 2  # bins are centred on 0 and so on, where labels lie
     true, told = (np.mod(values + half, guesses.period) for values in (guesses.true, guessed))
     counts = np.histogram2d(true, told, [edges, edges])[0]
     share = np.divide(
