@@ -92,6 +92,6 @@ def load_model(folder: Path) -> Backend:
         raise DataError(
             f"The model in {folder} cannot be read.",
             f"{type(error).__name__}: {reason(error)}.",
-            "Train it again with --existing overwrite",
+            "Remove the folder, then train it again.",
         ) from error
     return backend.eval()
