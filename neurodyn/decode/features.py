@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +75,23 @@ def feature_names(source: Source, config: DecodeConfig) -> list[str]:
     sequential = config.decoder is not None and DECODERS.get(config.decoder).sequential
     full = [_full(name, source, sequential, config.protocol == "paper") for name in asked]
     return list(dict.fromkeys([*baseline_names(source, sequential), *full]))
+
+
+def reference_names(config: DecodeConfig, made: Sequence[str]) -> list[str]:
+    """Return which of the rows `made` others are compared with; BASE alone stands for its first row.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such row.
+    """
+    found = []
+    for name in config.against:
+        rows = [row for row in made if name in (row, row.partition(":")[0])]
+        if not rows:
+            raise unknown("row to compare with", name, made)
+        found.append(rows[0])
+    return found
 
 
 def _full(name: str, source: Source, sequential: bool = False, fixed: bool = False) -> str:

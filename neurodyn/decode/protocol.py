@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -62,6 +62,7 @@ def evaluate(
     params: Mapping[str, Any] | None = None,
     protocol: Protocol | None = None,
     models: Mapping[str, str] | None = None,
+    against: Sequence[str] = (),
     progress: Report = silent,
 ) -> list[Score]:
     """Score a decoder on one or more sets of features, all on the same folds and shuffles.
@@ -79,6 +80,9 @@ def evaluate(
         The decoder's settings.
     models
         Feature name -> what made it; "none" where not given.
+    against
+        Features whose scores are subtracted from those of the others, of the same trials and folds, in the notes (default:
+        the first that no model made).
     progress
         Called after every fold with the features and the share of folds × features that is done.
 
@@ -95,7 +99,14 @@ def evaluate(
         If the decoder cannot do the task.
     """
     return cross_validate(
-        features, labels, decoder=decoder, params=params, protocol=protocol, models=models, progress=progress
+        features,
+        labels,
+        decoder=decoder,
+        params=params,
+        protocol=protocol,
+        models=models,
+        against=against,
+        progress=progress,
     ).scores
 
 
@@ -107,6 +118,7 @@ def cross_validate(
     params: Mapping[str, Any] | None = None,
     protocol: Protocol | None = None,
     models: Mapping[str, str] | None = None,
+    against: Sequence[str] = (),
     progress: Report = silent,
 ) -> Evaluated:
     """Score a decoder as `evaluate` does, and keep what it guessed."""
@@ -125,12 +137,12 @@ def cross_validate(
         tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
         outcomes[name] = _outcome(validation, forms, tell)
     made_by = {name: (models or {}).get(name, "none") for name in named}
-    first = next((name for name in named if made_by[name] == "none"), next(iter(named)))
+    references = against or [next((name for name in named if made_by[name] == "none"), next(iter(named)))]
     scores = []
     for name, outcome in outcomes.items():
         context = _Context(labels, protocol, made_by[name], name, decoder)
-        against = None if name == first else (first, outcomes[first].evidence)
-        scores += _score(context, outcome, design, against)
+        others = {one: outcomes[one].evidence for one in references if one != name}
+        scores += _score(context, outcome, design, others)
     tried = [{metric: found.mean(axis=0) for metric, found in one.pooled.items()} for one in outcomes.values()]
     guessed = {name: outcome.guessed for name, outcome in outcomes.items()}
     return Evaluated(_corrected(scores, tried), _guesses(guessed, labels, design, decoder, protocol.split))
@@ -259,14 +271,14 @@ def _taken(forms: tuple[str, ...]) -> str:
     return f"chosen inside training folds: {told}"
 
 
-def _score(context: _Context, outcome: _Outcome, design: Design, against: tuple[str, Evidence] | None) -> list[Score]:
+def _score(context: _Context, outcome: _Outcome, design: Design, others: Mapping[str, Evidence]) -> list[Score]:
     tested = tested_trials(outcome.evidence)
     scores = []
     for metric, values in outcome.pooled.items():
         across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
         low, high = _interval(metric, outcome.evidence, context.protocol)
-        said = "; ".join(filter(None, (words, _difference_words(metric, outcome.evidence, against), outcome.taken)))
+        said = "; ".join(filter(None, (words, _difference_words(metric, outcome.evidence, others), outcome.taken)))
         note = _note(context, metric, said, design)
         rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
         scores.append(context.score(metric, across[0], tested, **rest))
@@ -282,12 +294,15 @@ def _interval(metric: str, evidence: Evidence, protocol: Protocol) -> tuple[floa
     return score_interval(metric, evidence)
 
 
-def _difference_words(metric: str, evidence: Evidence, against: tuple[str, Evidence] | None) -> str:
-    """Give the paired difference to the first feature of the signal in words."""
-    if against is None or tested_trials(evidence) < FEWEST:
+def _difference_words(metric: str, evidence: Evidence, others: Mapping[str, Evidence]) -> str:
+    """Give the paired differences to other features in words."""
+    if tested_trials(evidence) < FEWEST:
         return ""
-    difference, low, high = difference_interval(metric, evidence, against[1])
-    return f"minus {against[0]}: {difference:.3f} (95 %: {low:.3f} to {high:.3f})"
+    found = {name: difference_interval(metric, evidence, other) for name, other in others.items()}
+    return "; ".join(
+        f"minus {name}: {difference:.3f} (95 %: {low:.3f} to {high:.3f})"
+        for name, (difference, low, high) in found.items()
+    )
 
 
 def _note(context: _Context, metric: str, words: str, design: Design) -> str:

@@ -16,7 +16,7 @@ from neurodyn.core.provenance import version
 from neurodyn.data.guesses import Guesses, write_guesses
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.decode.check import labelled, opened_for
-from neurodyn.decode.features import build_forms, feature_names, is_model
+from neurodyn.decode.features import build_forms, feature_names, is_model, reference_names
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.protocol import cross_validate
 from neurodyn.decode.settings import DecodeConfig
@@ -85,6 +85,7 @@ def _decode_session(
 ) -> tuple[list[Score], list[Guesses], dict[str, Any]]:
     decoder = default_decoder(config, labels.task)
     names = feature_names(source, config)
+    against = reference_names(config, names)
     features = {name: build_forms(name, source, config) for name in names}
     models = {name: source.model if is_model(name) else "none" for name in names}
     scores: list[Score] = []
@@ -100,7 +101,14 @@ def _decode_session(
         LOGGER.info("decoding %s of %s, %s split", labels.name, labels.session, protocol.split)
         tell = within(progress, number, len(protocols))
         part = cross_validate(
-            features, labels, decoder=decoder, params=config.params, protocol=protocol, models=models, progress=tell
+            features,
+            labels,
+            decoder=decoder,
+            params=config.params,
+            protocol=protocol,
+            models=models,
+            against=against,
+            progress=tell,
         )
         scores += [replace(score, note=_with_split(score, source)) for score in part.scores]
         guesses.append(part.guesses)

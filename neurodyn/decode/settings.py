@@ -96,6 +96,10 @@ class DecodeConfig(Params):
         description="VARIABLE, pca, factors, reduced_rank or, of a model, summary, latents, reconstruction, rates, "
         "inferred_spikes, inputs or attention, with :REDUCTION; :best is chosen inside training folds; raw rows always come too",
     )
+    against: tuple[str, ...] = Field(
+        default=(),
+        description="rows that the others are compared with, trial by trial, in the notes (default: the first row of the signal)",
+    )
     decoder: str | None = Field(
         default=None, description="decoder (default: ridge for numbers and circles, lda for classes)"
     )

@@ -1,9 +1,11 @@
 """From a run folder or a recording to a table of scores; real gratings at published accuracy."""
 
+import re
+
 import numpy as np
 import pytest
 
-from neurodyn.core.errors import ConfigError, DataError
+from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.core.files import read_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import read_scores
@@ -42,6 +44,21 @@ def test_a_run_is_decoded_beside_its_baselines(run):
     made = read_json(run / "decode.json")
     assert made["config"]["target"] == "contrast"
     assert made["sessions"][0]["features"]["pca:best"] == 200  # of its widest form
+
+
+def test_rows_are_compared_with_those_that_are_named(run):
+    named = ("reduced_rank", "dff:patches")
+    config = DecodeConfig(target="contrast", shuffles=5, name="against", against=named)
+    scores = pooled(decode(run, config=config), "r2")
+    for (features, _), score in scores.items():
+        for other in ("reduced_rank:last", "dff:patches"):
+            assert (f"minus {other}:" in score.note) == (features != other)
+        assert "minus dff:last" not in score.note
+    said = re.search(r"minus dff:patches: (-?[\d.]+)", scores["latents:best", "blocked"].note)
+    difference = scores["latents:best", "blocked"].value - scores["dff:patches", "blocked"].value
+    assert float(said[1]) == pytest.approx(difference, abs=6e-4)
+    with pytest.raises(UnknownNameError, match="no row to compare with named 'lstm'"):
+        decode(run, config=config.model_copy(update={"against": ("lstm",)}))
 
 
 def test_named_decodings_live_side_by_side_and_repeat_exactly(run):
