@@ -107,10 +107,16 @@ def _with_paths(tree: Mapping[str, Any], movie: Path) -> dict[str, Any]:
         if isinstance(value, Mapping):
             value = _with_paths(value, movie)
         elif key in FILES and isinstance(value, str):
-            value = value.replace("{stem}", movie.stem).replace("{folder}", str(movie.resolve().parent))
-            value = str(Path(value).resolve()) if Path(value).is_file() else value
+            value = _file(value, movie)
         made[key] = value
     return made
+
+
+def _file(name: str, movie: Path) -> str:
+    """Return a file's whole path where it lies here, or, where its name is made from the movie's, beside that first."""
+    own = name.replace("{stem}", movie.stem).replace("{folder}", str(movie.resolve().parent))
+    places = [movie.parent / own, Path(own)] if own != name else [Path(own)]
+    return next((str(place.resolve()) for place in places if place.is_file()), own)
 
 
 def _log_of(source: Mapping[str, Any]) -> str:
