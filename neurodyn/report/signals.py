@@ -20,7 +20,7 @@ READ_BYTES, BLOCK_BYTES = 2**30, 16 * 2**20
 POINTS = 2000
 MOST_EVENTS = 100
 SHOWN_ROIS = 8
-PREFERENCE = ("dff", "corrected", "spikes", "fluorescence")
+PREFERENCE = ("dff", "corrected", "zscore", "spikes", "fluorescence")
 
 
 def data_table(recordings: list[Recording]) -> Table:
