@@ -95,7 +95,7 @@ def _traces(axes: Axes, recording: Recording, name: str, rois: list[int]) -> Non
     axes.tick_params(axis="y", length=0, labelcolor=GREY)
     axes.spines["left"].set_visible(False)
     axes.set(xlabel="time (s)", xlim=(time[0], time[-1]), ylim=(-0.1, len(rois) + 0.1))
-    title = {"dff": "ΔF/F"}.get(name, name)
+    title = {"dff": "ΔF/F", "zscore": "z-score"}.get(name, name)
     axes.set_title(f"{title} and spikes" if "spikes" in recording.variables and name != "spikes" else title)
 
 

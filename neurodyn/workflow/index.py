@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurodyn.report.blocks import Figure, Grid, Link, Mark, Part, Section, Table, number
+from neurodyn.report.blocks import Block, Figure, Grid, Link, Mark, Part, Section, Table, Text, number
 from neurodyn.report.page import write_page
 from neurodyn.workflow.matrix import Value
 from neurodyn.workflow.states import ORDER, JobState, files_of, repeat_command, summary
@@ -41,6 +43,8 @@ def write_index(
     sections += [Section("Failed", [_failures(folder, failed)])] if failed else []
     held = [state for state in states if state.held_by]
     sections += [Section("Held back", [_held_back(held)])] if held else []
+    matched = [state for state in states if state.argv[0] == "match" and state.state == "done"]
+    sections += [Section("The same cells", _matched(folder, state)) for state in matched]
     sections += [Section("Left out", [_left_out(left_out)])] if left_out else []
     for rule in dict.fromkeys(state.rule for state in states):
         jobs = _jobs(folder, [state for state in states if state.rule == rule])
@@ -59,6 +63,24 @@ def _pictures(folder: Path, states: Sequence[JobState]) -> list[Figure]:
             title = Link(", ".join(map(str, state.cell.values())), os.path.relpath(page, folder))
             found += [Figure(picture[1], picture[2], "", title)] if picture else []
     return found
+
+
+def _matched(folder: Path, state: JobState) -> list[Block]:
+    """Say how many cells sessions share, and show each session's field on that of the reference."""
+    product = folder / state.product
+    with (product / "cells.csv").open(encoding="utf-8", newline="") as handle:
+        header, *rows = csv.reader(handle)
+    days = [place for place, name in enumerate(header) if name not in ("cell", "p")]
+    shared = sum(all(row[place] for place in days) for row in rows)
+    table = os.path.relpath(product / "cells.csv", folder)
+    blocks: list[Block] = [
+        Text(f"{shared} of {len(rows)} cells are in every session; {table} has the row of each in every one.")
+    ]
+    for picture in sorted((product / "aligned").glob("*.png")):
+        uri = f"data:image/png;base64,{base64.b64encode(picture.read_bytes()).decode()}"
+        words = f"{picture.stem} on the session with most cells, as recorded and aligned."
+        blocks.append(Figure(uri, words, words, Link(picture.stem, table)))
+    return blocks
 
 
 def _grid(folder: Path, states: Sequence[JobState]) -> Grid:

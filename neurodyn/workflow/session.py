@@ -31,8 +31,10 @@ def look(spec: PipelineSpec, inputs: Sequence[Path]) -> dict[Path, Found]:
     DataError
         If one does not say what has to be known, or is no movie of the pipeline's kind.
     ConfigError
-        If it cannot be told what is to be decoded.
+        If it cannot be told what is to be decoded, or one movie alone is to be several days.
     """
+    if spec.settings.get("days") and len(inputs) < 2:
+        raise ConfigError("--days: one movie has nothing to match.", f"Found {len(inputs)}.", "Give two or more.")
     files = [path.resolve() for path in inputs]
     found = {path: _look(spec, path, name) for name, path in names_of(files).items()}
     logs = [each.settings["source"].get("stimulus") for each in found.values()]

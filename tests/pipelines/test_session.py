@@ -79,6 +79,8 @@ def test_two_days_of_one_animal_are_tuned_decoded_and_matched(tmp_path: Path) ->
         assert best > 0.5 and int(tuned[1]) > planted / 2
     with (tmp_path / "out" / "matched" / "cells.csv").open(newline="") as handle:
         shared = [row for row in csv.DictReader(handle) if row["day1"] and row["day2"]]
+    index = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert f"{len(shared)} of" in index and "cells are in every session" in index
     print(f"{len(shared)} of {DAYS['cells']} cells found on both days")
     assert len(shared) > 0.7 * float(DAYS["cells"])
 

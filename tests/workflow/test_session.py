@@ -58,6 +58,8 @@ def test_every_movie_has_its_own_log_or_goes_without(tmp_path: Path) -> None:
     assert "m.csv" in made.left_out["decoding_two_m"]
     assert made.configs["recording_two_m"]["source"] == {"fs": 10.0, "session": "two-m"}
     assert made.jobs[-1].argv[:3] == ("match", "one-m/clean.zarr", "two-m/clean.zarr")
+    with pytest.raises(ConfigError, match="nothing to match"):
+        planned("session", movies[:1], days=True)
     with pytest.raises(DataError, match="No movie has a stimulus log"):
         planned("session", movies, stimulus={"file": "{folder}/typo.csv"})
 
