@@ -139,7 +139,7 @@ def run_pipeline(
             raise DataError(f"{path} does not exist.", "Expected an input file.", "Check the path.")
     check_output(folder, inputs, whole=False)
     planned = plan(spec, inputs, _found(common, spec, inputs))
-    _tell(common, ((f"left out {name}", why) for name, why in planned.left_out.items()))
+    _tell(common, planned.left_out.items(), "Left out ")
     names = dict.fromkeys(name for job in planned.jobs for name in (job.rule, job.name))
     if how.until is not None and how.until not in names:
         raise unknown("job", how.until, names)
@@ -165,14 +165,14 @@ def _found(common: Common, spec: PipelineSpec, inputs: list[Path]) -> dict[Path,
     return found
 
 
-def _tell(common: Common, lacks: Iterable[tuple[str, str]]) -> None:
-    """Tell what is missing, once, and where."""
+def _tell(common: Common, lacks: Iterable[tuple[str, str]], first: str = "") -> None:
+    """Tell what is missing, once, and where; `first` begins each line."""
     places: dict[str, list[str]] = {}
     for name, why in lacks:
         places.setdefault(why, []).append(name)
     for why, names in places.items():
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        common.say(f"{', '.join(names[:SHOWN])}{more}: {why}.")
+        common.say(f"{first}{', '.join(names[:SHOWN])}{more}: {why}.")
 
 
 def _show_plan(common: Common, plan: Plan, folder: Path, how: How) -> None:

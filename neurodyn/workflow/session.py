@@ -13,6 +13,8 @@ from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording
+from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.splits import make_folds
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.survey import Survey, survey
 from neurodyn.workflow.pipeline import Found, PipelineSpec, names_of
@@ -57,19 +59,36 @@ def _look(spec: PipelineSpec, path: Path, name: str) -> Found:
     there = events is not None and events.sizes["event"] > 0
     known = recording.indicator != "unknown"
     two = "reference" in recording.variables
+    target = _target(spec, path, recording)
+    none = f"no stimulus (--stimulus FILE){_unfound(spec, path)}"
+    undecoded = _too_few(recording, target) if target else "no column of the stimulus varies" if there else none
     settings = {
         "source": source,
         "stimulus": there or None,
-        "target": _target(spec, path, recording),
+        "target": target,
+        "decoded": None if undecoded else target,
         "indicator": recording.indicator if known else None,
         "chain": spec.settings.get("chain") or ("widefield" if two else "widefield-mean"),
     }
-    none = f"no stimulus (--stimulus FILE){_unfound(spec, path)}"
-    lacks = {} if there else {"stimulus": none, "target": none}
+    lacks = {"stimulus": none, "decoded": undecoded or none}
     lacks |= (
         {} if known else {"indicator": "the indicator is not told (--indicator NAME): no step can go by its kinetics"}
     )
-    return Found(settings, {"target": "no column of the stimulus varies"} | lacks)
+    return Found(settings, lacks)
+
+
+def _too_few(recording: Recording, target: str) -> str | None:
+    """Return that a stimulus has too few trials to be decoded, in decode's words; None where it has enough."""
+    events = recording.table("stimulus")
+    if events is None or target.partition("%")[0] not in events:
+        return None  # behaviour is cut into segments, of which there are enough
+    try:
+        for protocol in DecodeConfig(target=target).protocols():
+            make_folds(np.arange(events.sizes["event"]), protocol)
+    except DataError as error:
+        what, fix = error.what.removeprefix("There are ").rstrip("."), error.fix.rstrip(".")
+        return f"{what}; by neurodyn decode, by hand: {fix[:1].lower()}{fix[1:]}"
+    return None
 
 
 def _unfound(spec: PipelineSpec, path: Path) -> str:

@@ -12,7 +12,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.workflow.pipeline import Found, Plan, load_pipeline, plan
 from neurodyn.workflow.session import look, targets
 
-TRIALS = "start,stop,direction,trial\n1,2,0,1\n3,4,90,2\n5,6,0,3\n7,8,90,4\n"
+TRIALS = "start,stop,direction,trial\n" + "".join(f"{k / 2},{k / 2 + 0.2},{90 * (k % 2)},{k}\n" for k in range(1, 17))
 
 
 def movie(folder: Path, name: str = "m.tif") -> Path:
@@ -48,6 +48,13 @@ def test_what_is_missing_is_left_out_with_a_word(tmp_path: Path) -> None:
     assert made.left_out == dict.fromkeys(("responses_m", "decoding_m"), "no stimulus (--stimulus FILE)")
     (only,) = found.values()
     assert "--indicator" in only.lacks["indicator"]
+
+
+def test_too_few_trials_are_not_decoded_but_shown(tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("\n".join(TRIALS.splitlines()[:5]))
+    made, _ = planned("session", [movie(tmp_path)], stimulus={"file": "few.csv"})
+    assert rules(made) == ["recording", "cells", "signals", "responses", "report"]
+    assert "too few trials" in made.left_out["decoding_m"] and "--folds" in made.left_out["decoding_m"]
 
 
 def test_every_movie_has_its_own_log_or_goes_without(tmp_path: Path) -> None:
