@@ -19,7 +19,7 @@ from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.survey import Survey, survey
 from neurodyn.workflow.pipeline import Found, PipelineSpec, names_of
 
-CELLULAR = re.compile(r"sbx|scanbox|scanimage|bruker|prairie|thor", re.IGNORECASE)
+CELLULAR = re.compile(r"sbx|scanbox|scanimage|bruker|prairie|thor|two.?photon", re.IGNORECASE)
 PIPELINES = {"two-photon": "session", "one-photon": "session-one-photon", "widefield": "session-widefield"}
 FILES = ("file", "brain", "frame_channel")  # keys of a source that may name files beside it
 TIMES = ("start", "stop", "start_frame", "stop_frame")
