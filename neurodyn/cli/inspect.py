@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
 
 FEW = 12
 LONG_ENOUGH = 300.0  # s of recording from which on a model may be trained
-CELLULAR = re.compile(r"sbx|scanbox|scanimage|bruker|prairie|thor", re.IGNORECASE)
 
 
 def register(app: typer.Typer) -> None:
@@ -101,10 +99,14 @@ def describe(seen: Survey, source: Path, told: list[str]) -> dict[str, Any]:
 def _notes(recording: Recording, seen: Survey) -> list[str]:
     """Say what the numbers of a recording mean for what comes next."""
     from neurodyn.preprocess.default import without_baseline
+    from neurodyn.workflow.session import kind_of
 
     notes, names = [], set(recording.variables)
-    if any(recording[name].ndim == 3 for name in names) and _kind(recording, seen.format) == "either":
+    if any(recording[name].ndim == 3 for name in names) and kind_of(recording, seen.format) == "either":
         notes.append("A movie of cells goes on with extract, a widefield movie with preprocess.")
+        notes.append(
+            "From here to a report: pipeline session under two photons, session-one-photon, or session-widefield."
+        )
     notes += _interleaved(recording, list(seen.arrays)) if seen.rate_known else []
     if without_baseline(recording):
         notes.append(
@@ -149,15 +151,6 @@ def _seconds(recording: Recording) -> float:
 
 def _long_enough(recording: Recording) -> bool:
     return _seconds(recording) >= LONG_ENOUGH
-
-
-def _kind(recording: Recording, reader: str) -> str:
-    """Return whether a movie is of cells or widefield, by its variables and by the microscope that wrote it; else "either"."""
-    words = f"{reader} {recording.tree.attrs.get('layout', '')}"
-    if CELLULAR.search(words):
-        return "cells"
-    two = {"fluorescence", "reference"} <= set(recording.variables)
-    return "widefield" if two or reader.startswith("wfield") else "either"
 
 
 def of_recording(recording: Recording, rate_known: bool = True) -> dict[str, Any]:
@@ -231,11 +224,32 @@ def next_steps(seen: Survey, source: Path, told: list[str]) -> list[str]:
     beside = _beside(source)
     convert = " ".join(["neurodyn convert", words[0], f"{beside}recording.zarr", *words[1:]])
     steps = _made_of(recording, seen.format, " ".join(words), beside)
+    whole = _to_a_report(recording, seen, words, beside)
     if needs:
-        return [convert, *(step for step in steps if step.startswith("neurodyn extract"))]
+        return [convert, *(step for step in steps if step.startswith("neurodyn extract")), *whole]
     if source.suffix != ".zarr" or seen.format != "recording":
-        return [*steps, convert]
-    return steps + _learnt_from(recording, words[0])
+        return [*steps, convert, *whole]
+    return steps + whole + _learnt_from(recording, words[0])
+
+
+def _to_a_report(recording: Recording, seen: Survey, words: list[str], beside: str) -> list[str]:
+    """Return the command from a movie to a report, where the kind of movie is known: of cells, or widefield."""
+    from neurodyn.workflow.session import kind_of, targets
+
+    movie = any(recording[name].ndim == 3 for name in recording.variables)
+    kind = kind_of(recording, seen.format)
+    if (
+        not movie
+        or kind == "either"
+        or "dff" in recording.variables
+        or any(word.startswith("--reader") for word in words)
+    ):
+        return []
+    options = list(words)
+    found = targets(recording)
+    options += [f"--target {found[0]}"] if len(found) > 1 else []
+    pipeline = "session-widefield" if kind == "widefield" else "session"
+    return [f"neurodyn run {pipeline} {' '.join(options)} -o {beside}session"]
 
 
 def _beside(source: Path) -> str:
@@ -246,12 +260,14 @@ def _beside(source: Path) -> str:
 
 def _made_of(recording: Recording, reader: str, words: str, beside: str) -> list[str]:
     """Return the commands that bring a recording to ROIs, to ΔF/F, to spikes."""
+    from neurodyn.workflow.session import kind_of
+
     names = set(recording.variables)
     steps = []
     if (
         any(recording[name].ndim == 3 for name in names)
         and "dff" not in names
-        and _kind(recording, reader) != "widefield"
+        and kind_of(recording, reader) != "widefield"
     ):
         steps.append(f"neurodyn extract {_for_extract(words)} -o {beside}rois.zarr")
     chain = _chain(recording, reader)
@@ -272,10 +288,11 @@ def _chain(recording: Recording, reader: str) -> str:
     """Return the chain that fits what a recording has, as `preprocess` takes it by itself; nothing where none does."""
     from neurodyn.core.errors import DataError
     from neurodyn.preprocess.default import default_chain
+    from neurodyn.workflow.session import kind_of
 
     names = set(recording.variables)
     if any(recording[name].ndim == 3 for name in names) and "reference" not in names and "dff" not in names:
-        return "" if _kind(recording, reader) == "cells" else "widefield-mean"
+        return "" if kind_of(recording, reader) == "cells" else "widefield-mean"
     try:
         return default_chain(recording)[0]
     except DataError:

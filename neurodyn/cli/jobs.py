@@ -122,8 +122,9 @@ def _simulator(values: Mapping[str, Any], products: set[str]) -> None:
 
 
 def _chain(values: Mapping[str, Any], products: set[str]) -> None:
-    if "/" not in values["chain"] and not values["chain"].endswith((".yaml", ".yml")):
-        _known("chain", values["chain"], list_presets("chain"))
+    name = values["chain"]
+    if name is not None and "/" not in name and not name.endswith((".yaml", ".yml")):
+        _known("chain", name, list_presets("chain"))
 
 
 def _decoder(values: Mapping[str, Any], products: set[str]) -> None:

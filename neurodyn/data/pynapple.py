@@ -61,8 +61,11 @@ def responses_to_pynapple(found: xr.Dataset) -> dict[str, Any]:
 
 
 def roi_ids(rois: xr.Dataset | None, count: int) -> np.ndarray:
-    """Return the ids of the ROIs, shape (roi,): those that the table of ROIs names, otherwise their numbers from 0."""
-    named = [name for name in IDS if rois is not None and name in rois]
+    """Return the ids of the ROIs, shape (roi,): those that the table of ROIs names, otherwise their numbers from 0.
+
+    A column of truth values, as suite2p's verdicts, names none.
+    """
+    named = [name for name in IDS if rois is not None and name in rois and rois[name].dtype.kind != "b"]
     return np.arange(count) if rois is None or not named else rois[named[0]].values
 
 

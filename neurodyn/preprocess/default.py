@@ -38,6 +38,11 @@ def default_chain(recording: Recording) -> tuple[str, str]:
             "Its fluorescence is without its background, so that nothing is left to divide by.",
             "Take ΔF/F from the program that took it away (CaImAn: estimates.detrend_df_f, before saving).",
         )
+    if recording["fluorescence"].attrs.get("made_by") == "one_photon":
+        return (
+            "one-photon",
+            "fluorescence of ROIs less the one-photon light around them, which leaves no baseline to divide by",
+        )
     if "corrected" in kinds:
         fix = "Take it for ΔF/F: --chain traces --set dff.input=corrected"
         raise _unfit(recording, "Its neuropil is subtracted already ('corrected').", fix)

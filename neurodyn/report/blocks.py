@@ -135,14 +135,14 @@ class Grid:
     header
         Column names, that of the rows' titles first.
     rows
-        Title, and the marks in each column.
+        Title, which may lead somewhere, and the marks in each column.
     """
 
     kind: ClassVar[str] = "grid"
     caption: str
     legend: Mapping[str, str]
     header: Sequence[str]
-    rows: Sequence[tuple[str, Sequence[Sequence[Mark]]]]
+    rows: Sequence[tuple[str | Link, Sequence[Sequence[Mark]]]]
 
 
 @dataclass(frozen=True)
@@ -157,12 +157,15 @@ class Figure:
         What it shows, for those who cannot see it.
     caption
         What it shows and how to read it.
+    link
+        Where it leads, under what words; None where it does not.
     """
 
     kind: ClassVar[str] = "figure"
     uri: str
     alt: str
     caption: str
+    link: Link | None = None
 
 
 Block = Text | Items | Table | Grid | Figure

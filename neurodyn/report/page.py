@@ -43,10 +43,13 @@ def report(paths: Sequence[Path], out: Path, published: str | None = None) -> Pa
     from neurodyn.report.collect import collect
     from neurodyn.report.comparison import comparison_part
     from neurodyn.report.hidden import hidden_part
+    from neurodyn.report.session import session_part
 
     if not paths:
         raise ConfigError("There is nothing to report.", "Found no paths.", "Give a run folder: neurodyn report RUN")
     folders = list(dict.fromkeys(_folder(Path(path)) for path in paths))
+    if published is None and (session := session_part(folders)) is not None:
+        return write_page([session], out)
     comparison = comparison_part(folders, published)
     hidden = hidden_part(folders)
     own = [collect(folder, [other for other in folders if other != folder]) for folder in folders]

@@ -35,20 +35,20 @@ def gallery_figure(found: xr.Dataset) -> Figure | None:
         return None
     columns = [draw_one for draw_one, there in (
         (_draw_trials, "trials" in found),
-        (_draw_courses, "average" in found),
-        (_draw_tuning, found.sizes["condition"] > 1),
+        (draw_courses, "average" in found),
+        (draw_tuning, found.sizes["condition"] > 1),
     ) if there]  # fmt: skip
     across = 1 if len(columns) > 1 else 3
     rows = -(-len(cells) // across)
-    polar = _angle(found) is not None
+    polar = angle_of(found) is not None
 
     def paint(canvas: Canvas) -> None:
-        widths = [0.75 if polar and one is _draw_tuning else 1.0 for one in columns] * across
+        widths = [0.75 if polar and one is draw_tuning else 1.0 for one in columns] * across
         grid = canvas.add_gridspec(rows, across * len(columns), width_ratios=widths)
         for number, (word, cell) in enumerate(cells):
             for place, draw_one in enumerate(columns):
                 spot = grid[number // across, number % across * len(columns) + place]
-                kind = "polar" if polar and draw_one is _draw_tuning else None
+                kind = "polar" if polar and draw_one is draw_tuning else None
                 axes = canvas.add_subplot(spot, projection=kind)
                 draw_one(axes, found, cell, number // across == rows - 1)
                 if place == 0:
@@ -100,7 +100,8 @@ def _draw_trials(axes: Axes, found: xr.Dataset, cell: int, last: bool) -> None:
     axes.set(ylabel="trials", xlabel="time from the onset (s)" if last else "")
 
 
-def _draw_courses(axes: Axes, found: xr.Dataset, cell: int, last: bool) -> None:
+def draw_courses(axes: Axes, found: xr.Dataset, cell: int, last: bool) -> None:
+    """Draw a cell's mean course of every condition, the preferred one orange; `last`: with the name of the axis."""
     time, courses, error = (
         found["time"].values,
         found["average"].values[..., cell],
@@ -122,9 +123,10 @@ def _draw_courses(axes: Axes, found: xr.Dataset, cell: int, last: bool) -> None:
     )
 
 
-def _draw_tuning(axes: Axes, found: xr.Dataset, cell: int, last: bool) -> None:
+def draw_tuning(axes: Axes, found: xr.Dataset, cell: int, last: bool) -> None:
+    """Draw a cell's tuning with its intervals, on polar axes where `angle_of` says so; `last`: with the name of the axis."""
     mean, low, high = (found[name].values[:, cell] for name in ("tuning", "tuning_low", "tuning_high"))
-    name = _angle(found)
+    name = angle_of(found)
     if name is not None:
         _draw_polar(axes, found[f"condition_{name}"], (mean, low, high))
         return
@@ -168,7 +170,7 @@ def _draw_polar(axes: Axes, level: xr.DataArray, curve: tuple[np.ndarray, ...]) 
     axes.tick_params(labelsize=6.5, pad=-3)
 
 
-def _angle(found: xr.Dataset) -> str | None:
+def angle_of(found: xr.Dataset) -> str | None:
     """Return the only column, if it is an angle round the whole or half circle."""
     names = json.loads(found.attrs["kinds"])
     only = next(iter(names), None) if len(names) == 1 else None

@@ -20,7 +20,7 @@ READ_BYTES, BLOCK_BYTES = 2**30, 16 * 2**20
 POINTS = 2000
 MOST_EVENTS = 100
 SHOWN_ROIS = 8
-PREFERENCE = ("dff", "corrected", "spikes", "fluorescence")
+PREFERENCE = ("dff", "corrected", "zscore", "spikes", "fluorescence")
 
 
 def data_table(recordings: list[Recording]) -> Table:
@@ -52,7 +52,7 @@ def signals_section(recording: Recording, variable: str | None = None) -> Sectio
     seen = overview(recording, name)
     movie = recording.neural[name].ndim == 3
     figures = [_movie(recording, name, seen) if movie else _traces(recording, name, seen, slice(None))]
-    frames = _stretch(recording)
+    frames = stretch(recording)
     if frames.stop - frames.start < recording.time.size / LONGER:
         figures.append(_course(recording, name, seen, frames) if movie else _traces(recording, name, seen, frames))
     return Section(f"Signals: {recording.session}", figures)
@@ -115,7 +115,7 @@ def _blocks(shape: tuple[int, ...], itemsize: int) -> list[slice]:
     return [slice(int(start), min(int(start) + step, shape[0])) for start in starts]
 
 
-def _stretch(recording: Recording) -> slice:
+def stretch(recording: Recording) -> slice:
     """Return the frames of a minute from just before the first event."""
     table = recording.table("stimulus")
     begin = recording.time[0]

@@ -50,6 +50,11 @@ class TwoPhotonParams(Params):
     width: int = Field(default=64, ge=16, description="frame width, pixels (movie)")
     radius: float = Field(default=2.5, gt=0, description="standard deviation of a cell's Gaussian disk, pixels (movie)")
     seed: int = Field(default=0, ge=0, description="seed of every draw")
+    animal: int | None = Field(
+        default=None,
+        ge=0,
+        description="seed of the cells, their tuning and where they lie: one for sessions of several days",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -96,6 +101,8 @@ class TwoPhoton(Simulator):
         """Return the recording; `truth` has spikes, calcium, rates, baselines and tuning."""
         p = self.params
         cell_rng, spike_rng, tissue_rng, noise_rng, place_rng = np.random.default_rng(p.seed).spawn(5)
+        if p.animal is not None:
+            cell_rng, _, _, _, place_rng = np.random.default_rng(p.animal).spawn(5)
         time = np.arange(p.frames) / p.rate_hz
         stimulus = _gratings(p, spike_rng)
         cells = _cells(p, cell_rng)

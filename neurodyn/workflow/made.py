@@ -51,15 +51,19 @@ class Made:
     def meant(self, name: str, word: str, cell: Cell) -> list[Job]:
         """Return the job that ``@job`` stands for in a cell, or all that ``@job*`` stands for: those that agree with it.
 
+        ``@job?`` stands for none where that job is left out.
+
         Raises
         ------
         ConfigError
             If there is no such job, or not one where one is meant.
         """
-        rule = word[1:].removesuffix("*")
+        rule = word[1:].rstrip("*?")
         if rule not in self.jobs:
             raise unknown(f"earlier job for jobs.{name}", rule, self.jobs)
         found = self._agreeing(rule, cell)
+        if not found and word.endswith("?"):
+            return []
         if not found or (len(found) > 1 and not word.endswith("*")):
             cells = [job.name for _, job in self.jobs[rule]]
             raise ConfigError(

@@ -27,7 +27,7 @@ def cell_name(job: str, cell: Cell) -> str:
     return "_".join([job, *values])
 
 
-def filled(tree: Any, cell: Cell, where: str) -> Any:
+def filled(tree: Any, cell: Mapping[str, Any], where: str) -> Any:
     """Put a cell's values in the place of {axis}, in all strings of a tree; a string that is only {axis} keeps its type.
 
     Raises
@@ -44,8 +44,8 @@ def filled(tree: Any, cell: Cell, where: str) -> Any:
     strange = [name for name in PLACE.findall(tree) if name not in cell]
     if strange:
         raise ConfigError(
-            f"{where}: the matrix has no axis '{strange[0]}'.",
-            f"Found '{tree}'; its axes are {', '.join(cell)}.",
+            f"{where}: there is no axis or setting '{strange[0]}'.",
+            f"Found '{tree}'; there are {', '.join(cell)}.",
             "Name one of these, or give the job another matrix.",
         )
     whole = PLACE.fullmatch(tree)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,8 @@ from neurodyn.workflow.matrix import Cell, Value, cell_name, cells, filled
 INPUTS = "@inputs"
 INPUT = re.compile(r"@input([1-9][0-9]*)?")
 JOB_NAME = re.compile(r"[a-z][a-z0-9_]*")
-VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "convert")
+VERBS_THAT_REPLACE = ("simulate", "preprocess", "extract", "train", "convert", "match")
+Kind = Literal["two-photon", "one-photon", "widefield"]
 
 
 class Resources(Params):
@@ -39,13 +40,16 @@ class JobSpec(Params):
     command: tuple[str, ...] = Field(
         description="verb and arguments; @job is that job's product, @input the files given, @input1 the first, and the "
         "cell's own where an axis is @inputs; between cells, @job is the one that agrees on every shared axis, @job* are "
-        "all that do"
+        "all that do, and @job? is none where that job is left out"
+    )
+    when: tuple[str, ...] = Field(
+        default=(), description="settings; where none of them is told or found, the job is left out, with a word"
     )
     matrix: str | None = Field(
         default=None, description="run once per cell of this matrix, {axis} standing for the cell's value everywhere"
     )
-    options: dict[str, str | int | float | bool] = Field(
-        default_factory=dict, description="long options of the command"
+    options: dict[str, str | int | float | bool | None] = Field(
+        default_factory=dict, description="long options of the command; null leaves one out"
     )
     set: dict[str, Any] = Field(default_factory=dict, description="configuration keys, given as --set key=value")
     config: dict[str, Any] = Field(default_factory=dict, description="configuration, given as a --config file")
@@ -63,6 +67,16 @@ class PipelineSpec(Params):
 
     description: str = Field(description="what it does, in one line")
     inputs: tuple[str, ...] = Field(default=(), description="files used when none are given")
+    kind: Kind | None = Field(
+        default=None, description="what every input is a movie of; what it says of itself fills in the settings"
+    )
+    source: dict[str, Any] | None = Field(
+        default=None,
+        description="how inputs are read, as convert takes it (null: nothing can be told); {source} in a job",
+    )
+    settings: dict[str, Any] = Field(
+        default_factory=dict, description="name -> value (null: not told), which {name} stands for in a job"
+    )
     matrices: dict[str, tuple[dict[str, tuple[Value, ...]], ...]] = Field(
         default_factory=dict,
         description="name -> list of axes with their values, whose combinations are its cells; ['@inputs'] stands for the "
@@ -73,6 +87,22 @@ class PipelineSpec(Params):
         default_factory=dict, description="name -> what differs from the rest of this file at that scale"
     )
     jobs: dict[str, JobSpec] = Field(description="job name -> job, in order")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is known of one input.
+
+    Parameters
+    ----------
+    settings
+        What takes the place of the pipeline's settings for it.
+    lacks
+        Setting -> why it has no value, in words.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,6 +121,8 @@ class Plan:
         Name in the pipeline -> what each of its jobs is given.
     cells
         Job name -> its place in its matrix, for jobs that have one.
+    left_out
+        Job name -> why it is not run.
     """
 
     description: str
@@ -98,10 +130,18 @@ class Plan:
     configs: Mapping[str, Mapping[str, Any]]
     resources: Mapping[str, Resources]
     cells: Mapping[str, Cell] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
-def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = None) -> tuple[PipelineSpec, Resolved]:
+def load_pipeline(
+    name: str, sets: Sequence[str] = (), config: Path | None = None, told: Mapping[str, Any] | None = None
+) -> tuple[PipelineSpec, Resolved]:
     """Load a pipeline by name or path, with overrides such as ``scale=paper`` or ``jobs.cst.set.training.epochs=2``.
+
+    Parameters
+    ----------
+    told
+        What options say, in the sections `source` and `settings`.
 
     Raises
     ------
@@ -109,18 +149,38 @@ def load_pipeline(name: str, sets: Sequence[str] = (), config: Path | None = Non
         With file, line and key where the YAML is wrong.
     """
     written = load_yaml(find_preset("pipeline", name))
-    over = layers_of("run", config=config, sets=sets)
+    over = layers_of("run", ("source",), config=config, flags=told, sets=sets)
     resolved = resolve([written, *over])
     scale, scales = resolved.values.get("scale"), resolved.values.get("scales") or {}
     if scale is not None:
         if scale not in scales:
             raise unknown("scale", str(scale), scales)
         resolved = resolve([written, Layer(scales[scale], f"{written.origin}, scale {scale}"), *over])
+    _refuse_strangers(name, written, resolved)
     return validate(PipelineSpec, resolved), resolved
 
 
-def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> Plan:
+def _refuse_strangers(name: str, written: Layer, resolved: Resolved) -> None:
+    """Refuse settings that the pipeline does not have, and words on how to read what it does not read."""
+    known = written.values.get("settings") or {}
+    for setting in resolved.values.get("settings") or {}:
+        if setting not in known:
+            raise unknown(f"setting of pipeline {name}", setting, known)
+    if resolved.values.get("source") and written.values.get("source") is None:
+        raise ConfigError(
+            f"Pipeline {name} takes nothing on how files are read.",
+            f"Found {', '.join(resolved.values['source'])}.",
+            "Leave it out, or take a pipeline that does: neurodyn run session MOVIE",
+        )
+
+
+def plan(spec: PipelineSpec, inputs: Sequence[Path] = (), found: Mapping[Path, Found] | None = None) -> Plan:
     """Turn a pipeline into jobs.
+
+    Parameters
+    ----------
+    found
+        Input file -> what is known of it.
 
     Raises
     ------
@@ -133,6 +193,7 @@ def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> Plan:
     jobs: list[Job] = []
     configs: dict[str, dict[str, Any]] = {}
     places: dict[str, Cell] = {}
+    left_out: dict[str, str] = {}
     for rule, template in spec.jobs.items():
         if not JOB_NAME.fullmatch(rule):
             raise ConfigError(
@@ -140,6 +201,13 @@ def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> Plan:
             )
         here: list[tuple[Cell, Job]] = []
         for name, cell, job, own in _repeated(rule, template, matrices, files):
+            known = (found or {}).get(own[0], Found()) if len(own) == 1 else Found()
+            read = {} if spec.source is None else {"source": spec.source}
+            values = {**read, **spec.settings, **known.settings}
+            if not _wanted(job, values):
+                left_out |= _why(name, job, values, known)
+                continue
+            job = _filled(rule, job, values | cell)
             here.append((cell, _job(rule, name, job, cell, made, own)))
             configs |= {name: job.config} if job.config else {}
             places |= {name: cell} if cell else {}
@@ -147,7 +215,7 @@ def plan(spec: PipelineSpec, inputs: Sequence[Path] = ()) -> Plan:
         jobs += [job for _, job in here]
     _check_apart(jobs)
     resources = {rule: job.resources for rule, job in spec.jobs.items()}
-    return Plan(spec.description, tuple(jobs), configs, resources, places)
+    return Plan(spec.description, tuple(jobs), configs, resources, places, left_out)
 
 
 @dataclass(frozen=True)
@@ -161,7 +229,7 @@ class _Matrix:
     def of(cls, products: Sequence[Mapping[str, Sequence[Value]]], files: Sequence[Path]) -> _Matrix:
         found: list[Cell] = []
         inputs: list[Sequence[Path]] = []
-        names = _names(files) if any(_over_inputs(product) for product in products) else {}
+        names = names_of(files) if any(_over_inputs(product) for product in products) else {}
         for product in products:
             axis = _over_inputs(product)
             here = cells([{**product, **({axis: list(names)} if axis else {})}])
@@ -175,7 +243,7 @@ def _over_inputs(product: Mapping[str, Sequence[Value]]) -> str | None:
     return next((axis for axis, values in product.items() if list(values) == [INPUTS]), None)
 
 
-def _names(files: Sequence[Path]) -> dict[str, Path]:
+def names_of(files: Sequence[Path]) -> dict[str, Path]:
     """Name files by as much of the end of their paths as tells them apart; the names fit file names.
 
     Raises
@@ -201,7 +269,7 @@ def _names(files: Sequence[Path]) -> dict[str, Path]:
 def _repeated(
     rule: str, job: JobSpec, matrices: Mapping[str, _Matrix], files: Sequence[Path]
 ) -> Iterator[tuple[str, Cell, JobSpec, Sequence[Path]]]:
-    """Yield a job once per cell of its matrix, filled in, with its inputs."""
+    """Yield a job once per cell of its matrix, with its inputs."""
     if job.matrix is None:
         yield rule, {}, job, files
         return
@@ -209,10 +277,27 @@ def _repeated(
         raise unknown(f"matrix for jobs.{rule}", job.matrix, matrices)
     matrix = matrices[job.matrix]
     for cell, own in zip(matrix.cells, matrix.inputs, strict=True):
-        values = filled(job.model_dump(exclude={"matrix", "resources"}), cell, f"jobs.{rule}")
-        values["command"] = [str(word) for word in values["command"]]
-        values["out"] = None if values["out"] is None else str(values["out"])
-        yield cell_name(rule, cell), cell, JobSpec.model_validate(values), own
+        yield cell_name(rule, cell), cell, job, own
+
+
+def _wanted(job: JobSpec, values: Mapping[str, Any]) -> bool:
+    return not job.when or any(values.get(name) for name in job.when)
+
+
+def _why(name: str, job: JobSpec, values: Mapping[str, Any], known: Found) -> dict[str, str]:
+    """Return why a job is left out, by its name; nothing where a setting says no by itself."""
+    missing = [setting for setting in job.when if values.get(setting) is None]
+    return {name: known.lacks.get(missing[0], f"no {missing[0]} (--{missing[0]})")} if missing else {}
+
+
+def _filled(rule: str, job: JobSpec, values: Mapping[str, Any]) -> JobSpec:
+    """Put values in the place of {axis} and {setting}; where there are none, braces are plain text."""
+    if not values:
+        return job
+    made = filled(job.model_dump(exclude={"matrix", "resources", "when"}), values, f"jobs.{rule}")
+    made["command"] = [str(word) for word in made["command"]]
+    made["out"] = None if made["out"] is None else str(made["out"])
+    return JobSpec.model_validate(made)
 
 
 def _check_apart(jobs: Sequence[Job]) -> None:
@@ -267,7 +352,8 @@ def _flags(name: str, spec: JobSpec) -> list[str]:
     flags = ["-o", spec.out] if spec.out and spec.out not in spec.command else []
     flags += ["-c", f"configs/{name}.yaml"] if spec.config else []
     for key, value in spec.options.items():
-        flags += [f"--{key}"] if value is True else [] if value is False else [f"--{key}", str(value)]
+        if value is not None and value is not False:
+            flags += [f"--{key}"] if value is True else [f"--{key}", str(value)]
     for key, value in _leaves(spec.set):
         flags += ["--set", f"{key}={value}"]
     return flags + (["--existing", "overwrite"] if spec.command[0] in VERBS_THAT_REPLACE else [])

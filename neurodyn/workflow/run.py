@@ -145,7 +145,7 @@ def run(folder: Path, plan: Plan, how: How | None = None, *, existing: str = "er
             teller.failure(state)  # jobs on other machines, which nothing was heard of
         from neurodyn.workflow.index import write_index
 
-        write_index(folder, plan.description, states)
+        write_index(folder, plan.description, states, plan.left_out)
     if code:
         raise _failure(folder, states)
 

@@ -74,3 +74,11 @@ def test_what_can_be_told_in_two_ways_is_not_guessed(shapes, found, fix):
 def test_subtracted_neuropil_goes_on_as_the_refusal_says(tmp_path):
     made = recording("GCaMP6f", fluorescence=TRACES, corrected=TRACES)
     load_chain("traces", ["dff.input=corrected"]).check(made)
+
+
+def test_cells_of_a_one_photon_movie_have_no_baseline_to_divide_by():
+    made = recording("GCaMP6f", fluorescence=TRACES)
+    made["fluorescence"].attrs["made_by"] = "one_photon"
+    name, why = default_chain(made)
+    assert name == "one-photon" and "no baseline" in why
+    load_chain(name).check(made)

@@ -89,3 +89,13 @@ def test_movie_holds_the_cells_where_rois_say():
     np.testing.assert_allclose(movie.values.mean(axis=0), expected.mean(axis=0), rtol=0.04)
     counts_per_photon = (movie.values.var(axis=0) - expected.var(axis=0)) / expected.mean(axis=0)
     assert counts_per_photon.std() < 0.15 * counts_per_photon.mean()
+
+
+def test_days_of_one_animal_share_cells_and_tuning_alone():
+    days = [make(cells=5, repeats=1, movie=True, animal=3, seed=seed) for seed in (1, 2)]
+    truths = [day.table("truth") for day in days]
+    for name in ("preferred_direction", "footprint"):
+        np.testing.assert_array_equal(truths[0][name].values, truths[1][name].values)
+    assert (truths[0]["spikes"].values != truths[1]["spikes"].values).any()
+    other = make(cells=5, repeats=1, movie=True, animal=4, seed=1).table("truth")
+    assert (other["preferred_direction"].values != truths[0]["preferred_direction"].values).all()

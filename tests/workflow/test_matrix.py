@@ -47,7 +47,7 @@ def test_values_keep_their_type_where_they_stand_alone() -> None:
     cell = {"seed": 3, "lr": 0.1, "on": True}
     tree = {"seed": "{seed}", "deep": {"name": "run-{seed}-{lr}", "list": ["{on}", 5]}, "n": 1}
     assert filled(tree, cell, "x") == {"seed": 3, "deep": {"name": "run-3-0.1", "list": [True, 5]}, "n": 1}
-    with pytest.raises(ConfigError, match=r"jobs\.a\.set: the matrix has no axis 'sead'"):
+    with pytest.raises(ConfigError, match=r"jobs\.a\.set: there is no axis or setting 'sead'"):
         filled({"set": "{sead}"}, cell, "jobs.a")
 
 
