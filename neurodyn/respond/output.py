@@ -16,6 +16,7 @@ from neurodyn.core.files import atomic, check_output, clear_partials, locked, ma
 from neurodyn.core.log import Report, silent
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import STORAGE, whole_store, write_table
+from neurodyn.respond.encoded import contribution_table, is_encoding, kernel_table, wide_columns
 from neurodyn.respond.run import check, respond, variable_of
 from neurodyn.respond.settings import RespondConfig
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 STORE, CELLS, CURVES, MADE = "responses.zarr", "cells.csv", "tuning.csv", "respond.json"
+CONTRIBUTIONS, KERNELS = "contributions.csv", "kernels.csv"
 FORMATS = (".csv", ".mat", ".zarr")
 CHUNK = (64, 256)  # events and cells of a chunk of trials
 
@@ -84,7 +86,8 @@ def check_format(target: Path, source: Path) -> None:
 
 def _write_folder(recording: Recording, config: RespondConfig, folder: Path, source: Path, progress: Report) -> None:
     found = _write_store(recording, config, folder / STORE, progress)
-    for name, table in ((CELLS, cell_table), (CURVES, tuning_table)):
+    more = {CONTRIBUTIONS: contribution_table, KERNELS: kernel_table} if is_encoding(found) else {CURVES: tuning_table}
+    for name, table in ({CELLS: cell_table} | more).items():
         with atomic(folder / name) as path:
             table(found).to_csv(path, index=False)
     told = {key: value for key, value in found.attrs.items() if key not in ("config", "kinds")}
@@ -96,7 +99,8 @@ def _write_store(recording: Recording, config: RespondConfig, target: Path, prog
     variable = recording[variable_of(recording, config)]
     with whole_store(target) as folder:
         root = zarr.open_group(folder, mode="w", zarr_format=3)
-        keep = _trials_into(root, recording, str(variable.dims[1])) if variable.ndim == 2 else None
+        traces = variable.ndim == 2 and config.glm is None
+        keep = _trials_into(root, recording, str(variable.dims[1])) if traces else None
         found = respond(recording, config, keep, progress)
         write_table(folder, "/", found)
     return found
@@ -137,6 +141,8 @@ def open_responses(path: Path) -> xr.Dataset:
 def cell_table(found: xr.Dataset) -> pd.DataFrame:
     """Return a row per cell, or per pixel of a movie: what was tested, and what was found."""
     dims = cell_dims(found)
+    if is_encoding(found):
+        return _only(wide_columns(found), dims).to_dataframe().reset_index()
     names = [str(name) for name, values in found.data_vars.items() if values.dims == dims]
     table = _only(found[names], dims).to_dataframe().reset_index()
     table["preferred"] = found["condition"].values[table["preferred"].to_numpy(dtype=int)]
@@ -158,7 +164,7 @@ def _only(part: xr.Dataset, coords: tuple[str, ...]) -> xr.Dataset:
 
 def cell_dims(found: xr.Dataset) -> tuple[str, ...]:
     """Return the dimensions of a cell: roi, component, or y and x."""
-    return tuple(map(str, found["peak_response"].dims))
+    return tuple(map(str, found["explained" if is_encoding(found) else "peak_response"].dims))
 
 
 def to_matlab(found: xr.Dataset, path: Path) -> None:
