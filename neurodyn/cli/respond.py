@@ -70,8 +70,8 @@ def respond(
 ) -> None:
     """Align every cell to events, take its tuning to a stimulus or behaviour, and say what of it is more than chance.
 
-    Writes a folder: cells.csv, a row per cell; tuning.csv; responses.zarr with every aligned trial; -o NAME.csv, .mat or
-    .zarr writes one file. `neurodyn report` of the folder draws it. --glm direction,speed instead asks what each of several
+    Writes a folder: cells.csv, a row per cell; tuning.csv; responses.zarr with every aligned trial; -o NAME.csv, .mat, .nwb
+    or .zarr writes one file. `neurodyn report` of the folder draws it. --glm direction,speed instead asks what each of several
     stimuli and behaviours tells that the others do not, and writes contributions.csv and kernels.csv.
     """
     from neurodyn.data.recording import Recording
@@ -123,7 +123,7 @@ def told(path: Path) -> str:
     from neurodyn.respond.output import open_responses
     from neurodyn.respond.population import reading, sentences
 
-    if path.suffix in (".csv", ".mat"):
+    if path.suffix in (".csv", ".mat", ".nwb"):
         return f"{path} has what was found; a folder (no -o) has every trial, and is drawn by: neurodyn report FOLDER"
     found = open_responses(path)
     return "\n".join([*sentences(found), *reading(found)])

@@ -23,9 +23,8 @@ from neurodyn.respond.settings import RespondConfig
 if TYPE_CHECKING:
     import pandas as pd
 
-STORE, CELLS, CURVES, MADE = "responses.zarr", "cells.csv", "tuning.csv", "respond.json"
-CONTRIBUTIONS, KERNELS = "contributions.csv", "kernels.csv"
-FORMATS = (".csv", ".mat", ".zarr")
+STORE, MADE = "responses.zarr", "respond.json"
+FORMATS = (".csv", ".mat", ".nwb", ".zarr")
 CHUNK = (64, 256)  # events and cells of a chunk of trials
 
 
@@ -36,7 +35,7 @@ def write_responses(source: Path, config: RespondConfig, out: Path | None = None
     ----------
     out
         A folder (default: NAME.respond beside the recording), or one file: .csv, the table of cells; .mat, a struct for
-        MATLAB; .zarr, everything with every trial.
+        MATLAB; .nwb, the recording with a processing module `responses`; .zarr, everything with every trial.
 
     Returns
     -------
@@ -54,6 +53,8 @@ def write_responses(source: Path, config: RespondConfig, out: Path | None = None
     check_format(target, source)
     recording = Recording.open(source)
     check(recording, config)
+    if target.suffix == ".nwb":
+        return to_nwb(respond(recording, config, progress=progress), recording, target)
     with locked(target):
         clear_partials(target)
         if target.suffix in (".csv", ".mat"):
@@ -86,10 +87,9 @@ def check_format(target: Path, source: Path) -> None:
 
 def _write_folder(recording: Recording, config: RespondConfig, folder: Path, source: Path, progress: Report) -> None:
     found = _write_store(recording, config, folder / STORE, progress)
-    more = {CONTRIBUTIONS: contribution_table, KERNELS: kernel_table} if is_encoding(found) else {CURVES: tuning_table}
-    for name, table in ({CELLS: cell_table} | more).items():
-        with atomic(folder / name) as path:
-            table(found).to_csv(path, index=False)
+    for name, table in tables_of(found).items():
+        with atomic(folder / f"{name}.csv") as path:
+            table.to_csv(path, index=False)
     told = {key: value for key, value in found.attrs.items() if key not in ("config", "kinds")}
     write_json(folder / MADE, {"source": str(source), "config": json.loads(found.attrs["config"])} | told)
 
@@ -158,6 +158,15 @@ def tuning_table(found: xr.Dataset) -> pd.DataFrame:
     return kept.to_dataframe(dim_order=[*dims, "condition"]).reset_index()
 
 
+def tables_of(found: xr.Dataset) -> dict[str, pd.DataFrame]:
+    """Return all tables by name: `cells`, and `tuning`, or of encoding models `contributions` and `kernels`."""
+    if is_encoding(found):
+        return {
+            "cells": cell_table(found), "contributions": contribution_table(found), "kernels": kernel_table(found)
+        }  # fmt: skip
+    return {"cells": cell_table(found), "tuning": tuning_table(found)}
+
+
 def _only(part: xr.Dataset, coords: tuple[str, ...]) -> xr.Dataset:
     return part.drop_vars([key for key in part.coords if key not in coords])
 
@@ -175,6 +184,25 @@ def to_matlab(found: xr.Dataset, path: Path) -> None:
     fields |= {f"about_{key}": value for key, value in found.attrs.items()}
     with path.open("wb") as file:  # a name would be given the ending .mat
         savemat(file, {"responses": fields}, long_field_names=True, do_compression=True)
+
+
+def to_nwb(found: xr.Dataset, recording: Recording, path: Path) -> Path:
+    """Write the recording as an NWB file, and what was found as its processing module `responses`.
+
+    Its tables are those of the folder; of events, `event_responses` has one value per onset and cell.
+    """
+    from neurodyn.readers.nwb.results import results_module
+    from neurodyn.readers.nwb.writing import write_nwb
+
+    series = {}
+    if "response" in found:
+        unit = str(found.attrs["units"])
+        series["event_responses"] = (found["start"].values, found["response"].values, unit)
+    asked = f"to {found.attrs['target']}" if found.attrs["target"] else "to events"
+    module = results_module(
+        "responses", f"Responses of {found.attrs['variable']} {asked}, by neurodyn", tables_of(found), series
+    )
+    return write_nwb(recording, path, more=[module])
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy.io import loadmat
 
 import neurodyn as nd
 from neurodyn.core.errors import ConfigError, DataError
@@ -198,3 +199,7 @@ def test_the_command_writes_tables(neurodyn, tmp_path):
     )
     assert any("Held out" in line for line in reading(stored))
     assert neurodyn("respond", path, "--glm", "direction", "--target", "speed").code == 2
+    assert neurodyn("respond", path, "--glm", "direction,speed", "--shuffles", "99", "-o", tmp_path / "a.mat").code == 0
+    struct = loadmat(tmp_path / "a.mat", simplify_cells=True)["responses"]
+    np.testing.assert_allclose(struct["unique"], stored["unique"].values)
+    assert struct["regressor"].tolist() == ["direction", "speed"]
