@@ -76,6 +76,8 @@ def _of_regressor(found: xr.Dataset, name: str, each: str) -> str:
     of = found.sel(regressor=name)
     known, encodes = np.isfinite(of["p"].values), of["encodes"].values
     count, total = int(encodes.sum()), int(known.sum())
+    if not total:
+        return f"Whether {each} encode {name} cannot be told from drift: its levels follow time."
     low, high = binomtest(count, total).proportion_ci(method="wilson")
     said = f"{count} of {total} {each} encode {name} ({count / total:.0%}, 95 % interval {low:.0%} to {high:.0%})"
     unique = of["unique"].values[encodes] if count else of["unique"].values[known]

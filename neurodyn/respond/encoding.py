@@ -20,7 +20,7 @@ from neurodyn.metrics.grouped import as_large, corrected, mean_intervals
 from neurodyn.metrics.intervals import jackknife_reach
 from neurodyn.metrics.nulls import shift_steps
 from neurodyn.respond.encoded import OF_KERNELS, OF_REGRESSORS
-from neurodyn.respond.regressors import Bins, CourseRegressor, EventRegressor, Regressor, regressors_of
+from neurodyn.respond.regressors import Bins, CourseRegressor, Regressor, regressors_of
 from neurodyn.respond.settings import GlmConfig, RespondConfig
 
 SHUFFLES = 200
@@ -245,7 +245,9 @@ def _shares(held: Held, plan: Plan, config: RespondConfig) -> Columns:
 
 
 def _moved_p(blocks: Blocks, plan: Plan, k: int, held: Held, config: RespondConfig) -> np.ndarray:
-    """Return p of a regressor: how often, moved along the recording, it tells as much of what the others leave."""
+    """Return p of a regressor: how often, drawn anew, it tells as much of what the others leave."""
+    if not plan.regressors[k].null:
+        return np.full(blocks.cells, np.nan)
     others = plan.owner != k
     weights = blocks.fit(np.ones(blocks.count, dtype=bool), others, held.penalty.min(axis=0))
     test = ScoreTest.of(plan.bins.mean(plan.design[:, others]), blocks.left(weights, plan.bins.mean))
@@ -298,7 +300,7 @@ def _told(
     units = str(recording[name].attrs.get("units", ""))
     shifts = SHUFFLES if config.shuffles is None else config.shuffles
     behavior = [one.name for one in plan.regressors if isinstance(one, CourseRegressor)]
-    flipped = [one.name for one in plan.regressors if isinstance(one, EventRegressor) and one.flips]
+    nulls = "; ".join(f"{one.name}, {one.null or 'none, as it cannot be told from drift'}" for one in plan.regressors)
     return {
         "session": recording.session,
         "variable": name,
@@ -308,9 +310,7 @@ def _told(
         "behaviors": json.dumps(behavior),
         "frames": f"{int((plan.block >= 0).sum())} of {recording.time.size}",
         "held_out": f"{glm.folds} folds, dealt from {plan.block.max() + 1} blocks with gaps of {glm.gap:g} s",
-        "null": f"{shifts} shifts of the regressor along the recording"
-        + f", but signs of single events of {' and '.join(flipped)}, which are regular" * bool(flipped)
-        + f"; no p below {1 / (1 + shifts):.3f}",
+        "null": f"{shifts} draws, no p below {1 / (1 + shifts):.3f}: {nulls}",
         "alpha": config.alpha,
         "version": version(),
         "config": config.model_dump_json(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -14,12 +15,14 @@ from neurodyn.data.aligned import span_of
 from neurodyn.data.behavior import along_circle, at_times, held
 from neurodyn.data.columns import Column, meaning_of, read_column
 from neurodyn.data.recording import Recording
-from neurodyn.metrics.nulls import RANDOM_ABOVE
-from neurodyn.metrics.order import order_p
+from neurodyn.metrics.nulls import Null, make_null
 from neurodyn.respond.conditions import axis_of
 from neurodyn.respond.settings import GlmConfig, RespondConfig
 
 EVENTS = "events"  # the name of onsets alone
+MOVED = "moved along the recording"
+SIGNS = "signs of single events turned, as events are regular"
+LABELS = 500  # null levels
 TESTED = 8  # widths of bumps in a kernel that is tested
 
 
@@ -133,53 +136,67 @@ class EventRegressor:
     @property
     def columns(self) -> np.ndarray:
         """Bumps of every level after every onset, float32, shape (time, level × bump)."""
-        return self._at(self.basis, self.time, self.onset)
+        return self._at(self.time, self.onset)
 
     @property
     def known(self) -> np.ndarray:
         """All frames."""
         return np.ones(self.time.size, dtype=bool)
 
-    @property
-    def flips(self) -> bool:
-        """Whether its null are random signs of single events, since regular events, moved, are the same ones again.
+    @cached_property
+    def labels(self) -> Null:
+        """Levels of no relation to the recording, as their order allows them."""
+        trials = np.arange(self.code.size)
+        return make_null(self.code, trials, self.onset, "classify", course=False, shuffles=LABELS, seed=0)
 
-        What moving keeps and signs do not is the order of levels; where that is not random, events are moved all the same.
+    @property
+    def null(self) -> str:
+        """What it is compared with, in words; "" where nothing is left to compare it with.
+
+        Regular events, moved, are the same ones again: signs of single events are turned instead, unless their levels come in
+        blocks, which signs would break. Where `events` are a regressor, too, only the levels are in question.
         """
+        if self.apart:
+            return f"levels drawn anew ({self.labels.words})" if self.labels.columns.size else ""
         gaps = np.diff(self.onset)
         regular = gaps.size > 1 and np.abs(gaps - np.median(gaps)).mean() < self.basis.width
-        mixed = len(self.levels) == 1 or order_p(self.code, "classify", np.random.default_rng(0)) > RANDOM_ABOVE
-        return bool(regular and mixed and not self.apart)
+        return SIGNS if regular and (len(self.levels) == 1 or self.labels.by_trial) else MOVED
 
     def over(self, bins: Bins) -> Draw:
-        """Move all onsets round and round, or turn the signs of events at random; see `flips`.
+        """Draw events as `null` says.
 
         Kernels are of few bumps here: what a test gains by more is less than what it loses, and takes longer.
         """
         coarse = replace(self.basis, width=max(self.basis.width, (self.basis.stop - self.basis.first) / TESTED))
+        one = replace(self, basis=coarse)
         first, span = self.time[0], self.time[-1] - self.time[0]
         inside = (bins.time >= self.onset[0]) & (bins.time < self.onset[-1] + self.basis.stop)
 
         def moved(share: float, rng: np.random.Generator | None) -> np.ndarray:
-            return self._at(coarse, bins.time, first + (self.onset - first + share * span) % span)
+            return one._at(bins.time, first + (self.onset - first + share * span) % span)
+
+        def relabelled(share: float, rng: np.random.Generator | None) -> np.ndarray:
+            columns = self.labels.columns
+            code = self.code if rng is None else columns[:, rng.integers(columns.shape[1])].astype(int)
+            return replace(one, code=code)._at(bins.time, self.onset)
 
         def turned(share: float, rng: np.random.Generator | None) -> np.ndarray:
             signs = np.ones(self.onset.size) if rng is None else rng.choice([-1.0, 1.0], self.onset.size)
-            found = self._at(coarse, bins.time, self.onset, signs)
+            found = one._at(bins.time, self.onset, signs)
             found[inside] -= found[inside].mean(axis=0)  # else all bumps together would tell the ends of the session
             return found
 
-        return turned if self.flips else moved
+        return relabelled if self.apart else turned if self.null == SIGNS else moved
 
-    def _at(self, basis: Basis, time: np.ndarray, onset: np.ndarray, signs: np.ndarray | None = None) -> np.ndarray:
+    def _at(self, time: np.ndarray, onset: np.ndarray, signs: np.ndarray | None = None) -> np.ndarray:
         step = float(np.median(np.diff(time)))
-        length = int(np.ceil((basis.stop - basis.first) / step)) + 1
-        row = np.searchsorted(time, onset + basis.first - 1e-9)[:, None] + np.arange(length)
+        length = int(np.ceil((self.basis.stop - self.basis.first) / step)) + 1
+        row = np.searchsorted(time, onset + self.basis.first - 1e-9)[:, None] + np.arange(length)
         inside = row < time.size
         row = np.minimum(row, time.size - 1)
-        bumps = basis(time[row] - onset[:, None]) * inside[..., None]
+        bumps = self.basis(time[row] - onset[:, None]) * inside[..., None]
         bumps = bumps if signs is None else bumps * signs[:, None, None]
-        out = np.zeros((time.size, len(self.levels), basis.count), dtype=np.float32)
+        out = np.zeros((time.size, len(self.levels), self.basis.count), dtype=np.float32)
         np.add.at(out, (row, np.broadcast_to(self.code[:, None], row.shape)), bumps)
         if self.apart:
             share = np.bincount(self.code, minlength=len(self.levels)) / self.code.size
@@ -206,6 +223,11 @@ class CourseRegressor:
     basis: Basis
     columns: np.ndarray
     known: np.ndarray
+
+    @property
+    def null(self) -> str:
+        """What it is compared with, in words."""
+        return MOVED
 
     def over(self, bins: Bins) -> Draw:
         """Move the course round and round."""

@@ -123,6 +123,29 @@ def test_drift_and_regular_events_are_no_code():
     assert (np.mean(found.p.values < 0.05, axis=1) < 0.13).all() and found.encodes.values.sum() <= 2
 
 
+def test_regular_events_in_rounds_are_told_from_each_other_and_from_nothing():
+    rng, size = np.random.default_rng(2), 6000
+    start, code = 5 + 4.0 * np.arange(144), np.arange(144) % 4
+    impulse = np.zeros((size, 30))
+    impulse[np.round(start * RATE).astype(int), :10] = GAIN[code][:, None]
+    impulse[np.round(start * RATE).astype(int), 10:20] = 1.0
+    traces = np.stack([np.convolve(one, KERNEL)[:size] for one in impulse.T], axis=1) + 0.5 * rng.normal(
+        size=(size, 30)
+    )
+    stimulus = {"start": start, "stop": start + 2, "direction": 90.0 * code}
+    found = nd.respond(
+        Recording.from_arrays({"dff": traces}, rate_hz=RATE, stimulus=stimulus), glm="events,direction", **FAST
+    )
+    events, direction = found.encodes.values
+    assert events[:20].all() and direction[:10].all() and events[20:].sum() + direction[10:].sum() <= 2
+    assert "signs of single events" in found.attrs["null"] and "within each round" in found.attrs["null"]
+    stimulus["direction"] = np.sort(stimulus["direction"])
+    found = nd.respond(
+        Recording.from_arrays({"dff": traces}, rate_hz=RATE, stimulus=stimulus), glm="events,direction", **FAST
+    )
+    assert np.isnan(found.p.values[1]).all() and "cannot be told from drift" in sentences(found)[2]
+
+
 def test_frames_without_behaviour_and_cells_without_frames_are_left_out():
     whole = made(cells=6)
     behavior, traces = whole.table("behavior").copy(deep=True), whole["dff"].values.copy()
@@ -183,7 +206,7 @@ def test_mistakes_are_told(settings, error, words):
 def test_the_command_writes_tables(neurodyn, tmp_path):
     path = made(cells=6, minutes=4).save(tmp_path / "a.zarr")
     outcome = neurodyn("respond", path, "--glm", "direction,speed", "--shuffles", "99", "-o", tmp_path / "out")
-    assert outcome.code == 0 and "encode speed" in outcome.err and "Null: 99 shifts" in outcome.err
+    assert outcome.code == 0 and "encode speed" in outcome.err and "Null: 99 draws" in outcome.err
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "cells.csv", "contributions.csv", "kernels.csv", "respond.json", "responses.zarr",
     ]  # fmt: skip
