@@ -38,3 +38,7 @@ print(f"preferred direction within {error:.1f} degrees (median)")
 # %% The same question to a behaviour: place cells, with shifts along the recording as the null
 track = Tuned(Tuned.Params(to="position", repeats=30, evoked_rate=8.0, seed=2)).make()
 print(*sentences(nd.respond(track, "position", variable="counts")), sep="\n")
+
+# %% Several regressors in one model: what all gratings have in common, and what directions differ by, in frames left out
+encoding = nd.respond(session, glm="events,direction", shuffles=99)
+print(*sentences(encoding), sep="\n")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -31,6 +31,14 @@ def respond(
         typer.Option(
             "--target",
             help="Stimulus or behaviour column, or two with a comma; direction%180 takes the rest (default: events alone).",
+            show_default=False,
+        ),
+    ] = None,
+    glm: Annotated[
+        str | None,
+        typer.Option(
+            "--glm",
+            help="Instead of a target: stimulus and behaviour columns in one model, with commas; events for onsets alone.",
             show_default=False,
         ),
     ] = None,
@@ -62,15 +70,22 @@ def respond(
 ) -> None:
     """Align every cell to events, take its tuning to a stimulus or behaviour, and say what of it is more than chance.
 
-    Writes a folder: cells.csv, a row per cell; tuning.csv; responses.zarr with every aligned trial; -o NAME.csv, .mat or
-    .zarr writes one file. `neurodyn report` of the folder draws it.
+    Writes a folder: cells.csv, a row per cell; tuning.csv; responses.zarr with every aligned trial; -o NAME.csv, .mat, .nwb
+    or .zarr writes one file. `neurodyn report` of the folder draws it. --glm direction,speed instead asks what each of several
+    stimuli and behaviours tells that the others do not, and writes contributions.csv and kernels.csv.
     """
     from neurodyn.data.recording import Recording
     from neurodyn.respond.output import check_format, write_responses
     from neurodyn.respond.run import check
     from neurodyn.respond.settings import RespondConfig
 
-    given = {"target": target, "variable": variable, "measure": measure, "shuffles": shuffles, "seed": seed}
+    given: dict[str, Any] = {
+        "target": target,
+        "glm": {"regressors": glm} if glm else None,
+        "variable": variable,
+        "measure": measure,
+    }
+    given |= {"shuffles": shuffles, "seed": seed}
     config = resolve_section(common, "respond", RespondConfig, given | {"window": _window(window)})
     require_sources([source])
     check_format(output or source.with_suffix(".respond"), source)
@@ -108,7 +123,7 @@ def told(path: Path) -> str:
     from neurodyn.respond.output import open_responses
     from neurodyn.respond.population import reading, sentences
 
-    if path.suffix in (".csv", ".mat"):
+    if path.suffix in (".csv", ".mat", ".nwb"):
         return f"{path} has what was found; a folder (no -o) has every trial, and is drawn by: neurodyn report FOLDER"
     found = open_responses(path)
     return "\n".join([*sentences(found), *reading(found)])

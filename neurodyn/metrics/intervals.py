@@ -144,9 +144,20 @@ def jackknife_interval(value: float, left_out: np.ndarray, level: float = 0.95) 
     level
         Coverage.
     """
-    n = len(left_out)
-    if n < 2:
+    if len(left_out) < 2:
         return float("nan"), float("nan")
-    error = float(np.sqrt((n - 1) / n * np.sum((left_out - np.mean(left_out)) ** 2)))
-    reach = float(student.ppf((1 + level) / 2, n - 1)) * error
+    reach = float(jackknife_reach(left_out, level))
     return value - reach, value + reach
+
+
+def jackknife_reach(left_out: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Return how far the interval of `jackknife_interval` reaches to either side, shape (...,).
+
+    Parameters
+    ----------
+    left_out
+        Statistics without sample i, shape (sample, ...).
+    """
+    n = len(left_out)
+    error = np.sqrt((n - 1) / n * np.sum((left_out - np.mean(left_out, axis=0)) ** 2, axis=0))
+    return student.ppf((1 + level) / 2, n - 1) * error

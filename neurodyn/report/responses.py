@@ -14,8 +14,10 @@ from matplotlib.figure import Figure as Canvas
 from neurodyn.data.circle import find_circle
 from neurodyn.data.columns import words_of
 from neurodyn.report.blocks import Block, Cited, Figure, Items, Part, Section, Text
+from neurodyn.report.encoding import METHODS, encoding_blocks
 from neurodyn.report.response_cells import gallery_figure
 from neurodyn.report.style import BLACK, BLUE, GREY, ORANGE, SKY, draw, image
+from neurodyn.respond.encoded import is_encoding
 from neurodyn.respond.output import open_responses
 from neurodyn.respond.population import Share, reading, sentences, shares
 
@@ -62,6 +64,8 @@ CORRECTED = Cited(
 def responses_part(path: Path) -> Part:
     """Show what `neurodyn respond` wrote."""
     found = open_responses(path)
+    if is_encoding(found):
+        return _encoding_part(found)
     asked = f" to {found.attrs['condition']}" if found.attrs["target"] else " to events"
     section = _maps(found) if "y" in found.dims else _cells(found)
     return Part(
@@ -70,6 +74,19 @@ def responses_part(path: Path) -> Part:
         summary=sentences(found),
         sections=[Section(f"Responses: {found.attrs['session']}", [*section, Items(reading(found))])],
         methods=_methods(found),
+    )
+
+
+def _encoding_part(found: xr.Dataset) -> Part:
+    regressors = ", ".join(found["regressor"].values)
+    return Part(
+        title=f"{found.attrs['session']}: what cells encode of {regressors}",
+        subtitle="Encoding models",
+        summary=sentences(found),
+        sections=[
+            Section(f"Encoding models: {found.attrs['session']}", [*encoding_blocks(found), Items(reading(found))])
+        ],
+        methods=[*METHODS, CORRECTED],
     )
 
 

@@ -16,14 +16,15 @@ from neurodyn.core.files import atomic, check_output, clear_partials, locked, ma
 from neurodyn.core.log import Report, silent
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import STORAGE, whole_store, write_table
+from neurodyn.respond.encoded import contribution_table, is_encoding, kernel_table, wide_columns
 from neurodyn.respond.run import check, respond, variable_of
 from neurodyn.respond.settings import RespondConfig
 
 if TYPE_CHECKING:
     import pandas as pd
 
-STORE, CELLS, CURVES, MADE = "responses.zarr", "cells.csv", "tuning.csv", "respond.json"
-FORMATS = (".csv", ".mat", ".zarr")
+STORE, MADE = "responses.zarr", "respond.json"
+FORMATS = (".csv", ".mat", ".nwb", ".zarr")
 CHUNK = (64, 256)  # events and cells of a chunk of trials
 
 
@@ -34,7 +35,7 @@ def write_responses(source: Path, config: RespondConfig, out: Path | None = None
     ----------
     out
         A folder (default: NAME.respond beside the recording), or one file: .csv, the table of cells; .mat, a struct for
-        MATLAB; .zarr, everything with every trial.
+        MATLAB; .nwb, the recording with a processing module `responses`; .zarr, everything with every trial.
 
     Returns
     -------
@@ -52,6 +53,8 @@ def write_responses(source: Path, config: RespondConfig, out: Path | None = None
     check_format(target, source)
     recording = Recording.open(source)
     check(recording, config)
+    if target.suffix == ".nwb":
+        return to_nwb(respond(recording, config, progress=progress), recording, target)
     with locked(target):
         clear_partials(target)
         if target.suffix in (".csv", ".mat"):
@@ -84,9 +87,9 @@ def check_format(target: Path, source: Path) -> None:
 
 def _write_folder(recording: Recording, config: RespondConfig, folder: Path, source: Path, progress: Report) -> None:
     found = _write_store(recording, config, folder / STORE, progress)
-    for name, table in ((CELLS, cell_table), (CURVES, tuning_table)):
-        with atomic(folder / name) as path:
-            table(found).to_csv(path, index=False)
+    for name, table in tables_of(found).items():
+        with atomic(folder / f"{name}.csv") as path:
+            table.to_csv(path, index=False)
     told = {key: value for key, value in found.attrs.items() if key not in ("config", "kinds")}
     write_json(folder / MADE, {"source": str(source), "config": json.loads(found.attrs["config"])} | told)
 
@@ -96,7 +99,8 @@ def _write_store(recording: Recording, config: RespondConfig, target: Path, prog
     variable = recording[variable_of(recording, config)]
     with whole_store(target) as folder:
         root = zarr.open_group(folder, mode="w", zarr_format=3)
-        keep = _trials_into(root, recording, str(variable.dims[1])) if variable.ndim == 2 else None
+        traces = variable.ndim == 2 and config.glm is None
+        keep = _trials_into(root, recording, str(variable.dims[1])) if traces else None
         found = respond(recording, config, keep, progress)
         write_table(folder, "/", found)
     return found
@@ -137,6 +141,8 @@ def open_responses(path: Path) -> xr.Dataset:
 def cell_table(found: xr.Dataset) -> pd.DataFrame:
     """Return a row per cell, or per pixel of a movie: what was tested, and what was found."""
     dims = cell_dims(found)
+    if is_encoding(found):
+        return _only(wide_columns(found), dims).to_dataframe().reset_index()
     names = [str(name) for name, values in found.data_vars.items() if values.dims == dims]
     table = _only(found[names], dims).to_dataframe().reset_index()
     table["preferred"] = found["condition"].values[table["preferred"].to_numpy(dtype=int)]
@@ -152,13 +158,22 @@ def tuning_table(found: xr.Dataset) -> pd.DataFrame:
     return kept.to_dataframe(dim_order=[*dims, "condition"]).reset_index()
 
 
+def tables_of(found: xr.Dataset) -> dict[str, pd.DataFrame]:
+    """Return all tables by name: `cells`, and `tuning`, or of encoding models `contributions` and `kernels`."""
+    if is_encoding(found):
+        return {
+            "cells": cell_table(found), "contributions": contribution_table(found), "kernels": kernel_table(found)
+        }  # fmt: skip
+    return {"cells": cell_table(found), "tuning": tuning_table(found)}
+
+
 def _only(part: xr.Dataset, coords: tuple[str, ...]) -> xr.Dataset:
     return part.drop_vars([key for key in part.coords if key not in coords])
 
 
 def cell_dims(found: xr.Dataset) -> tuple[str, ...]:
     """Return the dimensions of a cell: roi, component, or y and x."""
-    return tuple(map(str, found["peak_response"].dims))
+    return tuple(map(str, found["explained" if is_encoding(found) else "peak_response"].dims))
 
 
 def to_matlab(found: xr.Dataset, path: Path) -> None:
@@ -169,6 +184,25 @@ def to_matlab(found: xr.Dataset, path: Path) -> None:
     fields |= {f"about_{key}": value for key, value in found.attrs.items()}
     with path.open("wb") as file:  # a name would be given the ending .mat
         savemat(file, {"responses": fields}, long_field_names=True, do_compression=True)
+
+
+def to_nwb(found: xr.Dataset, recording: Recording, path: Path) -> Path:
+    """Write the recording as an NWB file, and what was found as its processing module `responses`.
+
+    Its tables are those of the folder; of events, `event_responses` has one value per onset and cell.
+    """
+    from neurodyn.readers.nwb.results import results_module
+    from neurodyn.readers.nwb.writing import write_nwb
+
+    series = {}
+    if "response" in found:
+        unit = str(found.attrs["units"])
+        series["event_responses"] = (found["start"].values, found["response"].values, unit)
+    asked = f"to {found.attrs['target']}" if found.attrs["target"] else "to events"
+    module = results_module(
+        "responses", f"Responses of {found.attrs['variable']} {asked}, by neurodyn", tables_of(found), series
+    )
+    return write_nwb(recording, path, more=[module])
 
 
 def _plain(values: np.ndarray) -> np.ndarray:

@@ -8,6 +8,9 @@ import numpy as np
 import xarray as xr
 from scipy.stats import binomtest
 
+from neurodyn.respond import encoded
+from neurodyn.respond.encoded import is_encoding
+
 SHARES = {"responsive": "respond", "tuned": "are tuned", "informative": "are informative"}
 MEDIANS = {  # words, unit
     "latency": ("half rise", " s"),
@@ -88,6 +91,8 @@ def pair_means(found: xr.Dataset) -> dict[str, float]:
 
 def sentences(found: xr.Dataset) -> list[str]:
     """Say what the population does."""
+    if is_encoding(found):
+        return encoded.sentences(found)
     each = "pixels" if "y" in found.dims else "cells"
     said = [f"{share.sentence(each)}." for share in shares(found)]
     chosen = "tuned" if "tuned" in found else "responsive"
@@ -105,6 +110,8 @@ def _told(name: str, middle: float, low: float, high: float) -> str:
 
 def reading(found: xr.Dataset) -> list[str]:
     """Say what numbers rest on: measure, order of conditions, null."""
+    if is_encoding(found):
+        return encoded.reading(found)
     told = [f"Response: {found.attrs['measured']}."]
     if found.sizes["condition"] > 1:
         told += [f"Order of conditions: {found.attrs['order']}.", f"Null of tuning: {found.attrs['null']}."]

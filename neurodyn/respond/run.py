@@ -20,6 +20,7 @@ from neurodyn.metrics.nulls import Null, make_null
 from neurodyn.respond.cells import Columns, null_count, of_events
 from neurodyn.respond.conditions import Conditions, axis_of, conditions_of, events_alone
 from neurodyn.respond.course import behavior_conditions, of_behavior, shift_count
+from neurodyn.respond.encoding import encode, plan_model
 from neurodyn.respond.events import Keep, Plan, Responses, found_window, measure, plan_trials
 from neurodyn.respond.settings import RespondConfig
 
@@ -53,6 +54,9 @@ def respond(
         If stimulus and behaviour are mixed, or the variable is none of the recording.
     """
     recording, name, columns = _asked(recording, config)
+    if config.glm is not None:
+        found = encode(recording, name, config, config.glm, _space(recording, name, config), progress)
+        return _placed(found, recording)
     if columns and columns[0].behavior:
         return _to_behavior(recording, name, columns, config, progress)
     return _to_events(recording, name, columns, config, keep, progress)
@@ -61,7 +65,9 @@ def respond(
 def check(recording: Recording, config: RespondConfig) -> None:
     """Refuse what `respond` would refuse, before any trace is read."""
     recording, _, columns = _asked(recording, config)
-    if columns and columns[0].behavior:
+    if config.glm is not None:
+        plan_model(recording, config, config.glm)
+    elif columns and columns[0].behavior:
         behavior_conditions(recording, columns, config)
     else:
         _planned(recording, columns, config)
@@ -69,6 +75,12 @@ def check(recording: Recording, config: RespondConfig) -> None:
 
 def _asked(recording: Recording, config: RespondConfig) -> tuple[Recording, str, list[Column]]:
     """Return the recording with the events asked for, the name of its variable, and the columns."""
+    if config.glm is not None and config.spare:
+        raise ConfigError(
+            f"A glm and {', '.join(config.spare)} are two questions.",
+            "Expected a target with its window and measure, or a glm with its own settings: --set glm.KEY",
+            "Leave one of them out.",
+        )
     recording = recording if config.kind is None else with_stimulus_alone(recording, config.kind)
     columns = [read_column(recording, target) for target in config.targets]
     if len(columns) > 2 or len({column.behavior for column in columns}) > 1:
@@ -204,13 +216,21 @@ def _dataset(
             axis.levels[conditions.places[:, place]],
             {"units": axis.units},
         )
-    if len(space) == 1:
-        coords[space[0]] = roi_ids(recording.table("rois"), shape[0]) if space[0] == "roi" else np.arange(shape[0])
     data["number"] = ("condition", np.bincount(conditions.code[conditions.code >= 0], minlength=conditions.count))
     if trials is not None:
         more, times = _of_trials(*trials, conditions, space, shape)
         data, coords = data | more, coords | times
-    return xr.Dataset(data, coords, told)
+    return _placed(xr.Dataset(data, coords, told), recording)
+
+
+def _placed(found: xr.Dataset, recording: Recording) -> xr.Dataset:
+    """Number the cells of traces as the recording does."""
+    for dim in {"roi", "component"} & set(map(str, found.dims)):
+        count = found.sizes[dim]
+        found = found.assign_coords(
+            {dim: roi_ids(recording.table("rois"), count) if dim == "roi" else np.arange(count)}
+        )
+    return found
 
 
 def _of_trials(

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from neurodyn.data.recording import Recording
+from neurodyn.report.encoding import shown_cells as encoding_cells
 from neurodyn.report.page import report
 from neurodyn.report.response_cells import shown_cells
 from neurodyn.report.responses import heat_figure, sorted_cells
@@ -12,6 +13,7 @@ from neurodyn.respond.population import reading
 from neurodyn.respond.settings import RespondConfig
 from neurodyn.simulate.tuned import Tuned
 from tests.report.test_page import Page
+from tests.respond.test_encoding import made
 
 FAST = {"shuffles": 99, "bootstraps": 100, "splits": 5}
 
@@ -62,3 +64,29 @@ def test_cells_are_sorted_by_what_they_prefer_and_untuned_ones_come_last(tmp_pat
     reliability = found["reliability"].values
     assert reliability[best[0]] == reliability[found["tuned"].values].max()
     assert "Above the line" in heat_figure(found).caption
+
+
+def test_encoding_models_have_contributions_kernels_and_methods(tmp_path):
+    recording = made(cells=6, minutes=4)
+    path = recording.save(tmp_path / "a.zarr")
+    config = RespondConfig(glm="direction,speed", shuffles=99)
+    html = report([write_responses(path, config, tmp_path / "out")], tmp_path / "a.html").read_text(encoding="utf-8")
+    text = Page(html).words
+    assert not [
+        word for word in ["encode direction", "Held out", "Musall", "Benjamini", "no other tells"] if word not in text
+    ]
+    assert html.count("data:image") == 2
+    found = open_responses(tmp_path / "out")
+    shown = dict(encoding_cells(found))
+    unique = found["unique"].values[1]
+    assert unique[shown["best of speed"]] == unique.max() and shown["best of direction"] in (0, 1)
+
+
+def test_encoding_models_of_a_movie_are_maps(tmp_path):
+    cells = made(cells=6, minutes=4)
+    told = {"rate_hz": cells.rate_hz, "stimulus": dict(cells.stimulus.data_vars), "behavior": cells.table("behavior")}
+    movie = Recording.from_arrays({"dff": cells["dff"].values.reshape(-1, 2, 3).astype(np.float32)}, **told)
+    path = movie.save(tmp_path / "a.zarr")
+    folder = write_responses(path, RespondConfig(glm="direction,speed", shuffles=99), tmp_path / "out")
+    html = report([folder], tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "pixels encode speed" in Page(html).words and html.count("data:image") == 1

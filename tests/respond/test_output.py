@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pynwb import NWBHDF5IO, validate
 from scipy.io import loadmat
 
 import neurodyn as nd
 from neurodyn.data.recording import Recording
-from neurodyn.respond.output import cell_table, open_responses
+from neurodyn.readers.options import ReadOptions
+from neurodyn.readers.read import read
+from neurodyn.respond.output import cell_table, open_responses, tables_of
 from neurodyn.simulate.tuned import Tuned
 from tests.cli.conftest import neurodyn as neurodyn
 
@@ -50,6 +53,30 @@ def test_one_file_where_one_is_asked_for(path, neurodyn, tmp_path):
     assert struct["about_target"] == "direction"
 
 
+@pytest.mark.parametrize("question", [["--target", "direction"], ["--glm", "events,direction"]])
+def test_an_nwb_file_is_the_recording_with_its_responses(question, path, neurodyn, tmp_path):
+    out, found = tmp_path / "a.nwb", tmp_path / "found.zarr"
+    more = ["--shuffles", "99", "--set", "bootstraps=100"]
+    assert neurodyn("respond", path, *question, *more, "-o", out).code == 0
+    neurodyn("respond", path, *question, *more, "-o", found)
+    responses = open_responses(found)
+    assert [str(one.message) for one in validate(path=str(out))] == []
+    with NWBHDF5IO(out, "r") as io:
+        module = io.read().processing["responses"]
+        for name, table in tables_of(responses).items():
+            theirs = module[name].to_dataframe()
+            assert set(theirs.columns) == set(table.columns) and len(theirs) == len(table)
+            numbers = table.select_dtypes("number").columns
+            np.testing.assert_allclose(theirs[numbers].to_numpy(), table[numbers].to_numpy())
+        if "response" in responses:
+            series = module["event_responses"]
+            np.testing.assert_allclose(series.data[:], responses["response"].values)
+            np.testing.assert_allclose(series.timestamps[:], responses["start"].values)
+    again, source = read(out, ReadOptions()), Recording.open(path)
+    np.testing.assert_array_equal(again["dff"].values, source["dff"].values)
+    assert again.stimulus.equals(source.stimulus)
+
+
 def test_the_same_seed_gives_the_same_bytes(path, neurodyn, tmp_path):
     for name in ("a.csv", "b.csv"):
         neurodyn("respond", path, "--target", "direction", *FAST, "-o", tmp_path / name)
@@ -61,7 +88,7 @@ def test_the_same_seed_gives_the_same_bytes(path, neurodyn, tmp_path):
     [
         (["--target", "directoin"], 3, "Did you mean 'direction'"),
         (["--window", "1"], 2, "Expected two numbers"),
-        (["--target", "direction", "-o", "a.pdf"], 2, ".csv, .mat, .zarr"),
+        (["--target", "direction", "-o", "a.pdf"], 2, ".csv, .mat, .nwb, .zarr"),
         (["--target", "direction", "--set", "shufles=3"], 2, "Did you mean 'shuffles'"),
     ],
 )

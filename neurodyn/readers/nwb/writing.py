@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from hdmf.common import DynamicTableRegion, VectorData
 from hdmf.data_utils import GenericDataChunkIterator
-from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
+from pynwb import NWBHDF5IO, H5DataIO, NWBFile, ProcessingModule, TimeSeries
 from pynwb.base import Images
 from pynwb.core import ScratchData
 from pynwb.epoch import TimeIntervals
@@ -70,7 +70,9 @@ class Chunks(GenericDataChunkIterator):
         return self.variable.dtype
 
 
-def write_nwb(recording: Recording, path: Path, facts: NwbFacts | None = None) -> Path:
+def write_nwb(
+    recording: Recording, path: Path, facts: NwbFacts | None = None, more: Sequence[ProcessingModule] = ()
+) -> Path:
     """Write a recording as an NWB file, streaming and atomically.
 
     Other programs find movies, traces, ROIs, events and behaviour in NWB's own places. What NWB has no place for
@@ -81,6 +83,8 @@ def write_nwb(recording: Recording, path: Path, facts: NwbFacts | None = None) -
     ----------
     facts
         What the recording does not know; what it does is filled in.
+    more
+        Processing modules of what was found in it, as of `neurodyn.readers.nwb.results`; reading the file passes them over.
 
     Returns
     -------
@@ -90,6 +94,8 @@ def write_nwb(recording: Recording, path: Path, facts: NwbFacts | None = None) -
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         nwbfile = to_nwb(recording, facts or NwbFacts())
+        for module in more:
+            nwbfile.add_processing_module(module)
         with locked(path):
             clear_partials(path)
             with atomic(path) as temporary, new_file(temporary) as file, NWBHDF5IO(file=file, mode="w") as io:
