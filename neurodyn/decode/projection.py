@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.decomposition import FactorAnalysis
 
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.decode.foretelling import free_frames
@@ -94,6 +93,8 @@ def factor_axes(centred: np.ndarray, components: int) -> np.ndarray:
     numpy.ndarray
         A, shape (column, factor).
     """
+    from sklearn.decomposition import FactorAnalysis  # brings scipy, which a dry run has no use for
+
     count = min(components, centred.shape[1] - 1)
     # The model does not care about scales, but the iterations do: of a column that is loud they take hundreds more.
     scale = centred.std(axis=0)
