@@ -26,9 +26,12 @@ SETTINGS = (
 )
 
 
-def quick_run(folder: Path, recording: Path, *settings: str, model: str = "lfads-widefield") -> Path:
+def quick_run(
+    folder: Path, recording: Path, *settings: str, model: str = "lfads-widefield", samples: bool = True
+) -> Path:
     """Return a run that was trained for a few steps."""
-    config = load_run_config(model, None, [*SETTINGS, "model.factors=2", "training.warmup=2", *settings])[0]
+    drawn = ["model.samples=4"] if samples else []
+    config = load_run_config(model, None, [*SETTINGS, *drawn, "model.factors=2", "training.warmup=2", *settings])[0]
     return fit(config, None, [recording], folder / "run", gpu="none")
 
 
