@@ -54,11 +54,14 @@ class Backend(nn.Module, ABC):
     SEARCH
         What tuning searches where nothing else is said: `model.KEY` and `training.KEY`. Only what leaves the validation
         loss comparable: no weights of its parts, nothing that decides what is hidden or in which unit errors are.
+    keeps_start
+        Whether the weights that `prepare` gives are among those that validation chooses from.
     """
 
     Config: ClassVar[type[BackendConfig]]
     SEARCH: ClassVar[Mapping[str, Space]] = TRAINING_SEARCH
     citation: ClassVar[str] = ""
+    keeps_start: ClassVar[bool] = False
 
     def __init__(self, config: BackendConfig, layout: Layout) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ EVALUATIONS = Registry(
     "evaluation",
     {
         "spikes": "neurodyn.evaluate.spikes:Spikes",
+        "cosmoothing": "neurodyn.evaluate.cosmoothing:Cosmoothing",
         "rois": "neurodyn.evaluate.rois:Rois",
         "latents": "neurodyn.evaluate.latents:Latents",
         "rotations": "neurodyn.evaluate.rotations:Rotations",

@@ -17,6 +17,7 @@ from neurodyn.evaluate.base import PredictionEvaluation
 from neurodyn.evaluate.inferred import Inferred, open_inferred
 from neurodyn.metrics.alignment import (
     Alignment,
+    are_counts,
     bits_per_spike,
     pooled_r2,
     pooled_squared_pearson,
@@ -170,7 +171,7 @@ def _count_scores(one: Inferred, config: LatentsConfig) -> Iterator[Score]:
     if rates is None:
         return
     counts = one.recorded(variable)
-    if not _are_counts(counts):
+    if not np.isfinite(counts).all() or not are_counts(counts):
         return
     how = {"features": "rates", "bootstraps": config.bootstraps, "seed": config.seed}
     for part in one.scored:
@@ -178,7 +179,3 @@ def _count_scores(one: Inferred, config: LatentsConfig) -> Iterator[Score]:
         mean = counts[rows].mean(axis=(0, 1))
         sums = spike_likelihoods(rates[rows] / one.windows.rate_hz, counts[rows], mean)
         yield one.score(part, variable, "bits_per_spike", sums, bits_per_spike, **how)
-
-
-def _are_counts(values: np.ndarray) -> bool:
-    return bool(np.isfinite(values).all() and (values >= 0).all() and (values == np.round(values)).all())

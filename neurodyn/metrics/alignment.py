@@ -117,3 +117,9 @@ def bits_per_spike(sums: np.ndarray) -> float:
     """
     gain, spikes = sums
     return float(gain / (spikes * np.log(2))) if spikes > 0 else float("nan")
+
+
+def are_counts(values: np.ndarray) -> bool:
+    """Return whether all values that are there are whole numbers from 0 on."""
+    known = values[np.isfinite(values)]
+    return bool(known.size and (known >= 0).all() and (known == np.round(known)).all())

@@ -6,6 +6,7 @@ FIGURES = Registry(
     "figure",
     {
         "forecast": "neurodyn.report.forecast:forecast_part",
+        "cosmoothing": "neurodyn.report.cosmoothing:cosmoothing_part",
         "cost": "neurodyn.report.cost:cost_part",
         "imputation": "neurodyn.report.imputation:imputation_part",
         "spikes": "neurodyn.report.spikes:spikes_part",

@@ -82,10 +82,18 @@ class TrainingLoop:
     def run(self) -> None:
         """Train to the end, from where the last checkpoint of this attempt has it."""
         self._resume()
+        if not self.kept.rows and self.backend.keeps_start and len(self.valid):
+            self._keep_start()
         while not self.kept.finished:
             self._train_epoch()
             self._validate()
             self._end_epoch()
+
+    def _keep_start(self) -> None:
+        """Let the weights that training starts from be the ones to beat."""
+        self._validate()
+        means = self.valid_losses.means()
+        self._keep(0, means.get("hidden", means["loss"]), warm=False)
 
     def _train_epoch(self) -> None:
         torch.manual_seed(derive_seed(self.seed, "epoch", self.epoch, self.ranks.rank))  # a resumed epoch repeats it
@@ -195,8 +203,11 @@ class TrainingLoop:
             self.leave(restart, reason)
         warm = self.step < self.backend.warm_steps
         if value < self.kept.best["value"] or self.kept.best["warm"]:
-            weights = {name: tensor.detach().cpu().clone() for name, tensor in self.result.state_dict().items()}
-            self.kept.best = {"epoch": row["epoch"], "value": value, "weights": weights, "warm": warm}
+            self._keep(int(row["epoch"]), value, warm)
+
+    def _keep(self, epoch: int, value: float, warm: bool) -> None:
+        weights = {name: tensor.detach().cpu().clone() for name, tensor in self.result.state_dict().items()}
+        self.kept.best = {"epoch": epoch, "value": value, "weights": weights, "warm": warm}
 
     def step_back(self, what: str, found: str) -> NoReturn:
         """Leave the epoch, to repeat it at a lower learning rate."""

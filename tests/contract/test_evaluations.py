@@ -20,6 +20,7 @@ from neurodyn.report.evaluation import evaluation_part
 from neurodyn.simulate.two_photon import TwoPhoton, TwoPhotonParams
 from tests.decode.runs import make_forecast, make_run, repeated_responses, simulated
 from tests.evaluate.recordings import disk, with_rois, with_spikes
+from tests.evaluate.test_cosmoothing import quick_run
 from tests.training.conftest import curves, curves_run
 
 __all__ = ["curves", "curves_run"]
@@ -33,6 +34,7 @@ SETTINGS = {
     "attention": {"bootstraps": 100, "extra": 5},
     "imputation": {"bootstraps": 100, "size": (1, 1)},
     "denoising": {"bootstraps": 100},
+    "cosmoothing": {"bootstraps": 100, "groups": 3},
     "cost": {"bootstraps": 100, "steps": 2, "vary": "dummies", "values": (0, 2)},
     "forecast": {"bootstraps": 100},
     "responses": {"bootstraps": 100, "shuffles": 19},
@@ -64,6 +66,7 @@ def smoothed(folder):
 
 
 MAKERS = {
+    "cosmoothing": lambda folder: quick_run(folder, simulated(folder)),
     "denoising": smoothed,
     "spikes": lambda folder: with_spikes(folder / "cells.zarr", 0),
     "rois": lambda folder: with_rois(folder / "found.zarr", [disk(10, 10), disk(30, 30)]),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PositiveFloat, model_validator
 
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.base import BackendConfig
 from neurodyn.core.errors import ConfigError
+from neurodyn.metrics.factor_analysis import most_factors
 
+FEWEST, MOST = 3, 2000
 ZERO_INFLATED = ("zero_inflated_gamma", "lognormal")
 
 
@@ -79,6 +81,36 @@ class LFADSConfig(GeneratorConfig):
                 f"Encode at most the window: --set model.encode={layout.frames / layout.rate_hz:g}",
             )
         return frames
+
+
+class FactorDynamicsConfig(BackendConfig):
+    """Configuration of factor analysis with dynamics."""
+
+    factors: int = Field(20, gt=0, description="factors, at most as many as the cells can tell apart")
+    likelihood: Literal["gaussian", "poisson"] = Field("gaussian", description="density of the data given the factors")
+    scales: tuple[PositiveFloat, ...] = Field(
+        (0.1, 0.3, 1.0), description="widths of the Gaussians that smooth the factors, standard deviations, s"
+    )
+    states: int = Field(64, gt=0, description="states per direction of the network that corrects the factors")
+    hide: float = Field(0.3, gt=0, lt=1, description="share of the cells that training hides, others in every window")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share of the factors' values left out in training")
+    state_dropout: float = Field(0.4, ge=0, lt=1, description="share of the network's states left out in training")
+    capabilities: ClassVar = frozenset({"reconstruct", "latents"})
+
+    def factors_of(self, cells: int) -> int:
+        """Return how many factors so many cells get."""
+        return min(self.factors, most_factors(cells))
+
+    def check(self, layout: Layout, model: str) -> None:
+        """Refuse too few cells to tell one from the others, and so many that their products do not fit."""
+        super().check(layout, model)
+        cells = int(layout.brain.sum())
+        if not FEWEST <= cells <= MOST:
+            raise ConfigError(
+                f"{model} cannot be fitted to {cells} cells or pixels.",
+                f"Expected {FEWEST} to {MOST}.",
+                "Give traces of cells, or bin the movie: neurodyn preprocess",
+            )
 
 
 class CaLFADSConfig(GeneratorConfig):
