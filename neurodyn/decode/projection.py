@@ -11,6 +11,7 @@ from neurodyn.decode.foretelling import free_frames
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
 from neurodyn.metrics.components import thin_svd
+from neurodyn.metrics.factor_analysis import FactorAnalysis, most_factors
 
 PROJECTION_FRAMES = 2000
 
@@ -62,7 +63,8 @@ def fit_projection(source: Source, config: DecodeConfig, base: str = "pca") -> P
     _enough_frames(len(values))
     mean = values.mean(axis=0)
     if base == "factors":
-        return Projection(mean, factor_axes(values - mean, config.components), source.entries)
+        found = FactorAnalysis.fit(values, min(config.components, most_factors(values.shape[1])))
+        return Projection(mean, found.weights, source.entries)
     _, _, right = thin_svd(values - mean, config.components)
     return Projection(mean, right.T, source.entries)
 
@@ -72,36 +74,6 @@ def _training_frames(source: Source) -> np.ndarray:
     frames = np.flatnonzero(free_frames(source))
     _enough_frames(frames.size)
     return frames[np.unique(np.linspace(0, frames.size - 1, min(PROJECTION_FRAMES, frames.size)).astype(int))]
-
-
-def factor_axes(centred: np.ndarray, components: int) -> np.ndarray:
-    r"""Return what gives the posterior mean of common factors, by factor analysis.
-
-    With loadings :math:`\Lambda` and private variances :math:`\Psi`, found by maximum likelihood, the factors of a row x are
-    :math:`x A`, :math:`A = \Psi^{-1} \Lambda (1 + \Lambda^\top \Psi^{-1} \Lambda)^{-1}`. What one column does by itself, however
-    large, is noise; principal components would follow it.
-
-    Parameters
-    ----------
-    centred
-        Shape (row, column), of mean 0.
-    components
-        Factors to find, fewer than there are columns.
-
-    Returns
-    -------
-    numpy.ndarray
-        A, shape (column, factor).
-    """
-    from sklearn.decomposition import FactorAnalysis  # brings scipy, which a dry run has no use for
-
-    count = min(components, centred.shape[1] - 1)
-    # The model does not care about scales, but the iterations do: of a column that is loud they take hundreds more.
-    scale = centred.std(axis=0)
-    scale[scale == 0] = 1.0
-    found = FactorAnalysis(count, tol=1e-4, random_state=0).fit(centred / scale)
-    weighted = found.components_ / found.noise_variance_
-    return (weighted.T @ np.linalg.inv(np.eye(count) + weighted @ found.components_.T)) / scale[:, None]
 
 
 def _enough_frames(count: int) -> None:

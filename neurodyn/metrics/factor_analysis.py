@@ -61,6 +61,11 @@ class FactorAnalysis:
                 break
         return cls(mean, loadings * scale[:, None], noise * scale**2)
 
+    @property
+    def weights(self) -> np.ndarray:
+        """What gives the posterior mean of the factors from all cells less their means, shape (cell, factor)."""
+        return (self.loadings / self.noise[:, None]) @ self.covariance()
+
     def covariance(self, cells: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Return the posterior covariance of the factors where these cells are seen, shape (factor, factor)."""
         weighted = self.loadings[cells] / self.noise[cells, None]

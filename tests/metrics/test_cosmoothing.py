@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn.decomposition
 
 from neurodyn.metrics.alignment import bits_per_spike, spike_likelihoods
 from neurodyn.metrics.cosmoothing import (
@@ -155,3 +156,18 @@ def test_scores_are_what_they_are_defined_to_be():
     assert bits[0] / (bits[1] * np.log(2)) == pytest.approx(bits_per_spike(expected), rel=1e-6)
     assert np.isnan(r2_of_cells(r2_sums(np.ones((2, 5, 1)), np.ones((2, 5, 1))).sum(0))[0])
     assert np.isnan(bits_of_cells(spike_sums(np.zeros((2, 5, 1)), np.ones((2, 5, 1))).sum(0))[0])
+
+
+def test_factor_analysis_is_that_of_scikit_learn():
+    rng = np.random.default_rng(3)
+    spread = np.array([1.0, 5.0, 0.1, 1.0, 2.0, 1.0, 8.0, 1.0])
+    values = (rng.normal(size=(4000, 2)) @ rng.normal(size=(2, 8)) + rng.normal(size=(4000, 8))) * spread
+    ours = FactorAnalysis.fit(values, 2)
+    theirs = sklearn.decomposition.FactorAnalysis(2, tol=1e-8, max_iter=5000).fit(values / spread)
+    covariance = (ours.loadings @ ours.loadings.T + np.diag(ours.noise)) / np.outer(spread, spread)
+    np.testing.assert_allclose(covariance, theirs.get_covariance(), atol=0.02)
+    np.testing.assert_allclose((values - ours.mean) @ ours.weights, ours.posterior(values), rtol=1e-9, atol=1e-12)
+    told, known = ours.posterior(values), theirs.transform(values / spread)
+    turned = np.linalg.lstsq(known, told, rcond=None)[0]  # factors are known but for a rotation
+    np.testing.assert_allclose(turned.T @ turned, np.eye(2), atol=0.02)
+    np.testing.assert_allclose(known @ turned, told, atol=0.05)
