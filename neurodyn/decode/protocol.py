@@ -45,7 +45,7 @@ class Evaluated:
     Parameters
     ----------
     scores
-        As from `evaluate`.
+        Rows of the table.
     guesses
         What was guessed from every feature, of the samples that were tested.
     """
@@ -54,7 +54,12 @@ class Evaluated:
     guesses: Guesses
 
 
-def evaluate(
+def evaluate(features: Mapping[str, np.ndarray | Forms] | np.ndarray, labels: Labels, **settings: Any) -> list[Score]:
+    """Return the scores of `cross_validate`, which takes the same."""
+    return cross_validate(features, labels, **settings).scores
+
+
+def cross_validate(
     features: Mapping[str, np.ndarray | Forms] | np.ndarray,
     labels: Labels,
     *,
@@ -64,7 +69,7 @@ def evaluate(
     models: Mapping[str, str] | None = None,
     against: Sequence[str] = (),
     progress: Report = silent,
-) -> list[Score]:
+) -> Evaluated:
     """Score a decoder on one or more sets of features, all on the same folds and shuffles.
 
     Parameters
@@ -88,8 +93,9 @@ def evaluate(
 
     Returns
     -------
-    list of Score
-        Per feature and metric the pooled value (fold "all") with interval, null and p, then one row per fold.
+    Evaluated
+        Scores: per feature and metric the pooled value (fold "all") with interval, null and p, then one row per fold; and
+        what was guessed.
 
     Raises
     ------
@@ -98,30 +104,6 @@ def evaluate(
     ConfigError
         If the decoder cannot do the task.
     """
-    return cross_validate(
-        features,
-        labels,
-        decoder=decoder,
-        params=params,
-        protocol=protocol,
-        models=models,
-        against=against,
-        progress=progress,
-    ).scores
-
-
-def cross_validate(
-    features: Mapping[str, np.ndarray | Forms] | np.ndarray,
-    labels: Labels,
-    *,
-    decoder: str = "ridge",
-    params: Mapping[str, Any] | None = None,
-    protocol: Protocol | None = None,
-    models: Mapping[str, str] | None = None,
-    against: Sequence[str] = (),
-    progress: Report = silent,
-) -> Evaluated:
-    """Score a decoder as `evaluate` does, and keep what it guessed."""
     protocol = protocol or Protocol()
     named = features if isinstance(features, Mapping) else {"features": features}
     chosen = _decoder(decoder, labels.task)
