@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -135,7 +136,9 @@ def is_model(name: str) -> bool:
     return name.partition(":")[0] in MODEL_FEATURES
 
 
-def build_forms(name: str, source: Source, config: DecodeConfig) -> dict[str, np.ndarray]:
+def build_forms(
+    name: str, source: Source, config: DecodeConfig, fit: Callable[[str], Projection] | None = None
+) -> dict[str, np.ndarray]:
     """Make a feature in every form that training folds choose from; in one form where its name says which.
 
     Parameters
@@ -144,6 +147,8 @@ def build_forms(name: str, source: Source, config: DecodeConfig) -> dict[str, np
         "BASE:REDUCTION+REDUCTION", as from `feature_names`; of "BASE:best" there are several forms, the usual one first.
     source
         Windows of one session.
+    fit
+        Gives a projection by its name, where several features share it (default: `fit_projection`).
 
     Returns
     -------
@@ -160,7 +165,7 @@ def build_forms(name: str, source: Source, config: DecodeConfig) -> dict[str, np
     base, _, reduction = name.partition(":")
     if base in WHOLE_WINDOW:
         return _summary_forms(_model(source, base)(slice(None)), source, reduction)
-    read = _reader(base, source, config)
+    read = _reader(base, source, config, fit or partial(fit_projection, source, config))
     forms = _compared(source.windows) if reduction == "best" else (reduction,)
     reducers = {form: _Reducer(tuple(form.split("+")), source, config.grid, base) for form in forms}
     rows: dict[str, list[np.ndarray]] = {form: [] for form in forms}
@@ -192,13 +197,13 @@ def _summary_forms(values: np.ndarray, source: Source, form: str) -> dict[str, n
     return forms if form == "best" else {form: forms[form]}
 
 
-def _reader(base: str, source: Source, config: DecodeConfig) -> Reader:
+def _reader(base: str, source: Source, config: DecodeConfig, fit: Callable[[str], Projection]) -> Reader:
     if base == "reduced_rank":
-        return _coded(source, config)
+        return _coded(source, fit("pca"))
     if base in PROJECTED:
-        return _projected(_signal(source, source.windows.config.variable), fit_projection(source, config, base))
+        return _projected(_signal(source, source.windows.config.variable), fit(base))
     if base == "reconstruction" and _width(source) > config.components and source.train is not None:
-        return _projected(_model(source, base), fit_projection(source, config))
+        return _projected(_model(source, base), fit("pca"))
     return _model(source, base) if base in MODEL_FEATURES else _signal(source, base)
 
 
@@ -249,9 +254,8 @@ def _model(source: Source, base: str) -> Reader:
     return lambda part: array.isel(window=part).values.astype(np.float32)
 
 
-def _coded(source: Source, config: DecodeConfig) -> Reader:
+def _coded(source: Source, projection: Projection) -> Reader:
     """Read what of each frame, and of those before it in the window, tells the next half second."""
-    projection = fit_projection(source, config)
     found = fit_foretelling(source, projection, CHUNK_BYTES)
     read = _signal(source, source.windows.config.variable)
     return lambda part: found(projection(read(part)))

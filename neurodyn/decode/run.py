@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from neurodyn.data.scores import Score, write_scores
 from neurodyn.decode.check import labelled, opened_for
 from neurodyn.decode.features import build_forms, feature_names, is_model, reference_names
 from neurodyn.decode.labels import Labels
+from neurodyn.decode.projection import fit_projection
 from neurodyn.decode.protocol import cross_validate
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
@@ -86,7 +88,8 @@ def _decode_session(
     decoder = default_decoder(config, labels.task)
     names = feature_names(source, config)
     against = reference_names(config, names)
-    features = {name: build_forms(name, source, config) for name in names}
+    fit = cache(partial(fit_projection, source, config))
+    features = {name: build_forms(name, source, config, fit) for name in names}
     models = {name: source.model if is_model(name) else "none" for name in names}
     scores: list[Score] = []
     guesses: list[Guesses] = []
