@@ -14,8 +14,8 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.data.scores import Score, blank_score
 from neurodyn.data.windows import Windows
 from neurodyn.evaluate.base import MINUS, ModelEvaluation
-from neurodyn.metrics.alignment import are_counts
-from neurodyn.metrics.cosmoothing import References, bits_of_cells, groups_of, r2_of_cells, r2_sums, spike_sums
+from neurodyn.metrics.alignment import are_counts, bits_per_spike
+from neurodyn.metrics.cosmoothing import References, groups_of, r2_of_cells, r2_sums, spike_sums
 from neurodyn.metrics.factor_analysis import most_factors
 from neurodyn.metrics.intervals import block_length, bootstrap_interval
 
@@ -165,7 +165,7 @@ def _mean_r2(sums: np.ndarray) -> float:
 
 
 def _pooled_bits(sums: np.ndarray) -> float:
-    return float(bits_of_cells(sums.sum(0, keepdims=True))[0])
+    return bits_per_spike(sums.sum(0))
 
 
 def _by_cell(row: Score, values: np.ndarray) -> Iterator[Score]:

@@ -253,9 +253,3 @@ def spike_sums(target: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     rate, counts = np.maximum(predicted, LEAST_SHARE * null), np.where(known, target, 0.0)
     gain = np.where(known, counts * np.log(rate / null) - (rate - null), 0.0)
     return np.stack([gain.sum(axis=1), counts.sum(axis=1)], axis=-1)
-
-
-def bits_of_cells(sums: np.ndarray) -> np.ndarray:
-    """Return (log L − log L_null) / (n ln 2) of every cell, from `spike_sums` added up over windows; NaN without spikes."""
-    gain, spikes = sums.T
-    return np.where(spikes > 0, gain / (np.maximum(spikes, 1) * np.log(2)), np.nan)

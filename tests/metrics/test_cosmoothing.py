@@ -7,7 +7,6 @@ import sklearn.decomposition
 from neurodyn.metrics.alignment import bits_per_spike, spike_likelihoods
 from neurodyn.metrics.cosmoothing import (
     References,
-    bits_of_cells,
     groups_of,
     r2_of_cells,
     r2_sums,
@@ -155,7 +154,7 @@ def test_scores_are_what_they_are_defined_to_be():
     expected = spike_likelihoods(rates[..., [0, 2]], whole, whole.mean((0, 1))).sum(0)
     assert bits[0] / (bits[1] * np.log(2)) == pytest.approx(bits_per_spike(expected), rel=1e-6)
     assert np.isnan(r2_of_cells(r2_sums(np.ones((2, 5, 1)), np.ones((2, 5, 1))).sum(0))[0])
-    assert np.isnan(bits_of_cells(spike_sums(np.zeros((2, 5, 1)), np.ones((2, 5, 1))).sum(0))[0])
+    assert np.isnan(bits_per_spike(spike_sums(np.zeros((2, 5, 1)), np.ones((2, 5, 1))).sum(axis=(0, 1))))
 
 
 def test_factor_analysis_is_that_of_scikit_learn():
