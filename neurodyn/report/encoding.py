@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from scipy.stats import binomtest
 
 from neurodyn.report.blocks import Block, Cited, Figure, Text
 from neurodyn.report.style import BLUE, GREEN, GREY, ORANGE, RED, SKY, draw, image
 from neurodyn.respond.encoded import number
+from neurodyn.respond.share import Share
 
 MOST_BEST = 4  # cells, each the best of a regressor
 COLOURS = (BLUE, ORANGE, GREEN, RED, SKY, GREY)
@@ -81,8 +81,8 @@ def _draw_counts(axes: Axes, found: xr.Dataset, names: list[str]) -> None:
     for place, name in enumerate(names):
         of = found.sel(regressor=name)
         count, total = int(of["encodes"].values.sum()), max(1, int(np.isfinite(of["p"].values).sum()))
-        low, high = binomtest(count, total).proportion_ci(method="wilson")
-        axes.plot([100 * low, 100 * high], [place, place], color=_colour(place), lw=2)
+        share = Share.of_cells("encodes", f"encode {name}", count, total)
+        axes.plot([100 * share.low, 100 * share.high], [place, place], color=_colour(place), lw=2)
         axes.plot(100 * count / total, place, "o", color=_colour(place), ms=6)
         at = float(np.clip(100 * count / total, 10, 90))  # inside the panel
         axes.text(at, place - 0.16, f"{count} of {total}", ha="center", va="bottom", fontsize=7.5)

@@ -19,7 +19,8 @@ from neurodyn.report.response_cells import gallery_figure
 from neurodyn.report.style import BLACK, BLUE, GREY, ORANGE, SKY, draw, image
 from neurodyn.respond.encoded import is_encoding
 from neurodyn.respond.output import open_responses
-from neurodyn.respond.population import Share, reading, sentences, shares
+from neurodyn.respond.population import reading, sentences, shares
+from neurodyn.respond.share import Share
 
 MOST_ROWS = 400  # of the heat map: more cells are averaged with their neighbours in order
 HISTOGRAMS = {

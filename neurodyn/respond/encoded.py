@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
-from scipy.stats import binomtest
+
+from neurodyn.respond.share import Share
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +79,7 @@ def _of_regressor(found: xr.Dataset, name: str, each: str) -> str:
     count, total = int(encodes.sum()), int(known.sum())
     if not total:
         return f"Whether {each} encode {name} cannot be told from drift: its levels follow time."
-    low, high = binomtest(count, total).proportion_ci(method="wilson")
-    said = f"{count} of {total} {each} encode {name} ({count / total:.0%}, 95 % interval {low:.0%} to {high:.0%})"
+    said = Share.of_cells("encodes", f"encode {name}", count, total).sentence(each)
     unique = of["unique"].values[encodes] if count else of["unique"].values[known]
     whose = "these" if count else f"all {each}"
     return f"{said}; unique contribution {number(float(np.median(unique)))} (median of {whose})."

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import xarray as xr
-from scipy.stats import binomtest
 
 from neurodyn.respond import encoded
 from neurodyn.respond.encoded import is_encoding
+from neurodyn.respond.share import Share
 
 SHARES = {"responsive": "respond", "tuned": "are tuned", "informative": "are informative"}
 MEDIANS = {  # words, unit
@@ -26,42 +24,13 @@ MEDIANS = {  # words, unit
 }
 
 
-@dataclass(frozen=True)
-class Share:
-    """How many cells do something.
-
-    Parameters
-    ----------
-    name, words
-        Column of the table of cells, and what it says.
-    count, of
-        Cells that do, and cells that could be tested.
-    low, high
-        95 % interval of the share (Wilson 1927).
-    """
-
-    name: str
-    words: str
-    count: int
-    of: int
-    low: float
-    high: float
-
-    def sentence(self, each: str = "cells") -> str:
-        """Return it in words, of cells or pixels."""
-        share = f"{self.count} of {self.of} {each} {self.words}"
-        return f"{share} ({self.count / self.of:.0%}, 95 % interval {self.low:.0%} to {self.high:.0%})"
-
-
 def shares(found: xr.Dataset) -> list[Share]:
     """Return which shares of the cells respond, are tuned, and are informative, of those that could be tested."""
     told = []
     for name, words in SHARES.items():
         tests = {"responsive": "responsive_p", "tuned": "selective_p", "informative": "spatial_information_p"}
         if name in found and (known := int(np.isfinite(found[tests[name]].values).sum())):
-            count = int(found[name].values.sum())
-            low, high = binomtest(count, known).proportion_ci(method="wilson")
-            told.append(Share(name, words, count, known, float(low), float(high)))
+            told.append(Share.of_cells(name, words, int(found[name].values.sum()), known))
     return told
 
 
