@@ -316,9 +316,11 @@ def _target(recording: Recording) -> str | None:
     """Return a stimulus parameter that could be decoded: the first with a few different values."""
     import numpy as np
 
+    from neurodyn.data.columns import WHEN
+
     if recording.table("stimulus") is None:
         return None
     for name, column in recording.stimulus.data_vars.items():
-        if name not in ("start", "stop", "start_frame", "stop_frame") and 1 < np.unique(column.values).size <= FEW:
+        if name not in WHEN and 1 < np.unique(column.values).size <= FEW:
             return str(name)
     return None

@@ -47,6 +47,7 @@ NOTHING = frozenset({
     "voltage",
 })  # fmt: skip
 
+WHEN = ("start", "stop", "start_frame", "stop_frame")  # columns that say when an event was, not what
 FEW = 12
 REPEATED = 3
 SMALL_CODE = 16

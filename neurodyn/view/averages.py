@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from neurodyn.data.aligned import frames_around, span_of
+from neurodyn.data.columns import WHEN
 
 MOST_VALUES = 24  # panels that a page still shows
 
@@ -16,7 +17,7 @@ def columns(stimulus: xr.Dataset | None) -> dict[str, list[Any]]:
     """Return the columns with few enough values to be averaged over, and their values in order."""
     found: dict[str, list[Any]] = {}
     for name, values in ({} if stimulus is None else stimulus.data_vars).items():
-        if name in ("start", "stop", "start_frame", "stop_frame") or values.dims != ("event",):
+        if name in WHEN or values.dims != ("event",):
             continue
         different = distinct(values.values)
         if 1 <= len(different) <= MOST_VALUES:

@@ -12,6 +12,7 @@ import numpy as np
 from neurodyn.core.config import build
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.registry import unknown
+from neurodyn.data.columns import WHEN
 from neurodyn.data.recording import Recording
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.splits import make_folds
@@ -22,7 +23,6 @@ from neurodyn.workflow.pipeline import Found, PipelineSpec, names_of
 CELLULAR = re.compile(r"sbx|scanbox|scanimage|bruker|prairie|thor|two.?photon", re.IGNORECASE)
 PIPELINES = {"two-photon": "session", "one-photon": "session-one-photon", "widefield": "session-widefield"}
 FILES = ("file", "brain", "frame_channel")  # keys of a source that may name files beside it
-TIMES = ("start", "stop", "start_frame", "stop_frame")
 
 
 def look(spec: PipelineSpec, inputs: Sequence[Path]) -> dict[Path, Found]:
@@ -111,7 +111,7 @@ def targets(recording: Recording) -> list[str]:
     if table is None:
         return []
     kinds = {str(name): np.unique(column.values).size for name, column in table.data_vars.items()}
-    return [name for name, count in kinds.items() if name not in TIMES and 1 < count <= table.sizes["event"] / 2]
+    return [name for name, count in kinds.items() if name not in WHEN and 1 < count <= table.sizes["event"] / 2]
 
 
 def _source_of(spec: PipelineSpec, path: Path) -> dict[str, Any]:
@@ -207,7 +207,7 @@ def _target(spec: PipelineSpec, path: Path, recording: Recording) -> str | None:
             )
         return known[0] if known else None
     tables = [recording.table(name) for name in ("stimulus", "behavior")]
-    columns = [str(name) for table in tables if table is not None for name in table.data_vars if name not in TIMES]
+    columns = [str(name) for table in tables if table is not None for name in table.data_vars if name not in WHEN]
     if columns and str(told).partition("%")[0] not in columns:
         raise unknown(f"column of {path.name}", str(told), columns)
     return str(told) if columns else None
