@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -218,21 +218,32 @@ def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
+class _OnStderr(logging.Handler):
+    """Hands messages to rich, which is imported when there is one."""
+
+    @cached_property
+    def drawn(self) -> logging.Handler:
+        """The handler that draws them."""
+        from rich.console import Console
+        from rich.logging import RichHandler
+
+        return RichHandler(self.level, Console(stderr=True), show_path=False, show_time=False, markup=False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.drawn.emit(record)
+
+
 @contextmanager
 def _logging(common: Common) -> Iterator[None]:
-    from rich.console import Console
-    from rich.logging import RichHandler
-
     CONSOLE.debug = CONSOLE.debug or common.debug
     if common.log_file is not None:
         from neurodyn.core.files import check_output
 
         check_output(common.log_file)
     level = logging.ERROR if common.quiet else logging.DEBUG if common.verbose else logging.INFO
-    handler = RichHandler(level, Console(stderr=True), show_path=False, show_time=False, markup=False)
     LOGGER.setLevel(logging.DEBUG)
     CONSOLE.lines.clear()
-    handlers: list[logging.Handler] = [handler, _LastLines()]
+    handlers: list[logging.Handler] = [_OnStderr(level), _LastLines()]
     for each in handlers:
         LOGGER.addHandler(each)
     if common.log_file is not None:

@@ -48,8 +48,8 @@ def _decimal(tag: str, pattern: re.Pattern[str]) -> re.Pattern[str]:
     return re.compile(rf"(?!.*:){pattern.pattern}", pattern.flags) if number else pattern
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader; 20:36 is text, as YAML 1.2 has it, not a number of base 60."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # pyright: ignore[reportGeneralTypeIssues]
+    """YAML's safe loader, compiled where it is; 20:36 is text, as YAML 1.2 has it, not a number of base 60."""
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -106,10 +106,16 @@ def _read_yaml(text: str) -> tuple[yaml.Node | None, Any]:
 
     Aliases are counted before they are followed: a page of them can stand for more than fits into memory.
     """
-    node = yaml.compose(text, Loader=_Loader)
-    if node is not None and (count := _count(node, {})) > LARGEST:
-        raise ValueError(f"its aliases stand for {count:,} values; at most {LARGEST:,} are read")
-    return node, yaml.load(text, Loader=_Loader)  # noqa: S506  (a safe loader)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None, None
+        if (count := _count(node, {})) > LARGEST:
+            raise ValueError(f"its aliases stand for {count:,} values; at most {LARGEST:,} are read")
+        return node, loader.construct_document(node)
+    finally:
+        loader.dispose()
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
@@ -123,8 +129,9 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
 
 
 def _problem(error: Exception) -> str:
-    said = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(said).rstrip(".")
+    said = str(getattr(error, "problem", None) or str(error).splitlines()[0])
+    deep = isinstance(error, RecursionError) or "nesting depth" in said
+    return "it is nested too deeply" if deep else said.rstrip(".")
 
 
 def load_yaml(path: Path) -> Layer:

@@ -22,7 +22,7 @@ OF_OTHERS = {  # programs that we call, or tell to type
     "--job-name", "--mem", "--output", "--parsable", "--requeue", "--signal", "--time", "--account", "--constraint",
     "--partition", "--qos", "--format", "--name", "--noheader", "--states", "--allocations", "--parsable2", "--ntasks",
     "--script", "--no-project", "--isolated", "--help", "--version", "--short", "--porcelain",
-    "--python", "--no-deps", "--only-binary", "--torch-backend", "--rm", "--nv", "--build-arg",
+    "--install-completion", "--show-completion", "--python", "--no-deps", "--only-binary", "--torch-backend", "--rm", "--nv", "--build-arg",
 }  # fmt: skip
 
 
