@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import sys
 import textwrap
@@ -119,6 +120,7 @@ def _summaries(app: typer.Typer) -> Iterator[tuple[str, str, str]]:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else every installed package is searched for some
     use_wide_vectors()
     keep_freed_memory()
     stop_in_order()

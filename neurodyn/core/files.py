@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import json
 import math
 import os
@@ -280,6 +279,8 @@ def read_json(path: Path) -> Any:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, or of a folder's sorted relative paths and contents, as hex digits."""
+    import hashlib  # slow to import
+
     if path.is_dir():
         files = sorted(p for p in path.rglob("*") if p.is_file())
         lines = (f"{p.relative_to(path).as_posix()} {sha256(p)}" for p in files)
