@@ -232,7 +232,7 @@ def report(sources: str | Path | Sequence[str | Path], out: str | Path) -> Path:
     return write_report([Path(one) for one in given], Path(out))
 
 
-def view(recording: Source, *, cells: str | Path | None = None) -> Window:
+def view(recording: Source, *, cells: str | Path | None = None, responses: str | Path | None = None) -> Window:
     """Show movie, cells, traces and event averages in the notebook; cells are kept, dropped and merged with the keyboard.
 
     Parameters
@@ -241,6 +241,8 @@ def view(recording: Source, *, cells: str | Path | None = None) -> Window:
         A recording, in memory or on disk, or a run folder, whose model is shown beside the traces.
     cells
         Log of the curation (default: cells.csv beside the recording, here where that is in memory).
+    responses
+        What `neurodyn respond` wrote of these cells: a folder, or its store.
 
     Returns
     -------
@@ -252,10 +254,12 @@ def view(recording: Source, *, cells: str | Path | None = None) -> Window:
     DataError
         If the recording cannot be read, or the log is not one of its session.
     """
-    from neurodyn.view.scene import open_scene, scene_of
+    from neurodyn.view.scene import open_scene, scene_of, with_tuning
     from neurodyn.view.window import Window
 
     scene = scene_of(recording) if isinstance(recording, Recording) else open_scene(Path(recording))
+    if responses is not None:
+        scene = with_tuning(scene, Path(responses))
     return Window(scene, Path(cells) if cells is not None else scene.log).start()
 
 

@@ -29,6 +29,12 @@ def view(
             "--movie", help="Movie to show under the cells, where the recording has none.", show_default=False
         ),
     ] = None,
+    responses: Annotated[
+        Path | None,
+        typer.Option(
+            "--responses", help="What neurodyn respond wrote of these cells: tuning is shown, too.", show_default=False
+        ),
+    ] = None,
     cells: Annotated[
         Path | None,
         typer.Option(
@@ -59,9 +65,9 @@ def view(
     from neurodyn.core.files import check_output
     from neurodyn.view.scene import open_scene
 
-    require_sources([source, *([movie] if movie else [])])
+    require_sources([source, *(each for each in (movie, responses) if each)])
     options = read_options(common, fs=fs, channels=channels, axes=axes, key=key)
-    scene = open_scene(source, options, reader, movie)
+    scene = open_scene(source, options, reader, movie, responses)
     log = cells or scene.log
     check_output(log, [source])
     if export is not None:

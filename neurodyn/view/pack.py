@@ -46,6 +46,7 @@ def about(scene: Scene) -> dict[str, Any]:
         ],
         "judged": scene.judged,
         "stimulus": _stimulus(scene),
+        "tuning": _tuning(scene),
     }
 
 
@@ -73,6 +74,25 @@ def _stimulus(scene: Scene) -> dict[str, Any] | None:
         "columns": [
             {"name": name, "values": values, "event": packed(rows[name], "<i4")} for name, values in kinds.items()
         ],
+    }
+
+
+def _tuning(scene: Scene) -> dict[str, Any] | None:
+    tuning = scene.tuning
+    if tuning is None:
+        return None
+    told, places = tuning.found.attrs, tuning.places
+    return {
+        "target": tuning.target,
+        "labels": tuning.labels,
+        "places": None if places is None else packed(places, "<f4"),
+        "variable": told["variable"],
+        "units": told["units"],
+        "measured": told["measured"],
+        "alpha": told["alpha"],
+        "tuned": packed(tuning.tuned, "u1"),
+        "table": {name: packed(values, "<f4") for name, values in tuning.columns.items()},
+        "curves": {name: packed(values, "<f4") for name, values in tuning.curves.items()},
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from neurodyn.view.cells import Masks, column, masks_of, names_of_cells, quality
 from neurodyn.view.frames import UNCHUNKED, Frames, Levels, Movie, levels
 from neurodyn.view.projections import KINDS, projections
 from neurodyn.view.traces import Traces
+from neurodyn.view.tuning import Tuning
 
 MODEL = "model"
 ORDER = ("fluorescence", "neuropil", "corrected", "dff", "spikes", MODEL)
@@ -40,6 +41,8 @@ class Scene:
         What a run's model says of the traces, shape (time, roi); None without.
     where
         For the page: what was opened.
+    tuning
+        What `neurodyn respond` found of the cells; None without.
     """
 
     recording: Recording
@@ -47,6 +50,7 @@ class Scene:
     model: xr.Variable | None = None
     where: str = ""
     frames: Frames = field(default_factory=Frames)
+    tuning: Tuning | None = None
 
     @property
     def log(self) -> Path:
@@ -192,7 +196,11 @@ class Scene:
 
 
 def open_scene(
-    source: Path, options: ReadOptions | None = None, reader: str | None = None, movie: Path | None = None
+    source: Path,
+    options: ReadOptions | None = None,
+    reader: str | None = None,
+    movie: Path | None = None,
+    responses: Path | None = None,
 ) -> Scene:
     """Open a recording, a run folder, or anything else that neurodyn reads.
 
@@ -200,6 +208,8 @@ def open_scene(
     ----------
     movie
         Another source, whose movie is shown under the cells.
+    responses
+        What `neurodyn respond` wrote of these cells.
 
     Raises
     ------
@@ -210,12 +220,25 @@ def open_scene(
         scene = _of_run(RunFolder(source))
     else:
         scene = scene_of(_read(source, options, reader), str(source))
+    if responses is not None:
+        scene = with_tuning(scene, responses)
     return scene if movie is None else _with_movie(scene, movie, options)
 
 
 def scene_of(recording: Recording, where: str = "") -> Scene:
     """Return the scene of a recording."""
     return Scene(recording, movies_of(recording), where=where)
+
+
+def with_tuning(scene: Scene, responses: Path) -> Scene:
+    """Return the scene with what `neurodyn respond` found of its cells.
+
+    Raises
+    ------
+    DataError
+        If it is not of these cells.
+    """
+    return replace(scene, tuning=Tuning.of(responses, scene.recording))
 
 
 def movies_of(recording: Recording) -> dict[str, Movie]:
@@ -253,8 +276,8 @@ def _of_run(run: RunFolder) -> Scene:
     recording = prediction.recordings()[0]
     scene, said = scene_of(recording, str(run.path)), model_variable(prediction, 0)
     if said is None or said.ndim == 2:
-        return Scene(recording, scene.movies, said, scene.where)
-    return Scene(recording, scene.movies | {MODEL: Movie(MODEL, said, recording.time)}, None, scene.where)
+        return replace(scene, model=said)
+    return replace(scene, movies=scene.movies | {MODEL: Movie(MODEL, said, recording.time)})
 
 
 def _with_movie(scene: Scene, source: Path, options: ReadOptions | None) -> Scene:
@@ -268,4 +291,4 @@ def _with_movie(scene: Scene, source: Path, options: ReadOptions | None) -> Scen
             f"Its frames are {movie.variable.shape[1:]}; the cells lie in {scene.shape}.",
             "Name the movie that they were found in: --movie MOVIE",
         )
-    return Scene(scene.recording, {name: movie} | scene.movies, scene.model, scene.where)
+    return replace(scene, movies={name: movie} | scene.movies)

@@ -24,7 +24,7 @@ from neurodyn.view.curation import Curation
 from neurodyn.view.frames import greys
 from neurodyn.view.scene import Scene
 
-SCRIPTS = ("source.js", "plane.js", "movie.js", "traces.js", "averages.js", "cells.js", "main.js")
+SCRIPTS = ("source.js", "plane.js", "movie.js", "traces.js", "averages.js", "tuning.js", "cells.js", "main.js")
 ASSETS = {"style.css": "text/css"} | dict.fromkeys(SCRIPTS, "text/javascript")
 LOCAL = ("127.0.0.1", "localhost")
 HEADERS = {

@@ -8,6 +8,8 @@ import time
 import pytest
 
 from neurodyn.data.recording import Recording
+from neurodyn.respond.output import write_responses
+from neurodyn.respond.settings import RespondConfig
 from neurodyn.view.curation import Curation
 from neurodyn.view.export import export
 from neurodyn.view.scene import open_scene
@@ -254,3 +256,22 @@ def test_one_file_shows_the_same_offline(page, scene, tmp_path):
     ]
     given = Curation(tmp_path / "given.csv", [f"a{k}" for k in range(6)], "small")
     assert given.verdicts().verdict == {"a1": "drop", "a3": "keep"}
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_tuning_is_drawn_listed_and_colours_the_cells(page, source, tmp_path, offline):
+    asked = RespondConfig(target="direction", shuffles=200, bootstraps=100)
+    scene = open_scene(source, responses=write_responses(source, asked, tmp_path / "small.respond"))
+    window = Window(scene, tmp_path / "cells.csv").start()
+    show(page, export(scene, window.curation, tmp_path / "cells.html").as_uri() if offline else window.url)
+    page.click("[data-by='q']")
+    assert page.locator("#rows tr:first-child td:nth-child(5)").inner_text() == "0"
+    page.click("tr[data-row='5']")
+    wait(page, "app.chosen[0] === 5 && app.averages.tuned")
+    assert page.evaluate("app.tuning.words(5)").startswith("tuned, q = 0.0")
+    assert page.evaluate("Array.from(app.tuning.curve(5).mean)") == pytest.approx(scene.tuning.curves["mean"][5])
+    page.click("#preference")
+    assert page.evaluate("app.byPreference && app.tuning.look(5).color") == page.evaluate("bandColor(0, 3)")
+    page.select_option("#average-column", "direction")
+    wait(page, "app.averages.found?.groups.length === 3")
+    window.close()

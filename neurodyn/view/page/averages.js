@@ -9,16 +9,22 @@ class Averages {
     const listed = app.source.averaged ?? app.about.variables.map((one) => one.name); // an exported page has those of a few
     for (const name of listed) this.variable.add(new Option(name === "dff" ? "ΔF/F" : name, name));
     this.variable.value = listed.includes(app.about.judged) ? app.about.judged : listed[0];
-    for (const { name } of app.about.stimulus.columns) this.column.add(new Option(name, name));
+    if (app.tuning) this.column.add(new Option(`tuning to ${app.about.tuning.target.split(",")[0]}`, TUNING));
+    for (const { name } of app.about.variables.length ? app.about.stimulus?.columns ?? [] : []) this.column.add(new Option(name, name));
     this.latest = new Latest(() => this.fetch());
     this.variable.addEventListener("change", () => this.refresh());
-    this.column.addEventListener("change", () => { app.setColumn(this.column.value); this.refresh(); });
+    this.column.addEventListener("change", () => { if (!this.tuned) app.setColumn(this.column.value); this.refresh(); });
   }
+
+  // Whether tuning curves are shown in place of averages.
+  get tuned() { return this.column.value === TUNING; }
 
   refresh() { return this.latest.run().catch((error) => this.app.complain(error)); }
 
   async fetch() {
     const row = this.app.chosen.at(-1);
+    this.variable.disabled = this.tuned;
+    if (this.tuned) { this.found = null; this.draw(); return; }
     this.found = row === undefined ? null : await this.app.source.average(this.app.about.cells[row], this.variable.value, this.column.value);
     this.draw();
   }
@@ -26,6 +32,7 @@ class Averages {
   draw() {
     const { context, width, height } = fitted(this.canvas);
     context.font = "12px system-ui, sans-serif";
+    if (this.tuned && this.app.chosen.length) { this.app.tuning.draw(context, width, height, this.app.chosen.at(-1)); return; }
     if (!this.found?.groups.length) return;
     const { groups } = this.found, foot = 34, left = 40;
     const columns = this.columns(groups.length, (width - left) / (height - foot)), rows = Math.ceil(groups.length / columns);

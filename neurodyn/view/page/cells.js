@@ -2,11 +2,15 @@
 // The list of cells, and their curation.
 
 const HEADS = [["cell", "Cell"], ["snr", "SNR"], ["skew", "Skew"], ["size", "Size"], ["verdict", "Verdict"]];
+const TUNED = [["preferred", "Prefers"], ["q", "q tuned"]];
+const DIGITS = { snr: 2, skew: 2, size: 0, q: 3 };
 const TITLES = {
   cell: "Id; without ids the row, counted from 0",
   snr: "1 - half the variance of changes from frame to frame / variance: 0 for white noise, 1 for a slow signal",
   skew: "Skewness of the trace: high where there are rare, large events",
   size: "Pixels of the mask",
+  preferred: "Condition with the largest mean response",
+  q: "Whether it is tuned: probability under null labels, corrected over cells (false discovery rate)",
   verdict: "What you decided",
 };
 const SIGNS = { keep: "✓ kept", drop: "✕ dropped" };
@@ -15,7 +19,8 @@ class CellList {
   constructor(app) {
     this.app = app; this.by = "cell"; this.down = false; this.marked = null;
     this.body = document.getElementById("rows");
-    for (const [name, title] of HEADS) {
+    this.heads = app.tuning ? [...HEADS.slice(0, -1), ...TUNED, HEADS.at(-1)] : HEADS;
+    for (const [name, title] of this.heads) {
       const head = document.createElement("th"), button = document.createElement("button");
       button.textContent = title; button.title = TITLES[name]; button.dataset.by = name;
       button.addEventListener("click", () => this.sort(name));
@@ -32,7 +37,7 @@ class CellList {
 
   // The first click on a head puts the best first; ids and verdicts go up.
   sort(name) {
-    this.down = this.by === name ? !this.down : !["cell", "verdict"].includes(name);
+    this.down = this.by === name ? !this.down : !["cell", "verdict", "preferred", "q"].includes(name);
     this.by = name;
     this.draw();
   }
@@ -58,7 +63,7 @@ class CellList {
   draw() {
     this.rows = this.order();
     for (const button of document.querySelectorAll("[data-by]")) {
-      const title = HEADS.find(([name]) => name === button.dataset.by)[1];
+      const title = this.heads.find(([name]) => name === button.dataset.by)[1];
       button.textContent = button.dataset.by === this.by ? `${title} ${this.down ? "↓" : "↑"}` : title;
     }
     this.lines = new Map(this.rows.map((row) => [row, this.line(row)]));
@@ -81,16 +86,24 @@ class CellList {
   }
 
   line(row) {
-    const line = document.createElement("tr"), { table, about } = this.app;
-    const shown = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : "–");
+    const line = document.createElement("tr");
     line.dataset.row = row;
-    for (const text of [about.cells[row], shown(table.snr[row], 2), shown(table.skew[row], 2), shown(table.size[row], 0), ""]) {
+    for (const [name] of this.heads) {
+      const text = this.text(name, row);
       const cell = document.createElement("td");
       cell.textContent = text; cell.title = text;
       line.append(cell);
     }
     this.mark(line, row);
     return line;
+  }
+
+  text(name, row) {
+    const { table, about } = this.app;
+    if (name === "cell") return about.cells[row];
+    if (name === "verdict") return "";
+    if (!Number.isFinite(table[name][row])) return "–";
+    return name === "preferred" ? about.tuning.labels[table.preferred[row]] : table[name][row].toFixed(DIGITS[name]);
   }
 
   sign(row) {

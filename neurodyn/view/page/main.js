@@ -5,6 +5,9 @@ class App {
   constructor(source, about) {
     this.source = source; this.about = about; this.standing = about.curation;
     this.table = Object.fromEntries(Object.entries(about.table).map(([name, text]) => [name, numbers(text, Float32Array)]));
+    this.tuning = about.tuning ? new Tuning(about.tuning) : null;
+    if (this.tuning) Object.assign(this.table, this.tuning.table);
+    this.byPreference = false;
     this.chosen = about.cells.length ? [0] : [];
     this.clock = about.start; this.outlined = true;
     this.column = about.stimulus?.columns[0]?.name ?? null;
@@ -21,10 +24,12 @@ class App {
     const length = seconds < 120 ? `${seconds.toFixed(0)} s` : `${(seconds / 60).toFixed(1)} min`;
     const facts = [about.cells.length ? `${about.cells.length} cells` : "no cells", `${length} at ${Number(about.rate.toPrecision(4))} Hz`, ...(about.indicator === "unknown" ? [] : [about.indicator])];
     document.getElementById("facts").textContent = facts.join(" · ");
-    const flat = !about.shape[0] || !about.shape[1], averaged = about.stimulus?.columns.length && about.variables.length;
+    const flat = !about.shape[0] || !about.shape[1], averaged = this.tuning || (about.stimulus?.columns.length && about.variables.length);
     main.classList.toggle("without-plane", flat);
     main.classList.toggle("without-cells", !about.cells.length);
     main.classList.toggle("without-averages", !averaged);
+    main.classList.toggle("with-tuning", Boolean(this.tuning));
+    document.getElementById("preference-label").hidden = !this.tuning;
     this.plane = new Plane(document.getElementById("plane"), this);
     this.movie = new Movie(this, this.plane);
     this.traces = new TracePanel(document.getElementById("traces"), this);
@@ -59,7 +64,7 @@ class App {
     else this.chosen = [...this.chosen.filter((each) => each !== row), row].slice(-6);
     const names = this.chosen.map((each) => this.about.cells[each]);
     document.getElementById("trace-title").textContent = `Cell${names.length > 1 ? "s" : ""} ${names.join(", ")}`;
-    document.getElementById("average-title").textContent = `Cell ${names.at(-1)}, averages`;
+    document.getElementById("average-title").textContent = `Cell ${names.at(-1)}`;
     this.list.highlight();
     this.plane.draw();
     this.averages?.refresh();
@@ -125,6 +130,7 @@ class App {
     document.addEventListener("keydown", (event) => this.key(event));
     document.getElementById("clock").addEventListener("input", (event) => this.setClock(Number(event.target.value)));
     document.getElementById("outlines").addEventListener("change", (event) => { this.outlined = event.target.checked; this.plane.draw(); });
+    document.getElementById("preference").addEventListener("change", (event) => { this.byPreference = event.target.checked; this.plane.draw(); });
     // A slider or select that keeps the focus would take the keys that follow.
     for (const input of document.querySelectorAll("input, select")) input.addEventListener("change", () => input.blur());
     const redraw = () => { this.plane.draw(); this.averages?.draw(); this.traces.draw(); };

@@ -86,7 +86,8 @@ class Plane {
   drawCell(context, row, scale, chosen) {
     const path = this.outlines?.[row] ?? this.circle(row);
     if (!path) return;
-    const look = LOOKS[this.app.verdict(row) || "undecided"];
+    const decided = LOOKS[this.app.verdict(row) || "undecided"];
+    const look = this.app.byPreference ? { ...decided, ...this.app.tuning.look(row) } : decided;
     context.setLineDash(look.dash.map((each) => each / scale));
     if (chosen) { context.strokeStyle = "#000"; context.lineWidth = 5 / scale; context.setLineDash([]); context.stroke(path); }
     context.strokeStyle = chosen ? "#fff" : look.color;
