@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from neurodyn.metrics.paired import adjusted_p, signed_rank_p
 from neurodyn.report.compare_page import part_of
 from neurodyn.report.comparison import read_published
 from neurodyn.report.page import write_page
-from neurodyn.report.rows import Paired, Question, Row, merit
+from neurodyn.report.rows import Answer, Paired, Question, Row, first, merit
 from neurodyn.report.units import Kind, Unit, kind_of, ordered
 
 TABLES = ("scores*.csv", "reconstruction.csv")
@@ -27,6 +28,7 @@ NOT_OF_MODELS = (
     "noise_ceiling",
     "rank_histogram",
 )  # curves, whose steps are no units, and what the data allow
+FEWEST_ALIKE = 3  # values; two models may score one session alike
 Units = Literal["auto", "sessions"]
 Values = dict[Unit, dict[int, float]]
 
@@ -47,7 +49,8 @@ def compare(
 
     Of one session, they are blocks of neighbouring windows or trials, neurons or, where a table has no folds, trainings. The
     folds of a cross-validation share their training data and are no units. Values of one session and fold are averaged over
-    seeds before anything is tested. Curves over the horizon, noise ceilings and rows without a value are left out.
+    seeds before anything is tested. Curves over the horizon, noise ceilings and rows without a value are left out, and so is a row
+    whose values are all those of another one: what a model returns unchanged.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def compare(
     questions = _questions(scores, asked)
     reference = against or (figures.against if figures else None)
     _check(questions, reference)
-    answers = {question: (rows, _tests(rows, reference, question[2])) for question, rows in questions.items()}
+    answers = {question: _answer(rows, reference, question[2]) for question, rows in questions.items()}
     with locked(out / "comparison.csv"):
         clear_partials(out / "comparison.csv")
         _write(out / "comparison.csv", answers)
@@ -190,23 +193,55 @@ def _averaged(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def _tests(rows: Sequence[Row], against: str | None, metric: str) -> dict[str, Paired]:
-    """Test every row against the reference."""
-    named = [row for row in rows if row.name == against]
-    reference = named[0] if named else rows[0]
-    found = {}
-    for row in rows:
-        shared = ordered(set(row.units) & set(reference.units), row.kind)
-        alone = len(row.units) == len(reference.units) == 1
-        if row is not reference and shared and (alone or len(shared) > 1):  # one of many folds is no pair: other splits
-            values, others = (np.array([one.units[unit] for unit in shared]) for one in (row, reference))
-            found[row.name] = _paired(values, others, metric, row.kind)
+def _answer(rows: Sequence[Row], against: str | None, metric: str) -> Answer:
+    """Leave out twins, test every row against the reference, and find those that the first cannot be told from."""
+    reference = next((row for row in rows if row.name == against), rows[0])
+    kept, twins = _distinct(rows, reference)
+    found = {row.name: test for row in kept if row is not reference and (test := _paired(row, reference, metric))}
     for test, p in zip(found.values(), adjusted_p([test.p for test in found.values()]), strict=True):
         test.adjusted = p
-    return found
+    leader = first(kept, metric)
+    return Answer(kept, found, [row for row in kept if row is not leader and _tied(leader, row, metric)], twins)
 
 
-def _paired(values: np.ndarray, reference: np.ndarray, metric: str, kind: Kind) -> Paired:
+def _distinct(rows: Sequence[Row], reference: Row) -> tuple[list[Row], dict[str, str]]:
+    """Return the rows in their order, of equal ones the reference or else the first, and which others each stands for."""
+    kept: list[Row] = [reference]
+    twins: dict[str, str] = {}
+    for row in rows:
+        same = next((one for one in kept if _same(one, row)), None)
+        if same is None:
+            kept.append(row)
+        elif row is not reference:
+            twins[row.name] = same.name
+    return [row for row in rows if any(row is one for one in kept)], twins
+
+
+def _same(one: Row, other: Row) -> bool:
+    """Say whether all values are equal, to the rounding of single precision, and too many for chance."""
+    return (
+        one.units.keys() == other.units.keys()
+        and len(one.units) >= FEWEST_ALIKE
+        and all(math.isclose(one.units[unit], other.units[unit], rel_tol=1e-6) for unit in one.units)
+    )
+
+
+def _tied(leader: Row, row: Row, metric: str) -> bool:
+    test = _paired(leader, row, metric)
+    return test is None or not (test.low > 0 or test.high < 0)  # NaN: no interval
+
+
+def _paired(row: Row, reference: Row, metric: str) -> Paired | None:
+    """Test a row against another over the units they share; None where these are too few."""
+    kind, shared = row.kind, ordered(set(row.units) & set(reference.units), row.kind)
+    alone = len(row.units) == len(reference.units) == 1
+    if not shared or (len(shared) == 1 and not alone):  # one of many folds is no pair: other splits
+        return None
+    values, others = (np.array([one.units[unit] for unit in shared]) for one in (row, reference))
+    return _test(values, others, metric, kind)
+
+
+def _test(values: np.ndarray, reference: np.ndarray, metric: str, kind: Kind) -> Paired:
     difference = kind.means(values - reference)
     gain = kind.means(merit(values, metric) - merit(reference, metric))
     found = kind.test(values - reference)
@@ -217,17 +252,17 @@ def _paired(values: np.ndarray, reference: np.ndarray, metric: str, kind: Kind) 
     )
 
 
-def _write(path: Path, answers: Mapping[Question, tuple[Sequence[Row], Mapping[str, Paired]]]) -> None:
+def _write(path: Path, answers: Mapping[Question, Answer]) -> None:
     header = ["split", "target", "metric", "model", "mean", "ci_low", "ci_high", "units", "unit", "seeds"]
     header += ["difference", "difference_low", "difference_high", "share_better", "p", "p_adjusted", "note"]
     with atomic(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.writer(handle)
         writer.writerow(header)
-        for question, (rows, tests) in answers.items():
-            for row in rows:
+        for question, answer in answers.items():
+            for row in answer.rows:
                 low, high = row.interval
                 cells = [*question, row.name, row.mean, low, high, row.means.size, row.kind.name, row.seeds]
-                test = tests.get(row.name)
+                test = answer.tests.get(row.name)
                 more = [test.difference, test.low, test.high, test.better, test.p, test.adjusted] if test else [""] * 6
                 words = test.words if test else row.kind.words(len(row.units), row.tested.effective)
                 writer.writerow([*cells, *more, words])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -58,6 +58,28 @@ class Row:
         return self.tested.low, self.tested.high
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the rows of one question say.
+
+    Parameters
+    ----------
+    rows
+        One per model; no two have the same values.
+    tests
+        Row -> its test against the reference, which has none.
+    ties
+        Rows that the first one, by mean, cannot be told from: the interval of the paired difference contains 0, or there is none.
+    twins
+        Row that was left out -> the row that has the same values.
+    """
+
+    rows: Sequence[Row]
+    tests: Mapping[str, Paired]
+    ties: Sequence[Row]
+    twins: Mapping[str, str]
+
+
 @dataclass
 class Paired:
     """One row against the reference, over the units they share.
@@ -87,6 +109,11 @@ class Paired:
     count: int
     words: str
     adjusted: float = field(default=float("nan"))
+
+
+def first(rows: Sequence[Row], metric: str) -> Row:
+    """Return the row with the best mean."""
+    return max(rows, key=lambda row: float(merit(row.mean, metric)))
 
 
 def merit(values: np.ndarray | float, metric: str) -> np.ndarray:

@@ -129,9 +129,37 @@ def test_signals_that_stand_beside_every_model_are_one_row(tmp_path):
     for model, shift in (("one", 0.0), ("two", 0.1)):
         for fold in range(5):
             rows.append(replace(row(model, 0, str(fold), TRUTH[fold]), features="dff:last"))
-            rows.append(replace(row(model, 0, str(fold), TRUTH[fold] + shift), features="latents:last"))
+            rows.append(replace(row(model, 0, str(fold), TRUTH[fold] + 0.05 + shift), features="latents:last"))
     compare([write_scores(tmp_path / "scores.csv", rows)], tmp_path / "out")
     assert list(answers(tmp_path / "out")) == ["dff:last", "one · latents:last", "two · latents:last"]
+
+
+def told(folder, rows, **asked):
+    return compare([write_scores(folder / "scores.csv", rows)], folder / "out", **asked).read_text()
+
+
+def test_best_is_said_only_where_the_interval_says_so(tmp_path):
+    noise = 0.002 * np.random.default_rng(1).standard_normal((2, CURVES))
+    rows = [row("far", 0, str(k), TRUTH[k] + 0.05) for k in range(CURVES)]
+    rows += [row(name, 0, str(k), TRUTH[k] + noise[n, k]) for n, name in enumerate(("a", "b")) for k in range(CURVES)]
+    lead, second = sorted(("a", "b"), key=lambda name: noise["ab".index(name)].mean())
+    assert f"first {lead} 0.0" in (text := told(tmp_path / "tie", rows)) and ": best" not in text
+    assert f"not to be told from {second} 0.0" in text and "from far" not in text
+    assert f"best {lead} 0.0" in told(tmp_path / "clear", [one for one in rows if one.model != second])
+    one_session = [row(name, 0, "all", value) for name, value in (("a", 0.1), ("b", 0.9))]
+    assert "first a 0.100, not to be told from b 0.900" in told(tmp_path / "alone", one_session)
+
+
+def test_a_row_that_equals_another_is_left_out(tmp_path):
+    rows = [
+        row(name, 0, str(k), TRUTH[k] * (1 + 1e-8 * (name == "copy"))) for name in ("raw", "copy") for k in range(9)
+    ]
+    rows += [row("other", 0, str(k), TRUTH[k] + 0.01) for k in range(9)]
+    text = told(tmp_path, rows)
+    assert list(answers(tmp_path / "out")) == ["raw", "other"]
+    assert "copy is left out: all its values are those of raw." in text
+    told(tmp_path, rows, against="copy")
+    assert list(answers(tmp_path / "out")) == ["copy", "other"] and answers(tmp_path / "out")["copy"]["p"] == ""
 
 
 SESSIONS = [f"m{animal}_day{day}" for animal in range(4) for day in range(3)]
