@@ -100,6 +100,9 @@ class Step(ABC):
     kinds: ClassVar[frozenset[str]] = frozenset({"traces", "movie"})
     citation: ClassVar[str] = ""
 
+    judges_noise: ClassVar[bool] = False
+    """Whether it takes what is fast in a trace for white noise, as a denoised one is not."""
+
     passes: ClassVar[int] = 1
     """How often it reads its variables, beside the one look that checks them."""
 

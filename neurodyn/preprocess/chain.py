@@ -23,6 +23,7 @@ from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import whole_store, write_tree
 from neurodyn.preprocess import STEPS
 from neurodyn.preprocess.base import LAYOUT_KINDS, Step, Workspace
+from neurodyn.preprocess.denoised import warn_denoised
 from neurodyn.preprocess.scan import Scanner
 
 Progress = Callable[[str, float], None]
@@ -144,6 +145,7 @@ class Chain:
         for name, _, note in suited:
             if note:
                 LOGGER.warning("%s: %s", name, note)
+        warn_denoised(recording, (name for name, step, _ in suited if step.judges_noise))
         report = progress or _silent
         with locked(target):
             clear_partials(target)

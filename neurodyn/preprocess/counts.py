@@ -88,6 +88,7 @@ class Counts(Step):
     Source: Friedrich, Zhou & Paninski, PLoS Comput Biol 13, e1005423 (2017).
     """
 
+    judges_noise = True
     Params = CountsParams
     params: CountsParams
     kinds = frozenset({"traces"})

@@ -102,6 +102,7 @@ class Deconvolution(Step):
     Source: Friedrich, Zhou & Paninski, PLoS Comput Biol 13, e1005423 (2017).
     """
 
+    judges_noise = True
     Params = DeconvolutionParams
     params: DeconvolutionParams
     kinds = frozenset({"traces"})

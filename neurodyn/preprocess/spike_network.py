@@ -67,6 +67,7 @@ class SpikeNetworkStep(Step):
     Source: after Rupprecht et al., Nat Neurosci 24, 1324 (2021).
     """
 
+    judges_noise = True
     Params = SpikeNetworkParams
     params: SpikeNetworkParams
     kinds = frozenset({"traces"})

@@ -21,6 +21,7 @@ from neurodyn.core.provenance import version
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import whole_store, write_tree
+from neurodyn.preprocess.denoised import warn_denoised
 from neurodyn.preprocess.extracted import Found, extracted
 from neurodyn.preprocess.find_cells import WAYS, Wanted, Way, find_cells, told
 from neurodyn.preprocess.movie16 import fill, mean_frame, scaling
@@ -105,6 +106,7 @@ def extract(
     changes = copy.deepcopy(dict(settings or {}))
     rois, one_photon = changes.pop("rois", rois), changes.pop("one_photon", one_photon)
     preset, cells_only = changes.pop("preset", preset), changes.pop("cells_only", cells_only)
+    warn_denoised(recording, () if rois else ("extract",))
     wanted = _wanted(recording, variable, changes, changes.pop("cells", cells), rois, one_photon)
     suite2p, chosen = _prepared(recording, variable, changes, tau, preset, device)
     asked = {"settings": changes, "preset": preset, "cells_only": cells_only, "variable": variable}

@@ -42,6 +42,7 @@ class Suite2pSpikes(Step):
     and the baseline's smoothing counts frames.
     """
 
+    judges_noise = True
     Params = Suite2pSpikesParams
     params: Suite2pSpikesParams
     kinds = frozenset({"traces"})
