@@ -15,7 +15,7 @@ DFF = np.random.default_rng(0).standard_normal((600, 3)).astype(np.float32)
 
 
 def recording(denoised: bool) -> Recording:
-    made = Recording.from_arrays({"dff": DFF}, rate_hz=30, session="s")
+    made = Recording.from_arrays({"dff": DFF}, rate_hz=30, session="s", indicator="GCaMP6f")
     return made.with_groups({}, step=entry(STEP, {})) if denoised else made
 
 
