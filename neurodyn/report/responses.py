@@ -178,8 +178,9 @@ def heat_figure(found: xr.Dataset) -> Figure:
     courses = found.get("average")
     table = (found["tuning"] if courses is None else courses).values
     table = table[..., order].reshape(-1, order.size) if courses is not None else table[:, order]
-    low = np.nanmin(table, axis=0) if courses is None else 0.0
-    scaled = (table - low) / np.maximum(np.nanmax(np.abs(table - low), axis=0), 1e-12)
+    known = np.isfinite(table)  # of a cell without data, nothing
+    low = np.where(known, table, np.inf).min(axis=0) if courses is None else 0.0
+    scaled = (table - low) / np.maximum(np.where(known, np.abs(table - low), 0.0).max(axis=0), 1e-12)
     rows = _merged(scaled.T, order.size)
 
     def paint(canvas: Canvas) -> None:
@@ -206,7 +207,12 @@ def heat_figure(found: xr.Dataset) -> Figure:
 
 def _merged(rows: np.ndarray, count: int) -> np.ndarray:
     size = -(-count // MOST_ROWS)
-    return np.stack([np.nanmean(rows[k : k + size], axis=0) for k in range(0, count, size)]) if size > 1 else rows
+    if size == 1:
+        return rows
+    starts, known = np.arange(0, count, size), np.isfinite(rows)
+    total = np.add.reduceat(np.where(known, rows, 0.0), starts)
+    number = np.add.reduceat(known, starts, dtype=int)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def _conditions_below(axes: Axes, found: xr.Dataset, width: int) -> None:

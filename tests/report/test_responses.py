@@ -44,6 +44,15 @@ def test_events_alone_have_a_course(tmp_path):
     assert "Order of conditions" not in " ".join(reading(found))
 
 
+@pytest.mark.parametrize("target", ["direction", "position"])
+def test_a_cell_without_data_has_an_empty_row(target, tmp_path):
+    recording = Tuned(Tuned.Params(to=target, cells=8, repeats=6, seed=1)).make()
+    recording.neural["dff"].values[:, 3] = np.nan
+    found = open_responses(written(tmp_path, recording, target=target))
+    assert "All 8 cells" in heat_figure(found).caption  # a warning of numpy's would be an error here
+    assert "All 2400 cells" in heat_figure(found.isel(roi=np.resize(np.arange(8), 2400))).caption
+
+
 def test_movies_have_maps(tmp_path):
     cells = Tuned(Tuned.Params(cells=12, repeats=6, seed=1)).make()
     movie = cells["dff"].values.reshape(-1, 3, 4)

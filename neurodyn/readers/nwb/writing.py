@@ -167,29 +167,31 @@ def _tell_unknown(facts: NwbFacts, animal: SubjectFacts) -> None:
     if facts.session_start is None:
         LOGGER.warning(
             "When the session began is not known: %s is written in its place, which is not to go into an archive. "
-            "Tell it: --set nwb.session_start=2024-05-06T07:08:09+02:00",
+            "Tell neurodyn convert: --set nwb.session_start=2024-05-06T07:08:09+02:00",
             UNKNOWN_START.isoformat(),
         )
     elif facts.session_start.tzinfo is None:
         LOGGER.warning(
-            "The start of the session, %s, has no time zone: UTC is written. Tell it: --set nwb.session_start=%s+02:00",
+            "The start of the session, %s, has no time zone: UTC is written. Tell neurodyn convert: --set nwb.session_start=%s+02:00",
             *(facts.session_start.isoformat(),) * 2,
         )
     if animal.id == "unknown":
-        LOGGER.warning("Which animal it was is not known; archives ask for it: --set nwb.subject.id=NAME")
+        LOGGER.warning(
+            "Which animal it was is not known; archives ask for it. Tell neurodyn convert: --set nwb.subject.id=NAME"
+        )
     if animal.species is None:
         LOGGER.warning(
-            "The animal's species is not known; DANDI refuses that: --set 'nwb.subject.species=Mus musculus'"
+            "The animal's species is not known; DANDI refuses that. Tell neurodyn convert: --set 'nwb.subject.species=Mus musculus'"
         )
     if animal.age is None:
         LOGGER.warning(
-            "The animal's age is not known: %s, any age, is written in its place. Tell it: --set nwb.subject.age=P90D",
+            "The animal's age is not known: %s, any age, is written in its place. Tell neurodyn convert: --set nwb.subject.age=P90D",
             ANY_AGE,
         )
     others = {"description": facts.description, "location": facts.location, "device": facts.device}
     others |= {"excitation_nm": facts.excitation_nm, "emission_nm": facts.emission_nm}
     if unknown := ", ".join(name for name, value in others.items() if value is None):
-        LOGGER.info("Also written as not known: %s. Tell them: --set nwb.KEY=VALUE", unknown)
+        LOGGER.info("Also written as not known: %s. Tell neurodyn convert: --set nwb.KEY=VALUE", unknown)
 
 
 def _looks_widefield(recording: Recording) -> bool:
