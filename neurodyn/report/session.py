@@ -10,6 +10,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.report.blocks import Part, Section
 from neurodyn.report.collect import collect
 from neurodyn.report.glance import glance_section
+from neurodyn.report.glance_movie import movie_section
 from neurodyn.respond.output import STORE, open_responses
 
 LAST = ("Data", "Quality")  # what is looked up comes after what is looked at
@@ -32,7 +33,8 @@ def session_part(paths: Sequence[Path]) -> Part | None:
     if any(names != [recording.session] for names in sessions.values()):
         return None
     responses = [path for path in made if (path / STORE).is_dir()]
-    glance = glance_section(recording, open_responses(responses[0]) if responses else None)
+    found = open_responses(responses[0]) if responses else None
+    glance = glance_section(recording, found) or movie_section(recording, found)
     return _joined(
         [collect(path) for path in [recordings[0], *responses, *(path for path in made if path not in responses)]],
         [glance] if glance else [],

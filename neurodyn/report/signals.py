@@ -99,7 +99,7 @@ def overview(recording: Recording, name: str) -> Overview:
         )
     known = np.maximum(count, 1)
     mean = np.where(count > 0, total / known, np.nan)
-    spread = np.sqrt(np.maximum(squares / known - np.square(total / known), 0))
+    spread = np.where(count > 0, np.sqrt(np.maximum(squares / known - np.square(total / known), 0)), np.nan)
     return Overview(mean, spread, course, sum(s.stop - s.start for s in stretches) / array.shape[0])
 
 

@@ -7,9 +7,11 @@ from neurodyn.core.files import write_json
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.report.glance import chosen, glance_section
+from neurodyn.report.glance_movie import movie_section
 from neurodyn.report.session import session_part
 from neurodyn.respond.output import open_responses, write_responses
 from neurodyn.respond.settings import RespondConfig
+from neurodyn.simulate.tuned import Tuned
 from tests.report.test_cells import recorded
 
 FAST = RespondConfig(target="direction", shuffles=19, bootstraps=100, splits=2)
@@ -59,3 +61,22 @@ def test_the_glance_shows_the_best_cell_first(made):
     assert "the best cell first" in words and "Right:" in words
     assert "Right:" not in glance_section(recorded(faults=False), None).blocks[0].caption
     assert chosen(np.array([1.0, np.nan, 9.0, 5.0]), 0) == [0, 2, 3, 1]
+
+
+@pytest.mark.parametrize(("target", "words"), [("direction", "largest mean response"), (None, "standard deviation")])
+def test_a_movie_has_a_glance_of_its_own(target, words, tmp_path):
+    cells = Tuned(Tuned.Params(cells=12, repeats=6, seed=1)).make()
+    movie = cells["dff"].values.reshape(-1, 3, 4)
+    recording = Recording.from_arrays(
+        {"dff": movie}, rate_hz=cells.rate_hz, session="m1", stimulus=dict(cells.stimulus.data_vars)
+    )
+    made = [recording.save(tmp_path / "a.zarr")]
+    made += [write_responses(made[0], FAST, tmp_path / "responses")] if target else []
+    section = session_part(made).sections[0]
+    assert section.title == "At a glance" and words in section.blocks[0].caption
+    assert ("mean courses of all conditions" in section.blocks[0].caption) is (target is not None)
+
+
+def test_a_movie_without_any_value_has_none():
+    empty = Recording.from_arrays({"dff": np.full((50, 3, 4), np.nan, np.float32)}, rate_hz=10, session="m1")
+    assert movie_section(empty, None) is None
