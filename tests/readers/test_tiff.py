@@ -188,3 +188,15 @@ def test_real_movies(shared_data):
         frames = int(path.split("_")[-2].split("x")[0])
         assert movie.shape == (frames, 128, 128)
         np.testing.assert_array_equal(movie[100:103].values, tifffile.imread(shared_data / path)[100:103])
+
+
+def test_a_description_beyond_any_offset_is_damage_and_no_fault_of_ours(tmp_path):
+    path = tmp_path / "movie.tif"
+    tifffile.imwrite(path, np.zeros((4, 8, 8), np.uint16), bigtiff=True, description="x" * 50, photometric="minisblack")
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        at = file.pages[0].tags["ImageDescription"].offset + 12
+    data[at : at + 8] = b"\xff" * 8
+    path.write_bytes(data)
+    with pytest.raises(DataError, match="movie.tif"):
+        read(path, ReadOptions(rate_hz=10))

@@ -152,7 +152,7 @@ def _description(file: BinaryIO, dialect: Dialect, entries: bytes) -> bytes:
             _, length, value = dialect.tags(entries[k : k + width])[0]
             if length <= len(value):
                 return value[:length]
-            file.seek(dialect.number(value))
+            file.seek(min(dialect.number(value), file.seek(0, 2)))  # a damaged one may not even fit into an offset
             return file.read(min(length, 2**24))
     return b""
 
