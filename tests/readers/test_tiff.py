@@ -199,4 +199,4 @@ def test_a_description_beyond_any_offset_is_damage_and_no_fault_of_ours(tmp_path
     data[at : at + 8] = b"\xff" * 8
     path.write_bytes(data)
     with pytest.raises(DataError, match="movie.tif"):
-        read(path, ReadOptions(rate_hz=10))
+        read(path, ReadOptions(fs=10))
