@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import zarr
 
 from neurodyn.core.errors import DataError
-from neurodyn.data.damage import check_packed, library
+from neurodyn.data.damage import SMALL, broken, check_packed, library
 from neurodyn.data.lazy import DiskArray
 from neurodyn.data.recording import Recording
 from neurodyn.readers.arrays import OPTIONS, read_arrays
@@ -95,8 +96,13 @@ class ZarrArray(DiskArray):
         check_packed(path, array.shape, self.dtype)
 
     def _block(self, key: tuple[slice, ...]) -> np.ndarray:
-        with library(self.path):
-            return np.asarray(self.array[key])
+        try:
+            with library(self.path):
+                return np.asarray(self.array[key])
+        except MemoryError as error:  # a damaged chunk may say that it unpacks into gigabytes
+            if math.prod(self.array.chunks) * self.dtype.itemsize > SMALL:
+                raise
+            raise broken(self.path, ValueError("a chunk says that it holds more than its shape")) from error
 
 
 def _arrays(path: Path, node: Any, prefix: str = "") -> Iterator[tuple[str, zarr.Array]]:

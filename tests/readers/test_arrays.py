@@ -195,3 +195,10 @@ def test_real_two_colour_widefield(shared_data, caplog):
     with h5py.File(path) as source:
         assert source["frame_is_405"][1::2].all()
         np.testing.assert_array_equal(recording["reference"][7].values, source["green_camera"][15])
+
+
+def test_a_name_that_is_no_text_is_damage(tmp_path):
+    path = hdf5(tmp_path / "a.h5", good=TRIALS)
+    path.write_bytes(path.read_bytes().replace(b"good", b"go\xffd"))
+    with pytest.raises(DataError, match="no UTF-8"):
+        read(path, ReadOptions(fs=10.0))

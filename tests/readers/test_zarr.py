@@ -8,6 +8,7 @@ from neurodyn.core.errors import DataError
 from neurodyn.data.recording import Recording
 from neurodyn.readers.options import ReadOptions
 from neurodyn.readers.read import read
+from neurodyn.readers.zarr_arrays import ZarrArraysReader
 
 
 @pytest.fixture
@@ -58,3 +59,18 @@ def test_a_missing_chunk_is_not_read_as_darkness(path):
     chunk.unlink()
     with pytest.raises(DataError, match="neural/spikes lacks 1 of its"):
         read(zeros)
+
+
+def test_a_chunk_that_asks_for_gigabytes_is_damage(tmp_path, monkeypatch):
+    zarr.create_array(tmp_path / "a.zarr", data=np.ones((20, 4), np.float32))
+    (array,) = ZarrArraysReader.arrays(tmp_path / "a.zarr").values()
+
+    def refuse(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", refuse)
+    with pytest.raises(DataError, match="more than its shape"):
+        array[:]
+    monkeypatch.setattr("neurodyn.readers.zarr_arrays.SMALL", 8)
+    with pytest.raises(MemoryError):
+        array[:]

@@ -8,7 +8,7 @@ from typing import Any, cast
 import h5py
 import numpy as np
 
-from neurodyn.data.damage import check_packed, library
+from neurodyn.data.damage import broken, check_packed, library
 from neurodyn.data.lazy import DiskArray
 
 
@@ -55,11 +55,13 @@ def hdf5_arrays(path: Path) -> dict[str, Any]:
     Raises
     ------
     DataError
-        If the file is damaged.
+        If the file is damaged, or a name in it is no text.
     """
     found: dict[str, Any] = {}
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str | bytes, item: Any) -> None:
+        if isinstance(name, bytes):  # as the library gives what it cannot decode
+            raise broken(path, ValueError(f"the name {name!r} in it is no UTF-8"))
         if isinstance(item, h5py.Dataset) and item.shape is not None:
             found[name] = Hdf5Array(path, item)
 
