@@ -12,6 +12,7 @@ from neurodyn.decode.column import with_target
 from neurodyn.decode.gaps import without_gaps
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.sliding import check_curves
 from neurodyn.decode.source import Source, open_source
 from neurodyn.decode.splits import make_folds, order_groups
 from neurodyn.decode.targets import make_labels
@@ -21,7 +22,7 @@ def check(source: Path, config: DecodeConfig) -> None:
     """Refuse what `decode` would refuse before it fits anything; nothing is written."""
     opened, config = opened_for(source, config)
     for session in opened.sessions():
-        labelled(session, config)
+        check_curves(*labelled(session, config), config)
 
 
 def labelled(session: Source, config: DecodeConfig) -> tuple[Source, Labels]:

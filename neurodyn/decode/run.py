@@ -14,14 +14,17 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
+from neurodyn.data.curves import KINDS, Curve, curve_file, write_curves
 from neurodyn.data.guesses import Guesses, write_guesses
 from neurodyn.data.scores import Score, write_scores
 from neurodyn.decode.check import labelled, opened_for
+from neurodyn.decode.curves import make_curves
 from neurodyn.decode.features import build_forms, feature_names, is_model, reference_names
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.projection import fit_projection
 from neurodyn.decode.protocol import cross_validate
 from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.sliding import check_curves
 from neurodyn.decode.source import Source
 from neurodyn.decode.tasks import default_decoder
 
@@ -43,7 +46,8 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     Returns
     -------
     pathlib.Path
-        The table of scores. `decode.json` beside it says how it was made, `guesses.csv` what was guessed of every sample.
+        The table of scores. `decode.json` beside it says how it was made, `guesses.csv` what was guessed of every sample,
+        `curve_time.csv` and so on hold the curves that were asked for.
 
     Raises
     ------
@@ -58,13 +62,17 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     scores: list[Score] = []
     guesses: list[Guesses] = []
     made: list[dict[str, Any]] = []
+    curves: list[Curve] = []
     sessions = list(opened.sessions())
     for number, session in enumerate(sessions):
         tell = within(progress, number, len(sessions))
-        part, guessed, summary = _decode_session(*labelled(session, config), config, tell)
+        usable, labels = labelled(session, config)
+        check_curves(usable, labels, config)
+        part, guessed, summary = _decode_session(usable, labels, config, within(tell, 0, 2) if config.curves else tell)
         scores += part
         guesses += guessed
         made.append(summary)
+        curves += make_curves(usable, labels, config, within(tell, 1, 2))
     table = folder / f"scores{suffix}.csv"
     with locked(table):
         clear_partials(table)
@@ -79,7 +87,18 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
             },
         )
         write_guesses(folder / f"guesses{suffix}.csv", guesses)
+        _write_curves(folder, suffix, curves)
         return write_scores(table, scores)
+
+
+def _write_curves(folder: Path, suffix: str, curves: list[Curve]) -> None:
+    """Write a table for each kind of curve, and remove those that an earlier decoding of the same name left."""
+    for kind in KINDS:
+        mine, path = [curve for curve in curves if curve.kind == kind], folder / curve_file(kind, suffix)
+        if mine:
+            write_curves(path, mine)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _decode_session(

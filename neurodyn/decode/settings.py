@@ -7,6 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
+from neurodyn.data.curves import Kind
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
@@ -144,6 +145,14 @@ class DecodeConfig(Params):
     on: Literal["test", "all"] | None = Field(
         default=None, description="windows of a bare recording: its test part or all (default: all)"
     )
+    curves: tuple[Kind, ...] = Field(
+        default=(),
+        description="time: scores along trials; cells: of random draws of 1, 2, 4, … cells; generalise: trained at one time, "
+        "tested at another; by the first of the splits, from the signal itself",
+    )
+    curve_window: float = Field(default=0.25, gt=0, description="length of the windows that slide along trials, s")
+    curve_step: float = Field(default=0.125, gt=0, description="time from one such window to the next, s")
+    curve_draws: int = Field(default=10, ge=2, description="random draws of cells of each number")
     name: str = Field(
         default="scores", pattern=r"^[A-Za-z0-9_.-]+$", description="file stem suffix, to keep several decodings"
     )

@@ -9,10 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from neurodyn.data.curves import Curve
 from neurodyn.data.guesses import Guesses
 from neurodyn.data.scores import Score
 from neurodyn.metrics.nulls import FACTS, UNTOLD, facts
 from neurodyn.report.blocks import Block, Figure, Items, Section, Table, Text, interval, number
+from neurodyn.report.curves import curve_blocks
 from neurodyn.report.guesses import guesses_figure
 from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
@@ -72,8 +74,8 @@ def pooled(scores: Iterable[Score]) -> list[Score]:
     return [score for score in scores if score.fold == "all"]
 
 
-def decoding_section(scores: list[Score], guesses: Sequence[Guesses] = ()) -> Section:
-    """Show every decoding: a figure per target, a table per target and split, and what was guessed."""
+def decoding_section(scores: list[Score], guesses: Sequence[Guesses] = (), curves: Sequence[Curve] = ()) -> Section:
+    """Show every decoding: a figure per target, a table per target and split, what was guessed, and curves."""
     rows = pooled(scores)
     names = dict.fromkeys(row.features for row in rows if row.features)
     blocks: list[Block] = []
@@ -82,6 +84,8 @@ def decoding_section(scores: list[Score], guesses: Sequence[Guesses] = ()) -> Se
         for part in _grouped(group, lambda s: s.split).values():
             blocks.append(_table(part))
             blocks += _guessed(part, guesses)
+        key = (group[0].session, group[0].target)
+        blocks += curve_blocks([curve for curve in curves if (curve.session, curve.target) == key])
     left = [Text(LEFT_OUT)] if any("left out" in row.note for row in rows) else []
     reading = [Text(READING), *left, Items([f"{name}: {describe(name)}" for name in names])]
     return Section("Decoding", [*blocks, *reading])
