@@ -60,6 +60,18 @@ def decode(
             "--curves", help="time, cells, generalise; several with commas: scores along trials, …", show_default=False
         ),
     ] = None,
+    on_session: Annotated[
+        Path | None,
+        typer.Option(
+            "--on-session",
+            help="Another recording of the same cells, to test what is trained here.",
+            show_default=False,
+        ),
+    ] = None,
+    matching: Annotated[
+        Path | None,
+        typer.Option("--matching", help="cells.csv of `neurodyn match`, where cells have no ids.", show_default=False),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of folds and shuffles.", show_default=False)] = None,
     output: Out = None,
 ) -> None:
@@ -70,6 +82,7 @@ def decode(
 
     given = {"target": target, "decoder": decoder, "protocol": protocol, "folds": folds, "shuffles": shuffles}
     given |= {"seed": seed, "features": features, "split": split, "curves": curves}
+    given |= {"on_session": on_session, "matching": matching}
     config = resolve_section(common, "decode", DecodeConfig, flags_of(given))
     if output is not None:
         check_output(output, whole=False)
@@ -87,7 +100,7 @@ def decode(
 
 def flags_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what flags say, by key of the configuration; `values` are the options by name, None where not given."""
-    plain = ("target", "decoder", "protocol", "folds", "shuffles", "seed")
+    plain = ("target", "decoder", "protocol", "folds", "shuffles", "seed", "on_session", "matching")
     flags = {name: values[name] for name in plain if values[name] is not None}
     several = {"features": values["features"], "splits": values["split"], "curves": values["curves"]}
     return flags | {name: text.split(",") for name, text in several.items() if text}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from neurodyn.core.config import build
+from neurodyn.core.config import Params, build
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.log import Report, silent, within
 from neurodyn.data.guesses import Guesses
@@ -120,17 +120,15 @@ def cross_validate(
         scores += _score(context, found, design, others)
     tried = [{metric: found.mean(axis=0) for metric, found in one.pooled.items()} for one in outcomes.values()]
     guessed = {name: one.guessed for name, one in outcomes.items()}
-    return Evaluated(_corrected(scores, tried), _guesses(guessed, labels, design, decoder, protocol.split))
+    return Evaluated(corrected(scores, tried), guesses_of(guessed, labels, design, decoder, protocol.split))
 
 
 def make_validation(labels: Labels, decoder: str, params: Mapping[str, Any], protocol: Protocol) -> CrossValidation:
     """Return a decoder with its settings, labels with those of the null, and how they are divided; as `cross_validate`."""
-    chosen = _decoder(decoder, labels.task)
-    settings = build(chosen.Params, dict(params), "decoder params")
-    return CrossValidation(chosen, settings, labels, make_design(labels, protocol), protocol)
+    return CrossValidation(*decoder_of(decoder, labels.task, params), labels, make_design(labels, protocol), protocol)
 
 
-def _guesses(guessed: dict[str, np.ndarray], labels: Labels, design: Design, decoder: str, split: str) -> Guesses:
+def guesses_of(guessed: dict[str, np.ndarray], labels: Labels, design: Design, decoder: str, split: str) -> Guesses:
     """Put guesses beside what was true, both in the target's unit."""
     tested = np.isfinite(next(iter(guessed.values())))
 
@@ -153,7 +151,7 @@ def _guesses(guessed: dict[str, np.ndarray], labels: Labels, design: Design, dec
     )
 
 
-def _corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[Score]:
+def corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[Score]:
     """Write into the notes p of each row as one of several that were tried; `tried` has the pooled values of each."""
     if len(tried) < 2 or tried[0][next(iter(tried[0]))].size < 2:
         return scores
@@ -167,14 +165,21 @@ def _corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[
     ]
 
 
-def _decoder(name: str, task: Task) -> type[Decoder]:
+def decoder_of(name: str, task: Task, params: Mapping[str, Any]) -> tuple[type[Decoder], Params]:
+    """Return a decoder that can do a task, and its settings.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot, or has no such settings.
+    """
     chosen = DECODERS.get(name)
     if task not in chosen.tasks:
         fit = [n for n in DECODERS.names() if task in DECODERS.get(n).tasks]
         raise ConfigError(
             f"Decoder '{name}' cannot {task}.", f"It can: {', '.join(sorted(chosen.tasks))}.", f"Use --decoder {fit[0]}"
         )
-    return chosen
+    return chosen, build(chosen.Params, dict(params), "decoder params")
 
 
 def _check(name: str, values: np.ndarray, labels: Labels, sequential: bool) -> None:

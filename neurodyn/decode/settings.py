@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -153,10 +154,26 @@ class DecodeConfig(Params):
     curve_window: float = Field(default=0.25, gt=0, description="length of the windows that slide along trials, s")
     curve_step: float = Field(default=0.125, gt=0, description="time from one such window to the next, s")
     curve_draws: int = Field(default=10, ge=2, description="random draws of cells of each number")
+    on_session: Path | None = Field(
+        default=None,
+        description="another recording of the same cells, on which decoders that are trained on the first one are tested",
+    )
+    matching: Path | None = Field(
+        default=None,
+        description="cells.csv of `neurodyn match`: which cells of the two are the same (default: those of one id)",
+    )
     name: str = Field(
         default="scores", pattern=r"^[A-Za-z0-9_.-]+$", description="file stem suffix, to keep several decodings"
     )
     seed: int = Field(default=0, ge=0, description="seed of folds, shuffles and bootstraps")
+
+    @model_validator(mode="after")
+    def _of_two_sessions(self) -> Self:
+        if self.on_session is None and self.matching is not None:
+            raise ValueError("matching says which cells are the same in two sessions: name the other one, on_session")
+        if self.on_session is not None and (self.curves or self.detrend or self.on == "test"):
+            raise ValueError("on_session takes all windows of two recordings as they are: no curves, detrend, on: test")
+        return self
 
     def protocols(self) -> tuple[Protocol, ...]:
         """Return one protocol per division."""

@@ -50,6 +50,7 @@ REDUCTIONS = {
 }
 PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
+SESSION = "session"
 READING = (
     "Values are pooled over test folds. Under every table stand the order of conditions, the null that p rests on, what the "
     "intervals cover and the unit. Paired differences (minus) are of the same trials and folds. Null labels keep whatever the time within a trial says about the label (for instance, that "
@@ -172,6 +173,8 @@ def _figure(rows: list[Score]) -> Figure:
         f"{words(metric)} for {rows[0].target}, {rows[0].session}: dots with 95 % intervals over {rows[0].unit}. "
         "Grey bars: 95 % of label shuffles. Dashed: chance, knowing nothing."
     )
+    if SESSION in splits:
+        caption += " Session split: trained on another session of the same cells."
     if RANDOM in splits:
         caption += " The random split lets neighbours of test windows into training; do not read it as generalisation."
     height = 1.5 + 0.27 * len(names)
@@ -263,7 +266,14 @@ def decoding_summary(scores: list[Score]) -> list[str]:
             )
             continue
         sentences.append(_sentence(honest, metric))
+        sentences += [_across(splits[SESSION], metric)] if SESSION in splits else []
     return sentences
+
+
+def _across(rows: list[Score], metric: str) -> str:
+    """Say how well decoders of another session do."""
+    trained = next(part for part in rows[0].note.split("; ") if part.startswith("trained on "))
+    return f"{_sentence(rows, metric)} Decoders were {trained}."
 
 
 def _sentence(rows: list[Score], metric: str) -> str:
