@@ -51,7 +51,7 @@ def _over_time(curve: Curve) -> str:
     text = (
         f"decodable {when} from onset (ends of windows; {told.size} times corrected for), best at {end[best]:.2f} s with "
         f"{_metric(curve)} {curve.value[best]:.2f} (95 % interval {curve.ci_low[best]:.2f} to {curve.ci_high[best]:.2f}; "
-        f"chance {curve.chance:.3g})."
+        f"chance {curve.chance:.3f})."
     )
     before = end < -1e-9
     if (told & before).any():
@@ -69,7 +69,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _over_cells(curve: Curve) -> str:
     cells, value = curve.axes["cells"].astype(int), curve.value
-    text = f"{_metric(curve)} {value[0]:.2f} from one cell and {value[-1]:.2f} from all {cells[-1]} (chance {curve.chance:.3g})."
+    text = f"{_metric(curve)} {value[0]:.2f} from one cell and {value[-1]:.2f} from all {cells[-1]} (chance {curve.chance:.3f})."
     if not (curve.p[-1] <= 0.05 and value[-1] > curve.chance):
         return f"{text} Not even all cells can be told from chance."
     enough = int(np.argmax(value - curve.chance >= MOST * (value[-1] - curve.chance)))
