@@ -19,6 +19,7 @@ from neurodyn.decode.run import decode
 from neurodyn.decode.settings import DecodeConfig, Protocol
 from neurodyn.metrics.nulls import largest_p
 from tests.decode.sliding_trials import WINDOWS, axes_of, trials, while_on
+from tests.decode.test_run import gratings
 
 STEPS = {"curve_window": 0.2, "curve_step": 0.1}
 
@@ -243,3 +244,16 @@ def test_tables_of_curves_are_read_back_and_do_not_outlive_their_decoding(tmp_pa
 
 
 ARRAYS = ("value", "ci_low", "ci_high", "shuffled_low", "shuffled_high", "p", "p_corrected")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "found"), [("230809_mrcuts28_fov4", True), ("230804_mrcuts27_fov3", False)])
+def test_gratings_are_told_after_their_onset_where_cells_are_tuned(shared_data, tmp_path, name, found):
+    path = gratings(shared_data / "park_v1_gratings" / f"{name}.npz").save(tmp_path / "park.zarr")
+    windows = WindowConfig(duration=49 * 0.0625, align="events", offset=-1.0)
+    config = DecodeConfig(target="direction", decoder="lda", windows=windows, curves=("time",))
+    (curve,) = curves_in(decode(path, config=config).parent)
+    end = curve.axes["end_s"]
+    assert not curve.told[end < 0.1].any()
+    assert curve.told[end > 0.4].all() == found
+    assert curve.told.any() == found
