@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from neurodyn.core.config import build, layer_from_sets, resolve, validate
 from neurodyn.core.extras import require
@@ -156,7 +156,15 @@ def denoise(recording: Source, run: str | Path, out: str | Path, *, mix: bool = 
         return Recording.open(predict(path, Path(out), Path(run), config))
 
 
-def decode(source: Source, target: str | None = None, *, folds: bool = False, **settings: Any) -> pd.DataFrame:
+def decode(
+    source: Source,
+    target: str | None = None,
+    *,
+    folds: bool = False,
+    curve: Literal["time", "cells", "generalise"] | None = None,
+    on_session: Source | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
     """Decode a target from a recording or a run with predictions.
 
     Parameters
@@ -167,23 +175,34 @@ def decode(source: Source, target: str | None = None, *, folds: bool = False, **
         Stimulus or behaviour column (default: the only stimulus column).
     folds
         Whether to return a row per fold, too.
+    curve
+        Return a row per time, number of cells or pair of times instead.
+    on_session
+        Another recording of the same cells, to test what is trained on the source; `matching` is the table of
+        `neurodyn match`, where cells have no ids.
     settings
         As of `neurodyn decode --set KEY`: decoder, features, splits, shuffles, windows, …
 
     Returns
     -------
     pandas.DataFrame
-        One row per score: value with interval, null, p, n, and a note.
+        One row per score, or point of a curve: value with interval, null, p, n, and a note.
     """
     import pandas as pd
 
+    from neurodyn.data.curves import curve_file
     from neurodyn.data.scores import Score, read_scores
     from neurodyn.decode.run import decode as run_decoding
     from neurodyn.decode.settings import DecodeConfig
 
-    config = validate(DecodeConfig, resolve(layer_from_sets(_sets({"target": target} | settings))))
-    with _on_disk(source) as (path, out):
-        scores = read_scores(run_decoding(path, config=config, out=out))
+    asked = {"target": target} | ({} if curve is None else {"curves": [curve]}) | settings
+    with _on_disk(source) as (path, out), _beside(on_session) as other:
+        told = asked if other is None else asked | {"on_session": str(other)}
+        config = validate(DecodeConfig, resolve(layer_from_sets(_sets(told))))
+        table = run_decoding(path, config=config, out=out)
+        if curve is not None:
+            return pd.read_csv(table.with_name(curve_file(curve, table.stem.removeprefix("scores"))))
+        scores = read_scores(table)
     rows = [asdict(score) for score in scores if folds or score.fold == "all"]
     return pd.DataFrame(rows, columns=[field.name for field in fields(Score)])
 
@@ -282,6 +301,16 @@ def _on_disk(source: Source) -> Iterator[tuple[Path, Path | None]]:
         return
     with tempfile.TemporaryDirectory() as folder:
         yield _saved(_opened(source), Path(folder)), Path(folder) / "scores"
+
+
+@contextmanager
+def _beside(source: Source | None) -> Iterator[Path | None]:
+    """Yield the path of another recording, if there is one."""
+    if source is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield _saved(_opened(source), Path(folder))
 
 
 def _sets(settings: Mapping[str, Any] | None) -> list[str]:

@@ -54,6 +54,24 @@ def decode(
     shuffles: Annotated[
         int | None, typer.Option("--shuffles", min=0, help="Null labels for the chance level.", show_default=False)
     ] = None,
+    curves: Annotated[
+        str | None,
+        typer.Option(
+            "--curves", help="time, cells, generalise; several with commas: scores along trials, …", show_default=False
+        ),
+    ] = None,
+    on_session: Annotated[
+        Path | None,
+        typer.Option(
+            "--on-session",
+            help="Another recording of the same cells, to test what is trained here.",
+            show_default=False,
+        ),
+    ] = None,
+    matching: Annotated[
+        Path | None,
+        typer.Option("--matching", help="cells.csv of `neurodyn match`, where cells have no ids.", show_default=False),
+    ] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Seed of folds and shuffles.", show_default=False)] = None,
     output: Out = None,
 ) -> None:
@@ -63,7 +81,8 @@ def decode(
     from neurodyn.decode.settings import DecodeConfig
 
     given = {"target": target, "decoder": decoder, "protocol": protocol, "folds": folds, "shuffles": shuffles}
-    given |= {"seed": seed, "features": features, "split": split}
+    given |= {"seed": seed, "features": features, "split": split, "curves": curves}
+    given |= {"on_session": on_session, "matching": matching}
     config = resolve_section(common, "decode", DecodeConfig, flags_of(given))
     if output is not None:
         check_output(output, whole=False)
@@ -81,15 +100,17 @@ def decode(
 
 def flags_of(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return what flags say, by key of the configuration; `values` are the options by name, None where not given."""
-    plain = ("target", "decoder", "protocol", "folds", "shuffles", "seed")
+    plain = ("target", "decoder", "protocol", "folds", "shuffles", "seed", "on_session", "matching")
     flags = {name: values[name] for name in plain if values[name] is not None}
-    several = {"features": values["features"], "splits": values["split"]}
+    several = {"features": values["features"], "splits": values["split"], "curves": values["curves"]}
     return flags | {name: text.split(",") for name, text in several.items() if text}
 
 
 def table(path: Path) -> str:
     """Render a table of scores for the terminal: what the target was taken for, every row, what p and intervals are."""
+    from neurodyn.data.curves import KINDS, curve_file, read_curve
     from neurodyn.data.scores import read_scores
+    from neurodyn.decode.curve_words import curve_facts, curve_sentence
     from neurodyn.metrics.nulls import facts
 
     scores = read_scores(path)
@@ -114,7 +135,10 @@ def table(path: Path) -> str:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     foot = dict.fromkeys(fact for s in scores if s.fold == "all" for fact in facts(s.note))
-    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:], *foot])
+    suffix = path.stem.removeprefix("scores")
+    curves = [curve for kind in KINDS for curve in read_curve(path.with_name(curve_file(kind, suffix)), kind)]
+    told = [fact for curve in curves for fact in (curve_sentence(curve), *curve_facts(curve))]
+    return "\n".join([*taken(path), lines[0], "-" * len(lines[0]), *lines[1:], *foot, *told])
 
 
 def taken(path: Path) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,63 @@ def rows_of_cells(recordings: Sequence[Recording]) -> dict[str, list[int | None]
         for row, cell in enumerate(cell_ids(recording)):
             rows.setdefault(str(cell), [None] * len(recordings))[place] = row
     return rows
+
+
+def read_matching(path: Path, recordings: Sequence[Recording]) -> dict[str, list[int | None]]:
+    """Read a table of matched cells, as `neurodyn match` writes it: the row of every cell in every session.
+
+    Parameters
+    ----------
+    path
+        CSV with a column `cell`, and one per session with the rows of its ROIs, empty where a cell was not found.
+    recordings
+        Sessions to look for, by their names.
+
+    Raises
+    ------
+    DataError
+        If a session is not in the table, or the table is of other ROIs than the recording has.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"{path} is missing.", "Expected a matching.", "Make it: neurodyn match A.zarr B.zarr -o shared"
+        )
+    with path.open(newline="", encoding="utf-8") as handle:
+        reader = csv.DictReader(handle)
+        table, names = list(reader), list(reader.fieldnames or ())
+    if len({one.session for one in recordings}) < len(recordings):
+        raise DataError(
+            "Two recordings have one session name.",
+            f"Found {recordings[0].session}.",
+            "Rename one of them, and match again.",
+        )
+    for recording in recordings:
+        _check_column(path, table, names, recording)
+    places = [[row[one.session] for one in recordings] for row in table]
+    return {str(k): [int(place) if place else None for place in each] for k, each in enumerate(places)}
+
+
+def _check_column(path: Path, table: list[dict[str, str]], names: list[str], recording: Recording) -> None:
+    """Refuse a table without a session, or one that is not of its ROIs."""
+    if recording.session not in names:
+        raise DataError(
+            f"{path} knows no session '{recording.session}'.",
+            f"Found the columns {', '.join(names) or 'none'}.",
+            "Match these recordings: neurodyn match A.zarr B.zarr -o shared",
+        )
+    found = [row[recording.session] for row in table if row[recording.session]]
+    count = max(sizes["roi"] for sizes in _sizes(recording))
+    if sorted(found) != sorted(map(str, range(count))):
+        raise DataError(
+            f"{path} is of other ROIs than '{recording.session}' has.",
+            f"Found {len(found)} rows in the table, {count} ROIs in the recording.",
+            "Give the recordings that were matched; those that match wrote have ids, and need no table.",
+        )
+
+
+def _sizes(recording: Recording) -> list[Any]:
+    found = [recording.neural[name].sizes for name in recording.variables]
+    return [sizes for sizes in found if "roi" in sizes] or [{"roi": 0}]
 
 
 def have_ids(recordings: Sequence[Recording]) -> bool:

@@ -9,9 +9,10 @@ from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
 from neurodyn.decode import DECODERS
 from neurodyn.decode.column import with_target
-from neurodyn.decode.gaps import without_gaps
-from neurodyn.decode.labels import Labels
+from neurodyn.decode.gaps import labelled
+from neurodyn.decode.sessions import open_pair
 from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.sliding import check_curves
 from neurodyn.decode.source import Source, open_source
 from neurodyn.decode.splits import make_folds, order_groups
 from neurodyn.decode.targets import make_labels
@@ -19,15 +20,12 @@ from neurodyn.decode.targets import make_labels
 
 def check(source: Path, config: DecodeConfig) -> None:
     """Refuse what `decode` would refuse before it fits anything; nothing is written."""
+    if config.on_session is not None:
+        open_pair(source, config)
+        return
     opened, config = opened_for(source, config)
     for session in opened.sessions():
-        labelled(session, config)
-
-
-def labelled(session: Source, config: DecodeConfig) -> tuple[Source, Labels]:
-    """Return the windows of one recording that can be decoded, and their labels."""
-    labels, rows = make_labels(session, config)
-    return without_gaps(session.take(rows), labels, config)
+        check_curves(*labelled(session, config), config)
 
 
 def check_folds(recording: Recording, windows: WindowConfig, config: DecodeConfig) -> None:

@@ -59,25 +59,37 @@ def make_design(labels: Labels, protocol: Protocol) -> Design:
         If there are fewer trials than folds, or classes cannot be divided.
     """
     groups = order_groups(labels.groups, labels.times)
+    classes, encoded = encode(labels)
+    if labels.task == "classify":
+        require_divisible(labels.name, classes, encoded, groups)
+    folds = make_folds(groups, protocol)
+    null = null_of(labels, encoded, groups, protocol)
+    inner = [inner_folds(groups[fold.train], protocol.inner_folds, protocol.seed) for fold in folds]
+    return Design(folds, inner, np.column_stack([encoded, null.columns]), groups, classes, null)
+
+
+def encode(labels: Labels) -> tuple[np.ndarray, np.ndarray]:
+    """Return the names of classes, none of numbers and circles, and labels as decoders take them, shape (sample,)."""
     if labels.task == "classify":
         classes, encoded = np.unique(labels.target, return_inverse=True)
-        require_divisible(labels.name, classes, encoded, groups)
-    elif labels.task == "circular":
-        classes, encoded = np.empty(0), labels.circle.radians(labels.target)
-    else:
-        classes, encoded = np.empty(0), labels.target.astype(np.float64)
-    folds = make_folds(groups, protocol)
-    null = make_null(
+        return classes, encoded
+    if labels.task == "circular":
+        return np.empty(0), labels.circle.radians(labels.target)
+    return np.empty(0), labels.target.astype(np.float64)
+
+
+def null_of(labels: Labels, encoded: np.ndarray, groups: np.ndarray, protocol: Protocol) -> Null:
+    """Make the labels that encoded ones are held against; trials are numbered in order of time."""
+    course = labels.course or labels.unit == "segments"
+    return make_null(
         encoded,
         groups,
         labels.times,
         labels.task,
-        course=labels.course or labels.unit == "segments",
+        course=course,
         shuffles=protocol.shuffles,
         seed=protocol.seed,
     )
-    inner = [inner_folds(groups[fold.train], protocol.inner_folds, protocol.seed) for fold in folds]
-    return Design(folds, inner, np.column_stack([encoded, null.columns]), groups, classes, null)
 
 
 def with_warnings(labels: Labels, design: Design, refitted: bool) -> Labels:

@@ -182,6 +182,22 @@ def build_features(name: str, source: Source, config: DecodeConfig) -> np.ndarra
     return values
 
 
+def course_name(source: Source) -> str:
+    """Name what `build_courses` gives."""
+    variable = source.windows.config.variable
+    return f"{variable}:patches" if len(source.windows.space) == 2 else variable
+
+
+def build_courses(source: Source, config: DecodeConfig) -> np.ndarray:
+    """Return what every cell, or patch of a movie, does in each window, float32, shape (window, time, feature)."""
+    variable = source.windows.config.variable
+    read, reducer = _signal(source, variable), _Reducer((), source, config.grid, variable)
+    movie = len(source.windows.space) == 2
+    parts = (read(part) for part in chunks(source, row_bytes(source, variable)))
+    made = [reducer.patches(values) if movie else values[:, :, source.entries] for values in parts]
+    return np.concatenate(made).astype(np.float32)
+
+
 def _compared(windows: Windows) -> tuple[str, ...]:
     """Name the reductions that training folds choose from."""
     usual = default_reduction(windows)
@@ -280,7 +296,7 @@ class _Reducer:
     def _one(self, name: str, values: np.ndarray) -> np.ndarray:
         times = self.source.windows.times
         if name == "patches":
-            pooled = self._patches(values)
+            pooled = self.patches(values)
             return _temporal(
                 "response" if default_reduction(self.source.windows) == "response" else "last", pooled, times
             )
@@ -288,7 +304,8 @@ class _Reducer:
             values = values[:, :, self.source.entries]
         return _temporal(name, values.reshape(*values.shape[:2], -1), times)
 
-    def _patches(self, values: np.ndarray) -> np.ndarray:
+    def patches(self, values: np.ndarray) -> np.ndarray:
+        """Return means over patches, shape (window, time, patch)."""
         brain = self.source.entries
         if brain.ndim != 2 or values.shape[2:] != brain.shape:
             raise ConfigError(

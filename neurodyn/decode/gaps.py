@@ -11,9 +11,16 @@ from neurodyn.decode.features import chunks, row_bytes
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.settings import DecodeConfig
 from neurodyn.decode.source import Source
+from neurodyn.decode.targets import make_labels
 
 MOSTLY = 0.5  # share of entries without data from which on a window is missing, not its entries
 LACKING = 0.2  # share of windows from which on an entry is left out instead of the windows
+
+
+def labelled(session: Source, config: DecodeConfig) -> tuple[Source, Labels]:
+    """Return the windows of one recording that can be decoded, and their labels."""
+    labels, rows = make_labels(session, config)
+    return without_gaps(session.take(rows), labels, config)
 
 
 def without_gaps(source: Source, labels: Labels, config: DecodeConfig) -> tuple[Source, Labels]:

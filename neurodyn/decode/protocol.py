@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from neurodyn.core.config import build
+from neurodyn.core.config import Params, build
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.log import Report, silent, within
 from neurodyn.data.guesses import Guesses
@@ -18,21 +17,17 @@ from neurodyn.data.scores import Score
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
 from neurodyn.decode.crossval import CrossValidation, Forms
-from neurodyn.decode.design import Design, make_design, shuffled, with_warnings
+from neurodyn.decode.design import Design, make_design, with_warnings
 from neurodyn.decode.intervals import (
     FEWEST,
-    NULL_DRAWS,
     Evidence,
     difference_interval,
-    fixed_interval,
-    score_interval,
     tested_trials,
 )
 from neurodyn.decode.labels import Labels
-from neurodyn.decode.scoring import LOWER_IS_BETTER, metric_values, null_summary
+from neurodyn.decode.outcome import Outcome, chance_level, interval, outcome
+from neurodyn.decode.scoring import LOWER_IS_BETTER, null_summary
 from neurodyn.decode.settings import Protocol
-from neurodyn.decode.splits import Fold
-from neurodyn.metrics.circular import constant_guess
 from neurodyn.metrics.nulls import best_of_rows
 
 RANDOM_NOTE = "random split over overlapping windows: neighbours of test windows are in training; flatters every row"
@@ -106,31 +101,34 @@ def cross_validate(
     """
     protocol = protocol or Protocol()
     named = features if isinstance(features, Mapping) else {"features": features}
-    chosen = _decoder(decoder, labels.task)
-    settings = build(chosen.Params, dict(params or {}), "decoder params")
-    design = make_design(labels, protocol)
+    validation = make_validation(labels, decoder, params or {}, protocol)
+    chosen, design = validation.decoder, validation.design
     labels = with_warnings(labels, design, chosen.refits)
-    validation = CrossValidation(chosen, settings, labels, design, protocol)
     outcomes = {}
     for number, (name, values) in enumerate(named.items()):
         forms = values if isinstance(values, Mapping) else {name: values}
         for form, rows in forms.items():
             _check(form, rows, labels, chosen.sequential)
         tell = partial(within(progress, number, len(named)), f"{labels.name} from {name}, {protocol.split} split")
-        outcomes[name] = _outcome(validation, forms, tell)
+        outcomes[name] = outcome(validation, forms, tell)
     made_by = {name: (models or {}).get(name, "none") for name in named}
     references = against or [next((name for name in named if made_by[name] == "none"), next(iter(named)))]
     scores = []
-    for name, outcome in outcomes.items():
+    for name, found in outcomes.items():
         context = _Context(labels, protocol, made_by[name], name, decoder)
         others = {one: outcomes[one].evidence for one in references if one != name}
-        scores += _score(context, outcome, design, others)
+        scores += _score(context, found, design, others)
     tried = [{metric: found.mean(axis=0) for metric, found in one.pooled.items()} for one in outcomes.values()]
-    guessed = {name: outcome.guessed for name, outcome in outcomes.items()}
-    return Evaluated(_corrected(scores, tried), _guesses(guessed, labels, design, decoder, protocol.split))
+    guessed = {name: one.guessed for name, one in outcomes.items()}
+    return Evaluated(corrected(scores, tried), guesses_of(guessed, labels, design, decoder, protocol.split))
 
 
-def _guesses(guessed: dict[str, np.ndarray], labels: Labels, design: Design, decoder: str, split: str) -> Guesses:
+def make_validation(labels: Labels, decoder: str, params: Mapping[str, Any], protocol: Protocol) -> CrossValidation:
+    """Return a decoder with its settings, labels with those of the null, and how they are divided; as `cross_validate`."""
+    return CrossValidation(*decoder_of(decoder, labels.task, params), labels, make_design(labels, protocol), protocol)
+
+
+def guesses_of(guessed: dict[str, np.ndarray], labels: Labels, design: Design, decoder: str, split: str) -> Guesses:
     """Put guesses beside what was true, both in the target's unit."""
     tested = np.isfinite(next(iter(guessed.values())))
 
@@ -153,7 +151,7 @@ def _guesses(guessed: dict[str, np.ndarray], labels: Labels, design: Design, dec
     )
 
 
-def _corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[Score]:
+def corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[Score]:
     """Write into the notes p of each row as one of several that were tried; `tried` has the pooled values of each."""
     if len(tried) < 2 or tried[0][next(iter(tried[0]))].size < 2:
         return scores
@@ -167,14 +165,21 @@ def _corrected(scores: list[Score], tried: list[dict[str, np.ndarray]]) -> list[
     ]
 
 
-def _decoder(name: str, task: Task) -> type[Decoder]:
+def decoder_of(name: str, task: Task, params: Mapping[str, Any]) -> tuple[type[Decoder], Params]:
+    """Return a decoder that can do a task, and its settings.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot, or has no such settings.
+    """
     chosen = DECODERS.get(name)
     if task not in chosen.tasks:
         fit = [n for n in DECODERS.names() if task in DECODERS.get(n).tasks]
         raise ConfigError(
             f"Decoder '{name}' cannot {task}.", f"It can: {', '.join(sorted(chosen.tasks))}.", f"Use --decoder {fit[0]}"
         )
-    return chosen
+    return chosen, build(chosen.Params, dict(params), "decoder params")
 
 
 def _check(name: str, values: np.ndarray, labels: Labels, sequential: bool) -> None:
@@ -222,58 +227,21 @@ class _Context:
         )
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """Scores of one feature: metric -> (repeat, column), those of each fold, what intervals are made of, forms taken."""
-
-    pooled: dict[str, np.ndarray]
-    single: list[tuple[Fold, dict[str, np.ndarray]]]
-    evidence: Evidence
-    taken: str
-    guessed: np.ndarray
-
-
-def _outcome(validation: CrossValidation, forms: Forms, tell: Callable[[float], None]) -> _Outcome:
-    task, design = validation.task, validation.design
-    guesses = validation.run(forms, tell, refitted=validation.decoder.refits)
-    pooled = metric_values(task, guesses.sums.sum(axis=1))
-    null = {metric: scores.mean(axis=0)[1:] for metric, scores in pooled.items()}
-    if task == "regress" and design.columns.shape[1] <= NULL_DRAWS:
-        more = replace(validation, design=shuffled(design, validation.labels.times, validation.protocol))
-        drawn = metric_values(task, more.run(forms, tell, refitted=False).sums.sum(axis=1))
-        null = {metric: scores.mean(axis=0) for metric, scores in drawn.items()}
-    single = [(fold, metric_values(task, sums)) for fold, sums in zip(design.folds, guesses.folds, strict=True)]
-    evidence = Evidence(task, guesses.sums[:, :, 0], design.repeats, guesses.refits, null)
-    return _Outcome(pooled, single, evidence, _taken(guesses.taken) if len(forms) > 1 else "", guesses.guessed)
-
-
-def _taken(forms: tuple[str, ...]) -> str:
-    """Say which forms of a feature training folds chose, the most frequent first."""
-    told = ", ".join(f"{form} ({count} of {len(forms)})" for form, count in Counter(forms).most_common())
-    return f"chosen inside training folds: {told}"
-
-
-def _score(context: _Context, outcome: _Outcome, design: Design, others: Mapping[str, Evidence]) -> list[Score]:
-    tested = tested_trials(outcome.evidence)
+def _score(context: _Context, found: Outcome, design: Design, others: Mapping[str, Evidence]) -> list[Score]:
+    tested = tested_trials(found.evidence)
     scores = []
-    for metric, values in outcome.pooled.items():
+    for metric, values in found.pooled.items():
         across = values.mean(axis=0)
         null_mean, p, words = null_summary(metric, across[0], across[1:])
-        low, high = _interval(metric, outcome.evidence, context.protocol)
-        said = "; ".join(filter(None, (words, _difference_words(metric, outcome.evidence, others), outcome.taken)))
+        low, high = interval(metric, found.evidence, context.protocol)
+        said = "; ".join(filter(None, (words, _difference_words(metric, found.evidence, others), found.taken)))
         note = _note(context, metric, said, design)
         rest = {"null_mean": null_mean, "p": p, "note": note, "ci_low": low, "ci_high": high}
         scores.append(context.score(metric, across[0], tested, **rest))
-        for fold, by_metric in outcome.single:
+        for fold, by_metric in found.single:
             trials = np.unique(design.groups[fold.test]).size
             scores.append(context.score(metric, float(by_metric[metric]), trials, fold=f"{fold.repeat}.{fold.number}"))
     return scores
-
-
-def _interval(metric: str, evidence: Evidence, protocol: Protocol) -> tuple[float, float]:
-    if evidence.refits is None:
-        return fixed_interval(metric, evidence, protocol.bootstraps, protocol.seed)
-    return score_interval(metric, evidence)
 
 
 def _difference_words(metric: str, evidence: Evidence, others: Mapping[str, Evidence]) -> str:
@@ -288,15 +256,7 @@ def _difference_words(metric: str, evidence: Evidence, others: Mapping[str, Evid
 
 
 def _note(context: _Context, metric: str, words: str, design: Design) -> str:
-    chance = ""
-    if metric == "accuracy":
-        counts = np.bincount(design.columns[:, 0].astype(int))
-        chance = f"chance {counts.max() / counts.sum():.3f} (most frequent of {counts.size} classes)"
-    elif metric == "balanced accuracy":
-        chance = f"chance {1 / design.classes.size:.3f}"
-    elif context.labels.task == "circular":
-        cosine, error = constant_guess(design.columns[:, 0])
-        level = cosine if metric == "mean cosine" else error * context.labels.circle.degrees / (2 * np.pi)
-        chance = f"chance {level:.3f} (best constant guess)"
+    level, of = chance_level(metric, context.labels, design)
+    chance = f"chance {level:.3f}{of}" if level == level else ""
     random = RANDOM_NOTE if context.protocol.split == "random" else ""
     return "; ".join(part for part in (random, chance, words, context.labels.taken, context.labels.note) if part)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,20 @@ from neurodyn.core.errors import ConfigError
 from neurodyn.core.files import clear_partials, locked, write_json
 from neurodyn.core.log import Report, silent, within
 from neurodyn.core.provenance import version
+from neurodyn.data.curves import KINDS, Curve, curve_file, write_curves
 from neurodyn.data.guesses import Guesses, write_guesses
 from neurodyn.data.scores import Score, write_scores
-from neurodyn.decode.check import labelled, opened_for
+from neurodyn.decode.across import across
+from neurodyn.decode.check import opened_for
+from neurodyn.decode.curves import make_curves
 from neurodyn.decode.features import build_forms, feature_names, is_model, reference_names
+from neurodyn.decode.gaps import labelled
 from neurodyn.decode.labels import Labels
 from neurodyn.decode.projection import fit_projection
 from neurodyn.decode.protocol import cross_validate
+from neurodyn.decode.sessions import open_pair
 from neurodyn.decode.settings import DecodeConfig
+from neurodyn.decode.sliding import check_curves
 from neurodyn.decode.source import Source
 from neurodyn.decode.tasks import default_decoder
 
@@ -36,14 +42,16 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     source
         A run folder with a prediction, or a recording.
     out
-        Folder for the table; the run folder itself by default, "NAME.decode" beside a bare recording.
+        Folder for the table; the run folder itself by default, "NAME.decode" beside a bare recording, "A-on-B.decode" where
+        another session is tested.
     progress
         Called with what is decoded from what, and the share of it all that is done.
 
     Returns
     -------
     pathlib.Path
-        The table of scores. `decode.json` beside it says how it was made, `guesses.csv` what was guessed of every sample.
+        The table of scores. `decode.json` beside it says how it was made, `guesses.csv` what was guessed of every sample,
+        `curve_time.csv` and so on hold the curves that were asked for.
 
     Raises
     ------
@@ -52,19 +60,49 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
     ConfigError
         If decoder, task and windows do not fit together.
     """
+    if config.on_session is not None:
+        return _decode_pair(source, config, out, progress)
     opened, config = opened_for(source, config)
     folder = out or (source if opened.prediction is not None else source.with_suffix(".decode"))
-    suffix = "" if config.name == "scores" else f"-{config.name}"
     scores: list[Score] = []
     guesses: list[Guesses] = []
     made: list[dict[str, Any]] = []
+    curves: list[Curve] = []
     sessions = list(opened.sessions())
     for number, session in enumerate(sessions):
         tell = within(progress, number, len(sessions))
-        part, guessed, summary = _decode_session(*labelled(session, config), config, tell)
+        usable, labels = labelled(session, config)
+        check_curves(usable, labels, config)
+        part, guessed, summary = _decode_session(usable, labels, config, within(tell, 0, 2) if config.curves else tell)
         scores += part
         guesses += guessed
         made.append(summary)
+        curves += make_curves(usable, labels, config, within(tell, 1, 2))
+    return _write(folder, source, config, _Decoded(scores, guesses, made, curves))
+
+
+def _decode_pair(source: Path, config: DecodeConfig, out: Path | None, progress: Report) -> Path:
+    """Test on another session what is trained on this one, beside what is both trained and tested there."""
+    pair = open_pair(source, config)
+    LOGGER.info("decoding %s of %s: %s", pair.asked.name, pair.asked.session, pair.words)
+    tell = within(progress, 0, 2)
+    scores, guesses = across(pair, lambda share: tell(f"{pair.asked.name} across sessions", share))
+    inside, more, summary = _decode_session(pair.test, pair.asked, pair.config, within(progress, 1, 2))
+    folder = out or source.with_name(f"{source.stem}-on-{Path(str(config.on_session)).stem}.decode")
+    made = [summary | {"across": pair.words}]
+    return _write(folder, source, pair.config, _Decoded([*inside, *scores], [*more, guesses], made, []))
+
+
+@dataclass(frozen=True)
+class _Decoded:
+    scores: list[Score]
+    guesses: list[Guesses]
+    sessions: list[dict[str, Any]]
+    curves: list[Curve]
+
+
+def _write(folder: Path, source: Path, config: DecodeConfig, found: _Decoded) -> Path:
+    suffix = "" if config.name == "scores" else f"-{config.name}"
     table = folder / f"scores{suffix}.csv"
     with locked(table):
         clear_partials(table)
@@ -75,11 +113,22 @@ def decode(source: Path, *, config: DecodeConfig, out: Path | None = None, progr
                 "version": version(),
                 "config": config.model_dump(mode="json"),
                 "protocols": [protocol.model_dump(mode="json") for protocol in config.protocols()],
-                "sessions": made,
+                "sessions": found.sessions,
             },
         )
-        write_guesses(folder / f"guesses{suffix}.csv", guesses)
-        return write_scores(table, scores)
+        write_guesses(folder / f"guesses{suffix}.csv", found.guesses)
+        _write_curves(folder, suffix, found.curves)
+        return write_scores(table, found.scores)
+
+
+def _write_curves(folder: Path, suffix: str, curves: list[Curve]) -> None:
+    """Write a table for each kind of curve, and remove those that an earlier decoding of the same name left."""
+    for kind in KINDS:
+        mine, path = [curve for curve in curves if curve.kind == kind], folder / curve_file(kind, suffix)
+        if mine:
+            write_curves(path, mine)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _decode_session(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from neurodyn.core.config import Params
+from neurodyn.data.curves import Kind
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.decode import DECODERS
 from neurodyn.decode.base import Decoder, Task
@@ -144,10 +146,34 @@ class DecodeConfig(Params):
     on: Literal["test", "all"] | None = Field(
         default=None, description="windows of a bare recording: its test part or all (default: all)"
     )
+    curves: tuple[Kind, ...] = Field(
+        default=(),
+        description="time: scores along trials; cells: of random draws of 1, 2, 4, … cells; generalise: trained at one time, "
+        "tested at another; by the first of the splits, from the signal itself",
+    )
+    curve_window: float = Field(default=0.25, gt=0, description="length of the windows that slide along trials, s")
+    curve_step: float = Field(default=0.125, gt=0, description="time from one such window to the next, s")
+    curve_draws: int = Field(default=10, ge=2, description="random draws of cells of each number")
+    on_session: Path | None = Field(
+        default=None,
+        description="another recording of the same cells, on which decoders that are trained on the first one are tested",
+    )
+    matching: Path | None = Field(
+        default=None,
+        description="cells.csv of `neurodyn match`: which cells of the two are the same (default: those of one id)",
+    )
     name: str = Field(
         default="scores", pattern=r"^[A-Za-z0-9_.-]+$", description="file stem suffix, to keep several decodings"
     )
     seed: int = Field(default=0, ge=0, description="seed of folds, shuffles and bootstraps")
+
+    @model_validator(mode="after")
+    def _of_two_sessions(self) -> Self:
+        if self.on_session is None and self.matching is not None:
+            raise ValueError("matching says which cells are the same in two sessions: name the other one, on_session")
+        if self.on_session is not None and (self.curves or self.detrend or self.on == "test"):
+            raise ValueError("on_session takes all windows of two recordings as they are: no curves, detrend, on: test")
+        return self
 
     def protocols(self) -> tuple[Protocol, ...]:
         """Return one protocol per division."""

@@ -103,7 +103,11 @@ def open_source(path: Path, config: DecodeConfig) -> Source:
 
 
 def _open_recording(path: Path, config: DecodeConfig) -> Source:
-    recording = Recording.open(path)
+    return source_of(Recording.open(path), config)
+
+
+def source_of(recording: Recording, config: DecodeConfig) -> Source:
+    """Return the windows of a recording: its test part, or all."""
     asked = [name.partition(":")[0] for name in config.features]
     named = [name for name in asked if name in recording.variables]  # --features fluorescence names the signal, too
     update = {"variable": named[0]} if named else {}

@@ -276,6 +276,35 @@ def best_of_rows(columns: np.ndarray) -> np.ndarray:
     return (least[None] <= p[:, :1] + 1e-12).mean(axis=1)
 
 
+def largest_p(columns: np.ndarray) -> np.ndarray:
+    r"""Return p of each row as one of all rows, by the largest score of each shuffle.
+
+    .. math:: p_r = \frac{1 + \#\{b : \max_{r'} s_{r'b} \ge s_{r0}\}}{1 + B}
+
+    For rows on one scale, such as times of a trial: with many rows and few shuffles it can still find something, where
+    `best_of_rows`, whose p are steps of 1 / B, cannot.
+
+    Parameters
+    ----------
+    columns
+        What is larger the better a score, of true labels, then of null labels, shape (row, column); the same labels for
+        every row.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (row,); NaN without null labels.
+
+    References
+    ----------
+    Westfall PH, Young SS (1993). Resampling-based multiple testing. Wiley.
+    """
+    if columns.shape[1] < 2:
+        return np.full(len(columns), np.nan)
+    largest = columns[:, 1:].max(axis=0)
+    return (1 + (largest >= columns[:, :1] - 1e-9).sum(axis=1)) / (1 + largest.size)
+
+
 def facts(note: str) -> Iterator[str]:
     """Return, as sentences, what a score's note says of order, null, interval and unit."""
     for part in note.split("; "):

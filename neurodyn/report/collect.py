@@ -11,9 +11,11 @@ import numpy as np
 
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import read_json
+from neurodyn.data.curves import Curve, curves_in
 from neurodyn.data.guesses import Guesses, read_guesses
 from neurodyn.data.recording import Recording
 from neurodyn.data.scores import Score, read_scores
+from neurodyn.decode.curve_words import curve_sentence
 from neurodyn.report.activity import activity_section
 from neurodyn.report.blocks import Block, Cited, Items, Part, Section, Table, Text, number
 from neurodyn.report.cells import cells_section
@@ -72,6 +74,10 @@ class Folder:
     def guesses(self) -> list[Guesses]:
         """Read what decoders guessed."""
         return [table for path in sorted(self.path.glob("guesses*.csv")) for table in read_guesses(path)]
+
+    def curves(self) -> list[Curve]:
+        """Read the curves of decodings."""
+        return curves_in(self.path)
 
     @property
     def run(self) -> RunFolder:
@@ -184,8 +190,8 @@ def _scores_part(folder: Folder) -> Part:
     return Part(
         title=folder.path.name,
         subtitle="Decoding",
-        summary=decoding_summary(scores),
-        sections=[decoding_section(scores, folder.guesses())] if scores else [],
+        summary=[*decoding_summary(scores), *map(curve_sentence, folder.curves())],
+        sections=[decoding_section(scores, folder.guesses(), folder.curves())] if scores else [],
         missing=folder.missing,
         methods=decoding_sentences(scores, records),
     )
@@ -205,12 +211,17 @@ def _run_part(folder: Folder, beside: Sequence[Path]) -> Part:
     filled = _reconstruction(folder)
     sections = _recorded(recordings, variable)
     sections.append(_model_section(folder, status, prediction, recordings, variable, filled))
-    sections += [decoding_section(scores, folder.guesses())] if scores else []
+    sections += [decoding_section(scores, folder.guesses(), folder.curves())] if scores else []
     sections += [config_section(config, provenance), provenance_section(provenance)]
     return Part(
         title=f"{config.get('name') or config.get('backend')}: {', '.join(r.session for r in recordings) or folder.path.name}",
         subtitle="Run",
-        summary=[*decoding_summary(scores), *hidden_summary(filled, beside), *_training_summary(status)],
+        summary=[
+            *decoding_summary(scores),
+            *map(curve_sentence, folder.curves()),
+            *hidden_summary(filled, beside),
+            *_training_summary(status),
+        ],
         sections=sections,
         missing=folder.missing,
         methods=[

@@ -9,10 +9,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from neurodyn.data.curves import Curve
 from neurodyn.data.guesses import Guesses
 from neurodyn.data.scores import Score
 from neurodyn.metrics.nulls import FACTS, UNTOLD, facts
 from neurodyn.report.blocks import Block, Figure, Items, Section, Table, Text, interval, number
+from neurodyn.report.curves import curve_blocks
 from neurodyn.report.guesses import guesses_figure
 from neurodyn.report.style import BLACK, BLUE, GREY, PALE, draw
 
@@ -48,6 +50,7 @@ REDUCTIONS = {
 }
 PRIMARY = ("r2", "accuracy", "mean cosine")
 RANDOM = "random"
+SESSION = "session"
 READING = (
     "Values are pooled over test folds. Under every table stand the order of conditions, the null that p rests on, what the "
     "intervals cover and the unit. Paired differences (minus) are of the same trials and folds. Null labels keep whatever the time within a trial says about the label (for instance, that "
@@ -72,8 +75,8 @@ def pooled(scores: Iterable[Score]) -> list[Score]:
     return [score for score in scores if score.fold == "all"]
 
 
-def decoding_section(scores: list[Score], guesses: Sequence[Guesses] = ()) -> Section:
-    """Show every decoding: a figure per target, a table per target and split, and what was guessed."""
+def decoding_section(scores: list[Score], guesses: Sequence[Guesses] = (), curves: Sequence[Curve] = ()) -> Section:
+    """Show every decoding: a figure per target, a table per target and split, what was guessed, and curves."""
     rows = pooled(scores)
     names = dict.fromkeys(row.features for row in rows if row.features)
     blocks: list[Block] = []
@@ -82,6 +85,8 @@ def decoding_section(scores: list[Score], guesses: Sequence[Guesses] = ()) -> Se
         for part in _grouped(group, lambda s: s.split).values():
             blocks.append(_table(part))
             blocks += _guessed(part, guesses)
+        key = (group[0].session, group[0].target)
+        blocks += curve_blocks([curve for curve in curves if (curve.session, curve.target) == key])
     left = [Text(LEFT_OUT)] if any("left out" in row.note for row in rows) else []
     reading = [Text(READING), *left, Items([f"{name}: {describe(name)}" for name in names])]
     return Section("Decoding", [*blocks, *reading])
@@ -168,6 +173,8 @@ def _figure(rows: list[Score]) -> Figure:
         f"{words(metric)} for {rows[0].target}, {rows[0].session}: dots with 95 % intervals over {rows[0].unit}. "
         "Grey bars: 95 % of label shuffles. Dashed: chance, knowing nothing."
     )
+    if SESSION in splits:
+        caption += " Session split: trained on another session of the same cells."
     if RANDOM in splits:
         caption += " The random split lets neighbours of test windows into training; do not read it as generalisation."
     height = 1.5 + 0.27 * len(names)
@@ -259,7 +266,14 @@ def decoding_summary(scores: list[Score]) -> list[str]:
             )
             continue
         sentences.append(_sentence(honest, metric))
+        sentences += [_across(splits[SESSION], metric)] if SESSION in splits else []
     return sentences
+
+
+def _across(rows: list[Score], metric: str) -> str:
+    """Say how well decoders of another session do."""
+    trained = next(part for part in rows[0].note.split("; ") if part.startswith("trained on "))
+    return f"{_sentence(rows, metric)} Decoders were {trained}."
 
 
 def _sentence(rows: list[Score], metric: str) -> str:

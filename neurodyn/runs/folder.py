@@ -13,6 +13,7 @@ import yaml
 from neurodyn.core.config import Layer, build, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, read_json, remove
+from neurodyn.data.curves import KINDS, curve_file
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.runs.config import RunConfig
 
@@ -30,6 +31,7 @@ MADE_HERE = (
     "reconstruction.csv",
     "scores.csv",
     "guesses.csv",
+    *(curve_file(kind) for kind in KINDS),
     "report.html",
 )
 
