@@ -84,18 +84,18 @@ class Cosmoothing(ModelEvaluation):
         from neurodyn.training.cosmoothing import cells_from_others, factors_of
 
         config = self.config
-        asked = windows[config.part] if config.past_only else _apart(windows[config.part])
-        target = _values(asked)
+        asked = windows[config.part] if config.past_only else windows[config.part].apart()
+        target = asked.cell_values()
         cells = target.shape[-1]
         groups = groups_of(cells, config.groups, config.seed)
-        dimensions = config.dimensions or min(factors_of(run) or WITHOUT_FACTORS, most_factors(cells))
+        dimensions = config.dimensions or min(factors_of(run.backend, asked) or WITHOUT_FACTORS, most_factors(cells))
         if not 0 < dimensions < cells:
             raise ConfigError(
                 f"{dimensions} factors of {cells} cells are too many.",
                 f"Expected at most {cells - 1}.",
                 "Use fewer: --set dimensions=N",
             )
-        train = _values(_apart(windows["train"], MOST_FRAMES))
+        train = windows["train"].apart(MOST_FRAMES).cell_values()
         references = References.fit(train, dimensions, asked.rate_hz, groups)
         said = {run.config.name: cells_from_others(run, asked, groups)} | references(target, groups)
         when = slice(-1, None) if config.past_only else slice(None)
@@ -171,24 +171,6 @@ def _pooled_bits(sums: np.ndarray) -> float:
 def _by_cell(row: Score, values: np.ndarray) -> Iterator[Score]:
     for cell, value in enumerate(values):
         yield replace(row, metric=R2, value=float(value), fold=f"cell {cell}", unit="frames")
-
-
-def _values(windows: Windows) -> np.ndarray:
-    """Return the windows of one session, NaN where there is no datum, shape (window, time, cell)."""
-    values, known = windows.values(slice(None))
-    cells = windows.cells[int(windows.session[0])]
-    return np.where(known, values, np.nan)[..., :cells].astype(np.float64)
-
-
-def _apart(windows: Windows, most: int | None = None) -> Windows:
-    """Return windows that share no frame; `most`: at even distances, so that they hold no more frames."""
-    kept, end = [], -1
-    for index in np.argsort(windows.first, kind="stable"):
-        if windows.first[index] >= end:
-            kept.append(index)
-            end = windows.first[index] + windows.frames
-    step = 1 if most is None else -(-len(kept) * windows.frames // most)
-    return windows.take(np.array(kept[::step]))
 
 
 def _unit(windows: Windows) -> str:

@@ -76,8 +76,8 @@ class References:
         predictors: dict[str, Hidden] = {
             "ridge": _Ridge.fit(standard, [0.0], groups),
             "ridge, 4 time scales": _Ridge.fit(standard, smooth, groups),
-            f"PCA {dimensions}": _Factors(principal(standard, dimensions)),
-            f"factor analysis {dimensions}": _Factors(found),
+            f"PCA {dimensions}": principal(standard, dimensions).hidden,
+            f"factor analysis {dimensions}": found.hidden,
             f"GPFA {dimensions}": GaussianProcessFactors.fit(found, standard, rate_hz),
         }
         return cls(mean, scale, predictors)
@@ -90,17 +90,6 @@ class References:
             for name, predict in self.predictors.items():
                 found[name][..., group] = predict(standard, group)
         return {name: self.mean + self.scale * values for name, values in found.items()}
-
-
-@dataclass(frozen=True)
-class _Factors:
-    """Cells by the posterior mean of factors, frame by frame."""
-
-    model: FactorAnalysis
-
-    def __call__(self, standard: np.ndarray, group: np.ndarray) -> np.ndarray:
-        seen = np.delete(np.arange(standard.shape[-1]), group)
-        return self.model.mean[group] + self.model.posterior(standard[..., seen], seen) @ self.model.loadings[group].T
 
 
 @dataclass(frozen=True)

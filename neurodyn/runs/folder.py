@@ -15,6 +15,7 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.core.files import atomic, clear_partials, read_json, remove
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.runs.config import RunConfig
+from neurodyn.runs.health import Health
 
 Existing = Literal["skip", "error", "overwrite"]
 CONFIG, STATUS, PREDICTION = "config.yaml", "status.json", "prediction.zarr"
@@ -56,6 +57,12 @@ class RunFolder:
         """What became of the training: "done", or "unfinished"."""
         status = self.path / STATUS
         return str(read_json(status).get("state")) if status.exists() else "unfinished"
+
+    @property
+    def health(self) -> Health | None:
+        """What was measured of a latent model once it was trained; None where nothing was."""
+        status = self.path / STATUS
+        return Health.read(read_json(status)) if status.exists() else None
 
     @property
     def done(self) -> bool:
