@@ -90,9 +90,17 @@ def _show_trials(common: Common, folder: Path) -> None:
     ]
     said = [f"{tally((trial.state for trial in trials), TRIALS)}." if trials else "No trial yet."]
     if (best := best_of(trials)) is not None:
-        said.append(f"Best: trial {best.number}, validation loss {best.value:.6g}.")
+        said.append(f"Best: trial {best.number}, validation {_measure(folder)} {best.value:.6g}.")
     said += [f"trial {trial.number} failed: {trial.reason}" for trial in trials if trial.state == "fail"]
     _show(common, rows, said)
+
+
+def _measure(study: Path) -> str:
+    """Return in words what the trials of a study are compared by."""
+    from neurodyn.core.config import load_yaml
+    from neurodyn.training.space import MEASURES
+
+    return MEASURES[load_yaml(study / "study.yaml").values.get("settings", {}).get("objective", "loss")]
 
 
 def _show(common: Common, rows: list[dict[str, Any]], said: list[str]) -> None:

@@ -53,16 +53,20 @@ class RunFolder:
         return (self.path / CONFIG).is_file()
 
     @property
+    def status(self) -> dict[str, Any]:
+        """What training wrote when it ended; nothing before."""
+        path = self.path / STATUS
+        return read_json(path) if path.exists() else {}
+
+    @property
     def state(self) -> str:
         """What became of the training: "done", or "unfinished"."""
-        status = self.path / STATUS
-        return str(read_json(status).get("state")) if status.exists() else "unfinished"
+        return str(self.status.get("state", "unfinished"))
 
     @property
     def health(self) -> Health | None:
         """What was measured of a latent model once it was trained; None where nothing was."""
-        status = self.path / STATUS
-        return Health.read(read_json(status)) if status.exists() else None
+        return Health.read(self.status)
 
     @property
     def done(self) -> bool:
