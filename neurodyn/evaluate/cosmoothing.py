@@ -40,7 +40,8 @@ class CosmoothingConfig(Params):
         "groups as cells each cell alone",
     )
     past_only: bool = Field(
-        default=False, description="score the last frame of every window alone, of which nothing later tells"
+        default=False,
+        description="score the last frame of every window alone, of which nothing later tells; ridge regression reads the past alone",
     )
     dimensions: int | None = Field(
         default=None, gt=0, description="of PCA, factor analysis and GPFA (default: as many as the model has factors)"
@@ -96,7 +97,7 @@ class Cosmoothing(ModelEvaluation):
                 "Use fewer: --set dimensions=N",
             )
         train = windows["train"].apart(MOST_FRAMES).cell_values()
-        references = References.fit(train, dimensions, asked.rate_hz, groups)
+        references = References.fit(train, dimensions, asked.rate_hz, groups, config.past_only)
         said = {run.config.name: cells_from_others(run, asked, groups)} | references(target, groups)
         when = slice(-1, None) if config.past_only else slice(None)
         scored = _Scored(asked, target[:, when], {name: values[:, when] for name, values in said.items()})
