@@ -16,6 +16,7 @@ from neurodyn.training.health import measured
 from neurodyn.training.run import load_run
 from neurodyn.workflow.pipeline import PipelineSpec, plan
 from neurodyn.workflow.run import _Teller, prepare
+from tests.backends.test_lfads import lorenz_trials
 
 CELLS = 12
 SETTINGS = ("windows={variable: dff, duration: 1, blocks: 2, gap: 0}", "training.epochs=1", "training.warmup=2")
@@ -130,6 +131,37 @@ def test_a_pipeline_goes_on_and_says_so(untrained, tmp_path):
     assert said == ["data done in 1.0 s"]
     _Teller(tmp_path, said.append).line("model done in 1.0 s")
     assert said[2].startswith("model: Unhealthy: ") and "FAILED" not in "".join(said)
+
+
+@pytest.fixture(scope="module")
+def lorenz(tmp_path_factory) -> tuple[Path, Path]:
+    """Counts of cells that follow three factors; and the same with the cells in another order."""
+    rng = np.random.default_rng(1)
+    latents = lorenz_trials(3, 24, seed=1)[rng.permutation(72)]
+    weights = rng.uniform(0.3, 0.8, (3, 25)) * rng.choice([-1, 1], (3, 25))
+    counts = rng.poisson(0.5 * np.exp(latents @ weights)).astype(np.float32).reshape(-1, 25)
+    stimulus = {"start": np.arange(72) * 5.0, "stop": np.arange(72) * 5.0 + 4.9}
+    folder = tmp_path_factory.mktemp("lorenz")
+    made = []
+    for name, order in (("a", np.arange(25)), ("b", rng.permutation(25))):
+        one = Recording.from_arrays({"events": counts[:, order]}, rate_hz=10, session="lorenz", stimulus=stimulus)
+        made.append(one.save(folder / f"{name}.zarr"))
+    return made[0], made[1]
+
+
+@pytest.mark.slow
+def test_lfads_that_learned_the_dynamics_is_healthy_and_with_its_cells_shuffled_it_is_not(lorenz, tmp_path):
+    settings = (
+        "windows={variable: events, align: events, duration: 5, split: trial, fractions: [0.6, 0.3, 0.1]}",
+        "model={factors: 3, generator: 32, initial: 32, encoder: 32, inputs: 0, warmup: 100, l2: 0.0, samples: 8}",
+        "training={epochs: 10, steps_per_epoch: 20, lr: 0.01, warmup: 10, clip: 200, restarts: 0}",
+    )
+    config = load_run_config("lfads", None, settings)[0]
+    run = load_run(fit(config, None, [lorenz[0]], tmp_path / "run", gpu="none"))
+    found = run.folder.health
+    assert not found.unhealthy and found.r2 > 0.25
+    shuffled = measured(run.backend, run.cut([lorenz[1]]).split(), 0)
+    assert shuffled.unhealthy and shuffled.r2 < 0
 
 
 @pytest.mark.parametrize(
