@@ -23,6 +23,7 @@ CAPABILITIES = frozenset(
         "channels",
         "classify",
         "continuous_time",
+        "cosmoothing",
         "forecast",
         "inputs",
         "latents",
@@ -112,6 +113,11 @@ class Backend(nn.Module, ABC):
     def tells_sessions(self) -> bool:
         """Whether a prediction depends on the session, so that every recording must be one of the layout's."""
         return "sessions" in self.capabilities and len(self.layout.sessions) > 1
+
+    @property
+    def tells_cells(self) -> bool:
+        """Whether latents are of what cells share, so that a cell hidden throughout a window is told from the others."""
+        return "cosmoothing" in self.capabilities
 
     def prepare_sessions(self, frames: Iterable[tuple[int, np.ndarray]]) -> None:
         """Fit what needs no gradient; called in place of `prepare` where the capability `sessions` is declared.

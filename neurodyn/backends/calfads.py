@@ -60,7 +60,7 @@ class CaLFADS(Backend):
     spikes u(t) = max(exp(W_s [z(t), f(t)] + b_s) - 1, 0) that drive an autoregressive calcium c(t);
     fluorescence is N(gain d(c(t)), σ²) with a linear or a Hill dye d. The loss is
 
-        -log p(x | c) + Σ (λdt - u log λdt + u) + KL(z) + KL(g₀) + KL(inputs) + ½ l2 ‖U‖²
+        -log p(x | c) + Σ (λdt - u log λdt + u) + KL(z) + kl (KL(g₀) + KL(inputs)) + ½ l2 ‖U‖²
 
     where the second term is the paper's approximate Poisson, which also keeps spikes sparse. Here the decay is
     exp(-dt/τ), as OASIS has it, not 1 - dt/τ; calcium, not spikes, is fed back to the controller; the deep encoder reads
@@ -157,7 +157,7 @@ class CaLFADS(Backend):
             return f"the fluorescence is {valid['reconstruction'] / flat:.1e} times as far off as each cell's mean"
         if step < 2 * self.warm_steps:
             return None
-        carried = valid["kl_initial"] + valid.get("kl_inputs", 0.0)
+        carried = (valid["kl_initial"] + valid.get("kl_inputs", 0.0)) / self.config.kl
         if carried < LEAST_KL:
             return f"the deep dynamics carry {carried:.2f} nats per window"
         if self.spread.share < LEAST_SHARE:
@@ -201,8 +201,8 @@ class CaLFADS(Backend):
             "reconstruction": 0.5 * error.sum((0, 2)).mean(),
             "spikes": poisson.sum((0, 2)).mean(),
             "kl_spikes": self.shallow_weight * self.prior.kl(out.shallow.mean, out.shallow.logvar).sum((0, 2)).mean(),
-            "kl_initial": deep * out.deep.kl_initial.mean(),
-            "kl_inputs": deep * out.deep.kl_inputs.mean(),
+            "kl_initial": deep * self.config.kl * out.deep.kl_initial.mean(),
+            "kl_inputs": deep * self.config.kl * out.deep.kl_inputs.mean(),
             "l2": 0.5 * deep * self.config.l2 * self.dynamics.l2,
         }
         return parts if self.config.inputs else {name: value for name, value in parts.items() if name != "kl_inputs"}

@@ -36,7 +36,7 @@ class LFADS(Backend):
     `Dynamics` infers an initial state and inputs, and gives factors f(t); p(x(t) | f(t)) is a `Likelihood` whose
     parameters are W f(t) + b. The loss is the negative evidence bound
 
-        -Σ log p(x | f) + KL(initial state) + KL(inputs) + ½ l2 ‖U‖²
+        -Σ log p(x | f) + kl (KL(initial state) + KL(inputs)) + ½ l2 ‖U‖²
 
     with the last three growing during `warmup`. Entries that are not valid are 0 to the encoders and enter no loss
     (Zhu et al. 2022). With coordinated dropout the encoders miss some entries, and gradients come through these
@@ -144,6 +144,11 @@ class LFADS(Backend):
         return (self.cells.scale[session, :cells] / self.read_out.bias[session, :cells].exp()).clamp(max=1.0)
 
     @property
+    def tells_cells(self) -> bool:
+        """Whether hidden cells are told from the others; where encoders see a window's beginning alone, that is a forecast."""
+        return self.encoded == self.layout.frames
+
+    @property
     def warm_steps(self) -> int:
         """Steps until divergences and penalty have their full weight."""
         return self.config.warmup
@@ -157,7 +162,7 @@ class LFADS(Backend):
         """Say whether the dynamics carry nothing about single windows."""
         if step < 2 * self.warm_steps:
             return None
-        carried = valid["kl_initial"] + valid.get("kl_inputs", 0.0)
+        carried = (valid["kl_initial"] + valid.get("kl_inputs", 0.0)) / self.config.kl
         if carried < LEAST_KL:
             return f"the dynamics carry {carried:.2f} nats per window"
         if self.spread.share < LEAST_SHARE:
@@ -196,10 +201,11 @@ class LFADS(Backend):
         nll = self._nll(course.factors, batch, valid)
         nll = nll.detach() + weight * (nll - nll.detach())
         penalty = 0.5 * self.config.l2 * self.dynamics.l2 + self.likelihood.penalty()
+        divergence = self.weight * self.config.kl
         parts = {
             "reconstruction": nll.sum((0, 2)).mean(),
-            "kl_initial": self.weight * course.kl_initial.mean(),
-            "kl_inputs": self.weight * course.kl_inputs.mean(),
+            "kl_initial": divergence * course.kl_initial.mean(),
+            "kl_inputs": divergence * course.kl_inputs.mean(),
             "l2": self.weight * penalty,
         }
         return parts if self.config.inputs else {name: value for name, value in parts.items() if name != "kl_inputs"}

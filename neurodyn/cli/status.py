@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from neurodyn.cli.console import Common, command
 from neurodyn.core.errors import DataError
+
+if TYPE_CHECKING:
+    from neurodyn.runs.folder import RunFolder
 
 TRIALS = ("complete", "pruned", "running", "interrupted", "fail")
 
@@ -28,7 +31,7 @@ def status(
     if (folder / PLAN).exists():
         _show_jobs(common, folder)
     elif RunFolder(folder).begun:
-        _show(common, [{"job": "train", "state": RunFolder(folder).state, "product": str(folder)}], [])
+        _show_training(common, RunFolder(folder))
     elif (folder / "study.yaml").exists():
         _show_trials(common, folder)
     else:
@@ -39,8 +42,18 @@ def status(
         )
 
 
+def _show_training(common: Common, run: RunFolder) -> None:
+    """Show whether a training has ended, and how its model stands beside factor analysis."""
+    row: dict[str, Any] = {"job": "train", "state": run.state, "product": str(run.path)}
+    said = []
+    if run.state == "done" and (health := run.health) is not None:
+        row |= {"state": "unhealthy" if health.unhealthy else run.state} | health.plain
+        said = [health.warning if health.unhealthy else health.sentence]
+    _show(common, [row], said)
+
+
 def _show_jobs(common: Common, folder: Path) -> None:
-    from neurodyn.workflow.states import ORDER, files_of, job_states, repeat_command, summary
+    from neurodyn.workflow.states import ORDER, files_of, job_states, repeat_command, summary, unhealthy
 
     states = sorted(job_states(folder), key=lambda state: ORDER.index(state.state))
     rows: list[dict[str, Any]] = []
@@ -50,6 +63,9 @@ def _show_jobs(common: Common, folder: Path) -> None:
         if state.state in ("failed", "interrupted"):
             row |= {"why": " | ".join(state.tail(folder, 3)), "log": str(files_of(folder, state).log)}
             row |= {"repeat": repeat_command(folder, state.argv)}
+        if state.state == "done" and (told := unhealthy(folder, state.argv, state.product)):
+            row |= {"unhealthy": told}
+            said += told
         if state.held_by:
             row |= {"held_by": state.held_by}
             said.append(f"{state.name} is held back by {', '.join(state.held_by)}.")
@@ -74,9 +90,17 @@ def _show_trials(common: Common, folder: Path) -> None:
     ]
     said = [f"{tally((trial.state for trial in trials), TRIALS)}." if trials else "No trial yet."]
     if (best := best_of(trials)) is not None:
-        said.append(f"Best: trial {best.number}, validation loss {best.value:.6g}.")
+        said.append(f"Best: trial {best.number}, validation {_measure(folder)} {best.value:.6g}.")
     said += [f"trial {trial.number} failed: {trial.reason}" for trial in trials if trial.state == "fail"]
     _show(common, rows, said)
+
+
+def _measure(study: Path) -> str:
+    """Return in words what the trials of a study are compared by."""
+    from neurodyn.core.config import load_yaml
+    from neurodyn.training.space import MEASURES
+
+    return MEASURES[load_yaml(study / "study.yaml").values.get("settings", {}).get("objective", "loss")]
 
 
 def _show(common: Common, rows: list[dict[str, Any]], said: list[str]) -> None:

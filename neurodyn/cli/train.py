@@ -53,6 +53,7 @@ def train(
     if task == "classify":
         model = f"{model}-classifier"
     find_preset("model", model)  # a misspelt name ends here, before seconds of imports
+    from neurodyn.runs.folder import RunFolder
     from neurodyn.training.check import check
     from neurodyn.training.config import load_run_config
 
@@ -73,7 +74,8 @@ def train(
         with progress_bar(common) as report:
             progress = _epochs(report)
             fit(config, resolved, recordings, folder, gpu=gpu, resume=resume, existing=existing, progress=progress)
-        common.product(folder, seed=config.training.seed)
+        health = RunFolder(folder).health
+        common.product(folder, seed=config.training.seed, **(health.plain if health else {}))
 
 
 def _epochs(report: Callable[[str, float], None]) -> Callable[[dict[str, float]], None]:

@@ -1,4 +1,4 @@
-"""`neurodyn tune`: search a model's parameters by its validation loss."""
+"""`neurodyn tune`: search a model's parameters by its validation loss, or by hidden cells told from the others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def tune(
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Training epochs.", show_default=False)] = None,
     existing: ExistingOption = "error",
 ) -> None:
-    """Search a model's parameters by its validation loss; prints the best configuration, a preset for train.
+    """Search a model's parameters by its validation loss, or what else tune.objective names; prints the best as a preset.
 
     The same command, on this machine or on others that see the folder, joins the search, or goes on with it. Test windows
     are never read. Searched is what the model declares (neurodyn show model NAME) and --set tune.space.model.KEY=[…] names;

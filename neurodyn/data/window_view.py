@@ -182,6 +182,21 @@ class WindowView:
             taken.__dict__["others"] = tuple(other.take(indices) for other in self.others)
         return taken
 
+    def apart(self, most: int | None = None) -> Self:
+        """Return those of one session's windows that share no frame; `most`: at even distances, to hold no more frames."""
+        kept, end = [], -1
+        for index in np.argsort(self.first, kind="stable"):
+            if self.first[index] >= end:
+                kept.append(index)
+                end = self.first[index] + self.frames
+        step = 1 if most is None else max(1, -(-len(kept) * self.frames // most))
+        return self.take(np.array(kept[::step]))
+
+    def cell_values(self) -> np.ndarray:
+        """Read the windows of one session's cells, float64, NaN where there is no datum, shape (window, time, cell)."""
+        values, known = self.values(slice(None))
+        return np.where(known, values, np.nan)[..., : self.cells[int(self.session[0])]].astype(np.float64)
+
     def clock(self, indices: np.ndarray | slice = slice(None)) -> np.ndarray:
         """Time of every frame as in `times`, shape (window, time); each window's own where frames are irregular."""
         session, first = self.session[indices], self.first[indices]

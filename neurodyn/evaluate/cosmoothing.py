@@ -40,7 +40,8 @@ class CosmoothingConfig(Params):
         "groups as cells each cell alone",
     )
     past_only: bool = Field(
-        default=False, description="score the last frame of every window alone, of which nothing later tells"
+        default=False,
+        description="score the last frame of every window alone, of which nothing later tells; ridge regression reads the past alone",
     )
     dimensions: int | None = Field(
         default=None, gt=0, description="of PCA, factor analysis and GPFA (default: as many as the model has factors)"
@@ -84,19 +85,19 @@ class Cosmoothing(ModelEvaluation):
         from neurodyn.training.cosmoothing import cells_from_others, factors_of
 
         config = self.config
-        asked = windows[config.part] if config.past_only else _apart(windows[config.part])
-        target = _values(asked)
+        asked = windows[config.part] if config.past_only else windows[config.part].apart()
+        target = asked.cell_values()
         cells = target.shape[-1]
         groups = groups_of(cells, config.groups, config.seed)
-        dimensions = config.dimensions or min(factors_of(run) or WITHOUT_FACTORS, most_factors(cells))
+        dimensions = config.dimensions or min(factors_of(run.backend, asked) or WITHOUT_FACTORS, most_factors(cells))
         if not 0 < dimensions < cells:
             raise ConfigError(
                 f"{dimensions} factors of {cells} cells are too many.",
                 f"Expected at most {cells - 1}.",
                 "Use fewer: --set dimensions=N",
             )
-        train = _values(_apart(windows["train"], MOST_FRAMES))
-        references = References.fit(train, dimensions, asked.rate_hz, groups)
+        train = windows["train"].apart(MOST_FRAMES).cell_values()
+        references = References.fit(train, dimensions, asked.rate_hz, groups, config.past_only)
         said = {run.config.name: cells_from_others(run, asked, groups)} | references(target, groups)
         when = slice(-1, None) if config.past_only else slice(None)
         scored = _Scored(asked, target[:, when], {name: values[:, when] for name, values in said.items()})
@@ -171,24 +172,6 @@ def _pooled_bits(sums: np.ndarray) -> float:
 def _by_cell(row: Score, values: np.ndarray) -> Iterator[Score]:
     for cell, value in enumerate(values):
         yield replace(row, metric=R2, value=float(value), fold=f"cell {cell}", unit="frames")
-
-
-def _values(windows: Windows) -> np.ndarray:
-    """Return the windows of one session, NaN where there is no datum, shape (window, time, cell)."""
-    values, known = windows.values(slice(None))
-    cells = windows.cells[int(windows.session[0])]
-    return np.where(known, values, np.nan)[..., :cells].astype(np.float64)
-
-
-def _apart(windows: Windows, most: int | None = None) -> Windows:
-    """Return windows that share no frame; `most`: at even distances, so that they hold no more frames."""
-    kept, end = [], -1
-    for index in np.argsort(windows.first, kind="stable"):
-        if windows.first[index] >= end:
-            kept.append(index)
-            end = windows.first[index] + windows.frames
-    step = 1 if most is None else -(-len(kept) * windows.frames // most)
-    return windows.take(np.array(kept[::step]))
 
 
 def _unit(windows: Windows) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+from scipy.signal import lfilter
 
 from neurodyn.metrics.alignment import LEAST_RATE
 from neurodyn.metrics.factor_analysis import FactorAnalysis, principal, standardised
@@ -16,6 +18,7 @@ PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 COURSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 OWN_NOISE = 1e-3
 HELD_OUT = 0.2
+REACH = 4.0  # widths to which half a Gaussian reaches back, as far as scipy's whole ones do
 LEAST_SHARE = 0.1
 
 Hidden = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -38,7 +41,7 @@ class References:
     """Linear models that are asked what a model is asked: hidden cells, from the others in the same windows.
 
     `ridge`: ridge regression on the others in the same frame, and `ridge, 4 time scales` on their courses smoothed by
-    Gaussians of 0, 0.1, 0.3 and 1 s, both with the penalty that predicts the last fifth of the training windows best.
+    Gaussians of 0, 0.1, 0.3 and 1 s, or by their past halves, both with the penalty that predicts the last fifth of the training windows best.
     `PCA`: probabilistic principal components; `factor analysis`; and `GPFA`, factor analysis whose factors, turned so that
     the noise of all cells leaves them independent, are `GaussianProcessFactors`. The last three give the exact posterior mean of the factors from the cells that are seen. Missing
     data count as their cells' means.
@@ -57,7 +60,9 @@ class References:
     predictors: dict[str, Hidden]
 
     @classmethod
-    def fit(cls, train: np.ndarray, dimensions: int, rate_hz: float, groups: Sequence[np.ndarray]) -> References:
+    def fit(
+        cls, train: np.ndarray, dimensions: int, rate_hz: float, groups: Sequence[np.ndarray], past: bool = False
+    ) -> References:
         """Fit to training windows, in order of time.
 
         Parameters
@@ -68,6 +73,8 @@ class References:
             Of PCA, factor analysis and GPFA; at most one less than there are cells.
         groups
             The cells that will be hidden together, for the choice of penalties.
+        past
+            Ridge regression reads frames up to the current one alone.
         """
         mean, scale, standard = standardised(train)
         known = np.where(np.isfinite(train), standard, np.nan)
@@ -75,9 +82,9 @@ class References:
         smooth = [scale_s * rate_hz for scale_s in SCALES]
         predictors: dict[str, Hidden] = {
             "ridge": _Ridge.fit(standard, [0.0], groups),
-            "ridge, 4 time scales": _Ridge.fit(standard, smooth, groups),
-            f"PCA {dimensions}": _Factors(principal(standard, dimensions)),
-            f"factor analysis {dimensions}": _Factors(found),
+            "ridge, 4 time scales": _Ridge.fit(standard, smooth, groups, past),
+            f"PCA {dimensions}": principal(standard, dimensions).hidden,
+            f"factor analysis {dimensions}": found.hidden,
             f"GPFA {dimensions}": GaussianProcessFactors.fit(found, standard, rate_hz),
         }
         return cls(mean, scale, predictors)
@@ -93,35 +100,27 @@ class References:
 
 
 @dataclass(frozen=True)
-class _Factors:
-    """Cells by the posterior mean of factors, frame by frame."""
-
-    model: FactorAnalysis
-
-    def __call__(self, standard: np.ndarray, group: np.ndarray) -> np.ndarray:
-        seen = np.delete(np.arange(standard.shape[-1]), group)
-        return self.model.mean[group] + self.model.posterior(standard[..., seen], seen) @ self.model.loadings[group].T
-
-
-@dataclass(frozen=True)
 class _Ridge:
-    """Cells by ridge regression on the others' courses, smoothed by Gaussians of several widths, frames."""
+    """Cells by ridge regression on the others' courses, smoothed by Gaussians of several widths, frames, or past halves."""
 
     widths: Sequence[float]
     moments: np.ndarray
     penalty: float
+    past: bool = False
 
     @classmethod
-    def fit(cls, standard: np.ndarray, widths: Sequence[float], groups: Sequence[np.ndarray]) -> _Ridge:
-        courses = _smoothed(standard, widths)
+    def fit(
+        cls, standard: np.ndarray, widths: Sequence[float], groups: Sequence[np.ndarray], past: bool = False
+    ) -> _Ridge:
+        courses = _smoothed(standard, widths, past)
         edge = min(max(1, round((1 - HELD_OUT) * len(courses))), len(courses) - 1)
         early, late = (_moments(part) for part in (courses[:edge], courses[edge:]))
         errors = [sum(cls(widths, early, penalty).error(late, group) for group in groups) for penalty in PENALTIES]
-        return cls(widths, _moments(courses), PENALTIES[int(np.argmin(errors))])
+        return cls(widths, _moments(courses), PENALTIES[int(np.argmin(errors))], past)
 
     def __call__(self, standard: np.ndarray, group: np.ndarray) -> np.ndarray:
         seen, _, slope = self._slope(standard.shape[-1], group)
-        return _smoothed(standard[..., seen], self.widths) @ slope
+        return _smoothed(standard[..., seen], self.widths, self.past) @ slope
 
     def error(self, moments: np.ndarray, group: np.ndarray) -> float:
         """Return the squared error of hidden cells, added up, in data of these moments."""
@@ -144,11 +143,18 @@ def _moments(courses: np.ndarray) -> np.ndarray:
     return flat.T @ flat / max(1, len(flat))
 
 
-def _smoothed(standard: np.ndarray, widths: Sequence[float]) -> np.ndarray:
+def _smoothed(standard: np.ndarray, widths: Sequence[float], past: bool) -> np.ndarray:
     """Return courses smoothed within their windows, one width after the other, shape (window, time, width × cell)."""
-    return np.concatenate(
-        [gaussian_filter1d(standard, width, axis=1, mode="nearest") if width else standard for width in widths], axis=2
-    )
+    smooth = _from_the_past if past else partial(gaussian_filter1d, axis=1, mode="nearest")
+    return np.concatenate([smooth(standard, width) if width else standard for width in widths], axis=2)
+
+
+def _from_the_past(standard: np.ndarray, width: float) -> np.ndarray:
+    """Smooth by the half of a Gaussian that reaches back; before a window its first frame goes on."""
+    weights = np.exp(-((np.arange(round(REACH * width) + 1) / width) ** 2) / 2)
+    before = np.repeat(standard[:, :1], len(weights) - 1, axis=1)
+    whole = lfilter(weights / weights.sum(), 1.0, np.concatenate([before, standard], axis=1), axis=1)
+    return np.asarray(whole)[:, len(weights) - 1 :]
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,18 @@ class FactorAnalysis:
         weighted = self.loadings[cells] / self.noise[cells, None]
         return (values - self.mean[cells]) @ (weighted @ self.covariance(cells))
 
+    def hidden(self, values: np.ndarray, group: np.ndarray) -> np.ndarray:
+        """Return cells of a group told from the others, frame by frame, shape (..., hidden).
+
+        Parameters
+        ----------
+        values
+            Of all cells, in the data's unit, shape (..., cell); those that are missing, NaN, count as their cells' means.
+        """
+        seen = np.delete(np.arange(values.shape[-1]), group)
+        known = np.where(np.isfinite(values[..., seen]), values[..., seen], self.mean[seen])
+        return self.mean[group] + self.posterior(known, seen) @ self.loadings[group].T
+
 
 def standardised(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return mean, standard deviation, and values with mean 0 and variance 1, missing ones 0; constant cells keep their scale.

@@ -38,6 +38,7 @@ from neurodyn.report.responses import responses_part
 from neurodyn.report.signals import best_variable, data_table, signals_section
 from neurodyn.respond.output import STORE
 from neurodyn.runs.folder import PREDICTION, RunFolder
+from neurodyn.runs.health import Health
 from neurodyn.runs.prediction import Prediction
 from neurodyn.runs.windows import open_recordings
 
@@ -217,6 +218,7 @@ def _run_part(folder: Folder, beside: Sequence[Path]) -> Part:
         title=f"{config.get('name') or config.get('backend')}: {', '.join(r.session for r in recordings) or folder.path.name}",
         subtitle="Run",
         summary=[
+            *_health_summary(status),
             *decoding_summary(scores),
             *map(curve_sentence, folder.curves()),
             *hidden_summary(filled, beside),
@@ -242,6 +244,12 @@ def _reconstruction(folder: Folder) -> list[Score]:
         return read_scores(folder.path / "reconstruction.csv")
     folder.missing.append(f"reconstruction.csv: hidden frames were not scored. Make it: neurodyn infer {folder.path}")
     return []
+
+
+def _health_summary(status: Mapping[str, Any]) -> list[str]:
+    """Say how a latent model stands beside factor analysis; nothing where that was not measured."""
+    health = Health.read(status)
+    return [] if health is None else [health.warning if health.unhealthy else health.sentence]
 
 
 def _training_summary(status: Mapping[str, Any]) -> list[str]:

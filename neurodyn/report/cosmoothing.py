@@ -121,11 +121,9 @@ def _table(whole: Found) -> Table:
 
 
 def _methods(settings: Mapping[str, Any]) -> list[Cited]:
-    last = (
-        " Only the last frame of each window is scored, of which nothing later tells."
-        if settings.get("past_only")
-        else ""
-    )
+    past = settings.get("past_only")
+    last = " Only the last frame of each window is scored, of which nothing later tells." if past else ""
+    widths = f"Gaussians of 0, 0.1, 0.3 and 1 s{' that reach back' if past else ''} within the window"
     return [
         Cited(
             "Cells were hidden from the models throughout a window, one group after another "
@@ -133,8 +131,8 @@ def _methods(settings: Mapping[str, Any]) -> list[Cited]:
             [BENCHMARK],
         ),
         Cited(
-            "Ridge regression reads the others in the same frame, or smoothed by Gaussians of 0, 0.1, 0.3 and 1 s within the "
-            "window; its penalty predicts the last fifth of the training windows best."
+            f"Ridge regression reads the others in the same frame, or smoothed by {widths}; its penalty predicts the last fifth "
+            "of the training windows best."
         ),
         Cited("Factor analysis gives the exact posterior mean of its factors from the cells that are seen.", [FACTORS]),
         Cited("GPFA gives its factors a Gaussian process each, with the loadings of factor analysis.", [GPFA]),

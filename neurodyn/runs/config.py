@@ -48,6 +48,11 @@ class TrainingConfig(Params):
     )
     restarts: int = Field(2, ge=0, description="how often a collapsed model starts anew with another seed")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="arithmetic of the matrix products")
+    health: bool = Field(
+        True,
+        description="after training, have a latent model tell hidden cells of validation windows, beside factor analysis; a few "
+        "seconds, and no weight changes",
+    )
     seed: int = Field(0, ge=0, description="seed of weights, order, masks and noise")
     threads: int = Field(1, gt=0, description="CPU threads; part of the configuration because it changes round-off")
 

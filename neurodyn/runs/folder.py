@@ -16,6 +16,7 @@ from neurodyn.core.files import atomic, clear_partials, read_json, remove
 from neurodyn.data.curves import KINDS, curve_file
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.runs.config import RunConfig
+from neurodyn.runs.health import Health
 
 Existing = Literal["skip", "error", "overwrite"]
 CONFIG, STATUS, PREDICTION = "config.yaml", "status.json", "prediction.zarr"
@@ -54,10 +55,20 @@ class RunFolder:
         return (self.path / CONFIG).is_file()
 
     @property
+    def status(self) -> dict[str, Any]:
+        """What training wrote when it ended; nothing before."""
+        path = self.path / STATUS
+        return read_json(path) if path.exists() else {}
+
+    @property
     def state(self) -> str:
         """What became of the training: "done", or "unfinished"."""
-        status = self.path / STATUS
-        return str(read_json(status).get("state")) if status.exists() else "unfinished"
+        return str(self.status.get("state", "unfinished"))
+
+    @property
+    def health(self) -> Health | None:
+        """What was measured of a latent model once it was trained; None where nothing was."""
+        return Health.read(self.status)
 
     @property
     def done(self) -> bool:

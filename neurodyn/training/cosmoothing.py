@@ -17,11 +17,10 @@ from neurodyn.training.run import Run
 BATCH = 64
 
 
-def factors_of(run: Run) -> int | None:
+def factors_of(backend: Backend, windows: Windows) -> int | None:
     """Return how many latents a frame has; None where the model gives none."""
-    windows = next(part for part in run.windows.values() if len(part))
     with torch.inference_mode():
-        latents = run.backend(read_batch(windows, np.arange(1))).latents
+        latents = backend(read_batch(windows, np.arange(1))).latents
     return None if latents is None else latents.shape[-1]
 
 

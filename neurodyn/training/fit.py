@@ -21,6 +21,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.data.windows import Windows
 from neurodyn.runs.config import RunConfig, TrainingConfig
 from neurodyn.runs.folder import Existing, RunFolder
+from neurodyn.runs.health import Health
 from neurodyn.training.batches import (
     PREPARE_WINDOWS,
     OrderedBatches,
@@ -31,6 +32,7 @@ from neurodyn.training.batches import (
 from neurodyn.training.checkpoint import checkpoint_path, last_checkpoint, read_checkpoint, write_metrics
 from neurodyn.training.config import backend_config
 from neurodyn.training.devices import Devices, reproducible
+from neurodyn.training.health import measured
 from neurodyn.training.loop import TrainingLoop
 from neurodyn.training.opening import check_stages, labelled, opened, sources
 from neurodyn.training.ranks import Ranks, heard, run_ranks
@@ -136,7 +138,7 @@ def train_parts(
     kept, backend, journal = _stage(path, config, None, parts, devices, progress, weights)
     write_metrics(path, [*journal.rows, *kept["rows"]])
     save_model(path, config, backend, _calibrated(backend, config, parts, kept["best"]["weights"]))
-    _finish(path, config, kept, journal)
+    _finish(path, config, kept, journal, _health(backend, config, parts))
 
 
 def _with_stages_left(progress: Progress | None, count: int) -> Progress | None:
@@ -153,6 +155,20 @@ def _calibrated(
         batches = OrderedBatches(windows, config.training.batch)
         backend.eval().calibrate(batches, generator(config.training.seed, "calibration"))
     return backend.state_dict()
+
+
+def _health(backend: Backend, config: RunConfig, parts: dict[str, Windows]) -> Health | None:
+    """Measure a trained latent model beside factor analysis, and tell; None where nothing can be measured."""
+    if not config.training.health or not backend.tells_cells:
+        return None
+    found = measured(backend, parts, config.training.seed)
+    if found is None:
+        LOGGER.info("Hidden cells were not told from the others: no validation windows of 3 to 1000 cells.")
+    elif found.unhealthy:
+        LOGGER.warning(found.warning, extra={"fields": found.plain})
+    else:
+        LOGGER.info(found.sentence, extra={"fields": found.plain})
+    return found
 
 
 def stages_left(config: RunConfig, windows: Windows) -> tuple[str, ...]:
@@ -265,10 +281,11 @@ class _Work:
         TrainingLoop(self.backend, self.training, *parts, self.journal, device, ranks, self.progress).run()
 
 
-def _finish(path: Path, config: RunConfig, kept: dict[str, Any], journal: Journal) -> None:
+def _finish(path: Path, config: RunConfig, kept: dict[str, Any], journal: Journal, health: Health | None) -> None:
     """Write the status, last of all."""
     best = {"epoch": kept["best"]["epoch"], "value": kept["best"]["value"]}
     status = {"state": "done", "epochs": kept["rows"][-1]["epoch"], "best": best}
     status |= {"seed": journal.seed(config.training.seed), "attempt": journal.attempt, "events": list(journal.events)}
+    status |= health.plain if health else {}
     write_json(path / "status.json", status)
     LOGGER.info("Trained; best epoch %s.", best["epoch"], extra={"fields": best})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
@@ -18,6 +18,7 @@ from neurodyn.runs.config import RunConfig, TrainingConfig
 from neurodyn.training.config import TUNE, read_layers, run_config
 
 SECTIONS = ("model", "training")
+MEASURES = {"loss": "loss", "cosmoothing": "1 - R² of hidden cells"}
 
 
 class TuneConfig(Params):
@@ -27,6 +28,11 @@ class TuneConfig(Params):
         default_factory=dict,
         description="by section (model, training) and key: [choice, choice] or {low: number, high: number, log: true}; "
         "what the model declares otherwise",
+    )
+    objective: Literal["loss", "cosmoothing"] = Field(
+        "loss",
+        description="what is made small on validation windows: the loss, or 1 - R² of hidden cells told from the others, which "
+        "stays comparable where weights of the loss are searched; with the latter no trial is stopped early",
     )
     seed: int = Field(0, ge=0, description="seed of the search; that of every training is training.seed")
     startup: int = Field(10, ge=1, description="finished trials before new ones learn from them; drawn at random")
@@ -66,6 +72,16 @@ class Search:
         return run_config(self.resolved, self.preset)
 
     @property
+    def by_cells(self) -> bool:
+        """Whether trials are compared by the cells that they tell from the others."""
+        return self.settings.objective == "cosmoothing"
+
+    @property
+    def measure(self) -> str:
+        """What is made small on validation windows, in words."""
+        return MEASURES[self.settings.objective]
+
+    @property
     def start(self) -> dict[str, Any]:
         """The values to start from, by dotted key."""
         values = self.config.model_dump(mode="json")
@@ -87,7 +103,9 @@ class Search:
         ConfigError
             If they do not go together.
         """
-        return run_config(self.values(chosen, origin), self.preset)
+        config = run_config(self.values(chosen, origin), self.preset)
+        training = config.training.model_copy(update={"health": self.by_cells})
+        return config.model_copy(update={"training": training})
 
 
 def load_search(preset: str, config_file: Path | None = None, sets: Sequence[str] = ()) -> Search:

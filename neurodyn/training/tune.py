@@ -20,14 +20,15 @@ from optuna.trial import FrozenTrial, TrialState
 from neurodyn.backends import BACKENDS
 from neurodyn.backends.layout import Layout
 from neurodyn.core.errors import ConfigError, TerminatedError, WorkError
-from neurodyn.core.files import atomic, make_folder, read_json
+from neurodyn.core.files import atomic, make_folder
 from neurodyn.core.log import LOGGER
 from neurodyn.core.search import plain
 from neurodyn.data.windows import Windows
-from neurodyn.runs.folder import Existing
+from neurodyn.runs.folder import Existing, RunFolder
 from neurodyn.training.config import backend_config
 from neurodyn.training.devices import Devices, choose_devices, reproducible
 from neurodyn.training.fit import train_parts
+from neurodyn.training.health import measurable
 from neurodyn.training.opening import cut_parts, labelled, open_saved, sources
 from neurodyn.training.space import Search
 from neurodyn.training.stability import Row
@@ -111,14 +112,14 @@ class Worker:
                 return
             step = int(row["epoch"] + row["attempt"] * row["epochs"])  # a restarted training is no later epoch of it
             hopeless = study.report(trial, step, row.get("valid_hidden", row["valid_loss"]))
-            if hopeless and row["epoch"] < row["epochs"]:
+            if hopeless and row["epoch"] < row["epochs"] and not study.search.by_cells:
                 raise optuna.TrialPruned
 
         try:
             config = study.search.with_values(study.chosen(trial.params), f"trial {trial.number}")
             with reproducible(config.training.threads, self.devices), _hushed():
                 train_parts(folder, config, parts, self.devices, hear)
-            study.end(trial, TrialState.COMPLETE, read_json(folder / "status.json")["best"]["value"])
+            study.end(trial, TrialState.COMPLETE, _value(study.search, RunFolder(folder)))
         except optuna.TrialPruned:
             study.end(trial, TrialState.PRUNED)
         except (ConfigError, WorkError, MemoryError, torch.OutOfMemoryError) as error:
@@ -128,6 +129,15 @@ class Worker:
         """End where the process that this one belongs to has ended."""
         if self.parent is not None and os.getppid() != self.parent:
             raise TerminatedError
+
+
+def _value(search: Search, trained: RunFolder) -> float:
+    """Return what trials are compared by."""
+    if not search.by_cells:
+        return trained.status["best"]["value"]
+    if trained.health is None:
+        raise WorkError("No hidden cell could be scored.", "None changes in validation windows.", "Give them more.")
+    return 1.0 - trained.health.r2
 
 
 def tune(
@@ -141,7 +151,7 @@ def tune(
     existing: Existing = "error",
     hear: Hear | None = None,
 ) -> Tuned:
-    """Search the configuration of the smallest validation loss.
+    """Search the configuration of the smallest validation loss, or what else `tune.objective` names.
 
     Trial 0 is the configuration to start from. Test windows are never read. The same call joins a study that other
     processes work on, on this machine or on others that see the folder, and goes on with one that was interrupted. A
@@ -208,7 +218,13 @@ def _parts(search: Search, opened: list[Any]) -> dict[str, Windows]:
             f"Found {len(parts['train'])} training windows.",
             "Give validation a share: --set windows.fractions=[0.6,0.1,0.3]",
         )
-    BACKENDS.get(config.backend)(backend_config(config), Layout.of(parts["train"]))
+    backend = BACKENDS.get(config.backend)(backend_config(config), Layout.of(parts["train"]))
+    if search.by_cells and not measurable(backend, parts["valid"]):
+        raise ConfigError(
+            f"{config.backend} cannot be compared by hidden cells here.",
+            f"Found windows of shape {parts['valid'].space}; expected 3 to 1000 cells, and a model that tells them from others.",
+            "Compare by the loss: --set tune.objective=loss",
+        )
     return parts
 
 
@@ -294,7 +310,7 @@ def _preset(study: Study, found: Tuned, best: Trial, recordings: tuple[Path, ...
     names = ", ".join(path.name for path in recordings)
     lines = [
         f"Found by neurodyn tune, from {search.preset}: trial {best.number} of {ended}, seed {search.settings.seed}, on {names}.",
-        f"Validation loss {best.value:.6g}; that of the configuration it started from, trial 0, "
+        f"Validation {search.measure} {best.value:.6g}; that of the configuration it started from, trial 0, "
         + (f"{start:.6g}." if start is not None else "is not known."),
         "The smallest of many is too good: what it is worth, the test windows say, which no trial has seen.",
     ]

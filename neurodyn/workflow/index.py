@@ -9,10 +9,10 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from neurodyn.report.blocks import Block, Figure, Grid, Link, Mark, Part, Section, Table, Text, number
+from neurodyn.report.blocks import Block, Figure, Grid, Items, Link, Mark, Part, Section, Table, Text, number
 from neurodyn.report.page import write_page
 from neurodyn.workflow.matrix import Value
-from neurodyn.workflow.states import ORDER, JobState, files_of, repeat_command, summary
+from neurodyn.workflow.states import ORDER, JobState, files_of, repeat_command, summary, unhealthy
 
 PAGES = ("comparison.html", "report.html")
 LINES = 3
@@ -43,6 +43,8 @@ def write_index(
     sections += [Section("Failed", [_failures(folder, failed)])] if failed else []
     held = [state for state in states if state.held_by]
     sections += [Section("Held back", [_held_back(held)])] if held else []
+    told = [line for state in states if state.state == "done" for line in unhealthy(folder, state.argv, state.product)]
+    sections += [Section("Unhealthy", [Items(told)])] if told else []
     matched = [state for state in states if state.argv[0] == "match" and state.state == "done"]
     sections += [Section("The same cells", _matched(folder, state)) for state in matched]
     sections += [Section("Left out", [_left_out(left_out)])] if left_out else []

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from neurodyn.core.extras import check
 from neurodyn.core.files import atomic, locked, make_folder, read_json, write_json
 from neurodyn.workflow.job import FAILED, PLAN
 from neurodyn.workflow.pipeline import Plan
-from neurodyn.workflow.states import JobState, files_of, job_states, repeat_command, tally
+from neurodyn.workflow.states import JobState, files_of, job_states, repeat_command, tally, unhealthy
 from neurodyn.workflow.warm import WARM, die_with_parent, serving
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
@@ -174,6 +175,18 @@ class _Teller:
             self.failure(state)
         if not failed:
             self.say(text)
+            self._health(name)
+
+    def _health(self, name: str) -> None:
+        """Tell of a latent model that a job trained and that is below factor analysis."""
+        job = self._jobs.get(name)
+        for warning in [] if job is None else unhealthy(self.folder, job["argv"], job["product"]):
+            self.say(warning)
+
+    @cached_property
+    def _jobs(self) -> dict[str, dict[str, Any]]:
+        """The jobs of the plan by name."""
+        return {job["name"]: job for job in read_json(self.folder / PLAN)["jobs"]}
 
     def failure(self, state: JobState) -> None:
         """Tell of a job that failed, unless it was told; a cause that another job had is not told again."""

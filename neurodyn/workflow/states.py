@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Literal
 
 from neurodyn.core.files import is_locked, read_json
+from neurodyn.runs.folder import RunFolder
 from neurodyn.workflow.job import PLAN, Files
 from neurodyn.workflow.made import Job
 from neurodyn.workflow.matrix import Cell
@@ -104,6 +105,18 @@ def _held_back(states: Sequence[JobState]) -> list[JobState]:
             lost[state.name] = causes if held else (state.name,)
         marked.append(replace(state, state="held back", held_by=causes) if held else state)
     return marked
+
+
+def unhealthy(folder: Path, argv: Sequence[str], product: str) -> list[str]:
+    """Say of a job that trained, run by run, where a latent model is below factor analysis; nothing of other jobs.
+
+    Such a run is a finished one, and what needs it goes on.
+    """
+    if argv[0] != "train":
+        return []
+    runs = [folder / product, *sorted((folder / product).glob("seed*"))]
+    found = [(run, RunFolder(run).health) for run in runs]
+    return [f"{run.relative_to(folder)}: {health.warning}" for run, health in found if health and health.unhealthy]
 
 
 def repeat_command(folder: Path, argv: Sequence[str]) -> str:

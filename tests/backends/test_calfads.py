@@ -136,6 +136,16 @@ def test_dynamics_without_information_are_called_collapsed_after_the_warm_up():
     assert backend.health({**carried, "kl_initial": 12.0}, 40) is None
 
 
+def test_the_weight_of_the_deep_divergences_is_theirs_alone():
+    some, whole, light = batch(), model(inputs=1), model(inputs=1, kl=0.25)
+    one, other = (
+        {name: value.item() for name, value in each.loss(some, torch.Generator().manual_seed(0)).items()}
+        for each in (whole, light)
+    )
+    for name, share in {"kl_initial": 0.25, "kl_inputs": 0.25, "kl_spikes": 1.0, "reconstruction": 1.0}.items():
+        assert other[name] == pytest.approx(share * one[name], rel=1e-5)
+
+
 def test_a_fit_far_worse_than_the_mean_is_called_collapsed():
     backend, some = model(warmup=10), batch()
     flat = ((some.x - backend.cells.mean[0]) / backend.noise).square().sum((1, 2)).mean().item() / 2

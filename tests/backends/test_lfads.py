@@ -287,3 +287,12 @@ def test_sessions_with_different_cells_share_their_factors():
     chance = max(transferred(first, ((second[0] - centre) @ turn + centre, others)) for turn in turned)
     assert transferred(first, second) > 0.8 * transferred(second, second) > 0.5
     assert transferred(first, second) > chance + 0.2
+
+
+def test_the_weight_of_the_divergences_is_theirs_alone_and_no_part_of_what_they_carry():
+    some, whole, light = as_batch(counts()), model(inputs=2, warmup=10), model(inputs=2, warmup=10, kl=0.25)
+    one, other = ({k: v.item() for k, v in each.loss(some, source()).items()} for each in (whole, light))
+    for name, share in {"kl_initial": 0.25, "kl_inputs": 0.25, "reconstruction": 1.0, "l2": 1.0}.items():
+        assert other[name] == pytest.approx(share * one[name], rel=1e-5)
+    assert light.health({"kl_initial": 0.2, "kl_inputs": 0.1}, 20) is None
+    assert "0.80 nats" in str(light.health({"kl_initial": 0.2}, 20))

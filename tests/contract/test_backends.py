@@ -10,7 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from neurodyn.backends import BACKENDS
+from neurodyn.backends import BACKENDS, config_class
 from neurodyn.backends.base import CAPABILITIES, Backend
 from neurodyn.backends.batch import Batch, Signal
 from neurodyn.backends.layout import Layout
@@ -218,6 +218,21 @@ def test_declared_capabilities_and_citation(case):
     assert kind.Config.capabilities <= CAPABILITIES
     assert kind.citation
     assert all(field.description for field in kind.Config.model_fields.values())
+    assert "cosmoothing" not in kind.Config.capabilities or {"reconstruct", "latents"} <= kind.Config.capabilities
+
+
+@pytest.mark.parametrize("name", [n for n in BACKENDS.names() if "cosmoothing" in config_class(n).capabilities])
+def test_what_is_told_of_hidden_cells_comes_from_the_others(name):
+    space = SPACES["traces"]
+    backend, batch = trained(name, space), make_batch(space)
+    hidden = batch.visible.clone()
+    hidden[:, :, 1] = False
+    shown = replace(batch, visible=hidden)
+    spoiled = replace(shown, x=batch.x.where(hidden, 1e3))
+    torch.testing.assert_close(backend(spoiled).mean, backend(shown).mean, rtol=0, atol=0)
+    others = torch.arange(batch.x.shape[2]) != 1
+    moved = replace(shown, x=batch.x + 0.5 * (others & batch.valid))
+    assert not torch.allclose(backend(moved).mean[:, :, 1], backend(shown).mean[:, :, 1], atol=1e-4)
 
 
 def test_prediction_has_the_shapes_and_what_was_promised(case):

@@ -170,3 +170,20 @@ def test_factor_analysis_is_that_of_scikit_learn():
     turned = np.linalg.lstsq(known, told, rcond=None)[0]  # factors are known but for a rotation
     np.testing.assert_allclose(turned.T @ turned, np.eye(2), atol=0.02)
     np.testing.assert_allclose(known @ turned, told, atol=0.05)
+
+
+def test_ridge_regression_from_the_past_knows_nothing_later_and_more_than_the_same_frame():
+    groups = groups_of(CELLS, CELLS)
+    train, fresh = slow(200), slow(300, seed=5)
+    past, whole = (References.fit(train, FACTORS, RATE, groups, past=past) for past in (True, False))
+    told = {name: values[:, :-5] for name, values in past(fresh, groups).items() if name.startswith("ridge")}
+    changed = fresh.copy()
+    changed[:, -5:] += 3.0
+    for name, values in told.items():
+        np.testing.assert_allclose(past(changed, groups)[name][:, :-5], values, atol=1e-9)
+    last = [
+        {name: r2_of_cells(r2_sums(fresh[:, -1:], values[:, -1:]).sum(0)).mean() for name, values in found.items()}
+        for found in (past(fresh, groups), whole(fresh, groups))
+    ]
+    assert last[0]["ridge, 4 time scales"] > last[0]["ridge"] + 0.02
+    assert last[0]["ridge"] == pytest.approx(last[1]["ridge"])

@@ -15,6 +15,7 @@ from neurodyn.backends import BACKENDS
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError, WorkError
 from neurodyn.core.search import Choice, Range
 from neurodyn.data.recording import Recording
+from neurodyn.runs.folder import RunFolder
 from neurodyn.training import tune as tune_module
 from neurodyn.training.config import load_run_config
 from neurodyn.training.fit import fit
@@ -319,6 +320,28 @@ def test_when_no_trial_can_be_completed_the_work_has_failed(preset, traces, tmp_
         run(preset, traces, tmp_path / "out", trials=2)
     assert "It does not become stable" in error.value.found
     assert not (tmp_path / "out" / "best.yaml").exists()
+
+
+def test_trials_may_be_compared_by_hidden_cells(traces, tmp_path):
+    small = (
+        "windows={variable: dff, duration: 0.8}",
+        "training={epochs: 1, steps_per_epoch: 4, warmup: 2, restarts: 0}",
+        "model={likelihood: gaussian, factors: 2, generator: 8, initial: 6, encoder: 7, controller: 7, samples: 3}",
+    )
+    asked = load_search("lfads-real", None, [*small, "tune.startup=2"])
+    assert asked.by_cells and "model.kl" in asked.space
+    found = tune(asked, [traces], tmp_path / "out", trials=2, gpu="none")
+    run = fit(load_run_config("lfads-real", None, small)[0], None, [traces], tmp_path / "run", gpu="none")
+    assert found.start.value == pytest.approx(1 - RunFolder(run).health.r2)
+    assert [trial.state for trial in found.trials] == ["complete", "complete"]
+    assert "Validation 1 - R² of hidden cells" in found.path.read_text()
+    assert load_run_config(str(found.path))[0].training.health
+
+
+def test_a_model_without_cells_to_be_told_is_not_compared_by_them(preset, traces, tmp_path):
+    with pytest.raises(ConfigError, match="cannot be compared by hidden cells"):
+        run(preset, traces, tmp_path / "out", "tune.objective=cosmoothing")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_wrong_from_the_start_is_said_before_anything_is_made(preset, traces, tmp_path):

@@ -24,6 +24,12 @@ class GeneratorConfig(BackendConfig):
     inputs: int = Field(0, ge=0, description="inferred inputs of the generator; 0 for autonomous dynamics")
     dropout: float = Field(0.05, ge=0, lt=1, description="share of encoder and generator states left out in training")
     l2: float = Field(250.0, ge=0, description="penalty on the generator's recurrent weights")
+    kl: float = Field(
+        1.0,
+        gt=0,
+        description="weight of the divergences of initial state and inputs from their priors; 1 is the evidence bound, less "
+        "lets more of single windows through",
+    )
     samples: int = Field(50, gt=0, description="posterior samples a prediction averages")
 
 
@@ -50,7 +56,9 @@ class LFADSConfig(GeneratorConfig):
     )
     pass_rate: float = Field(0.0, ge=0, le=1, description="share of the other data that trains, too")
     warmup: int = Field(320, ge=0, description="steps in which divergences and penalty grow to their full weight")
-    capabilities: ClassVar = frozenset({"reconstruct", "forecast", "latents", "inputs", "sessions", "uncertainty"})
+    capabilities: ClassVar = frozenset(
+        {"reconstruct", "forecast", "latents", "cosmoothing", "inputs", "sessions", "uncertainty"}
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> LFADSConfig:
@@ -95,7 +103,7 @@ class FactorDynamicsConfig(BackendConfig):
     hide: float = Field(0.3, gt=0, lt=1, description="share of the cells that training hides, others in every window")
     dropout: float = Field(0.2, ge=0, lt=1, description="share of the factors' values left out in training")
     state_dropout: float = Field(0.4, ge=0, lt=1, description="share of the network's states left out in training")
-    capabilities: ClassVar = frozenset({"reconstruct", "latents"})
+    capabilities: ClassVar = frozenset({"reconstruct", "latents", "cosmoothing"})
 
     def factors_of(self, cells: int) -> int:
         """Return how many factors so many cells get."""
@@ -138,4 +146,4 @@ class CaLFADSConfig(GeneratorConfig):
     readout_scale: float = Field(0.1, gt=0, description="initial size of the spike read-out, over 1/√latent")
     warmup: int = Field(320, ge=0, description="steps in which the divergence of the spikes grows, then the deep one")
     freeze: int = Field(0, ge=0, description="steps for which the deep dynamics are not trained")
-    capabilities: ClassVar = frozenset({"reconstruct", "latents", "spikes", "inputs", "uncertainty"})
+    capabilities: ClassVar = frozenset({"reconstruct", "latents", "cosmoothing", "spikes", "inputs", "uncertainty"})
