@@ -214,7 +214,7 @@ def _of_part(one: Inferred, part: str, train: Windows | None = None) -> Held:
         raise DataError(
             f"{one.path} has no forecasts of the part {part}.",
             "An ensemble is weighed on validation windows, and scored on those of test.",
-            f"Make both: neurodyn infer {one.path} --part valid,test",
+            f"Make both: neurodyn infer {one.path} --on valid,test",
         )
     return _held(one.take(np.flatnonzero(one.part == part)), part, train)
 
