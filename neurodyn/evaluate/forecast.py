@@ -202,7 +202,7 @@ def _ensemble_scores(runs: Sequence[Inferred], config: ForecastConfig) -> Iterat
     for part in (name for name in runs[0].scored if name != "valid"):
         first, *others = (_of_part(one, part, train) for one in runs)
         members = [held.forecasts[held.run.model] for held in (first, *others)]
-        mixed = first.forecasts | {ENSEMBLE: np.tensordot(weights, members, axes=1)}
+        mixed = {**first.forecasts, ENSEMBLE: np.tensordot(weights, members, axes=1)}
         held = replace(first, run=replace(first.run, model=ENSEMBLE), forecasts=mixed)
         for row in _model_scores(held, ENSEMBLE, _Mean.over(held.target.shape[2], config)):
             yield replace(row, note="; ".join(filter(None, (row.note, f"weights: {said}"))))
