@@ -55,14 +55,11 @@ class Backend(nn.Module, ABC):
     SEARCH
         What tuning searches where nothing else is said: `model.KEY` and `training.KEY`. Only what leaves the validation
         loss comparable: no weights of its parts, nothing that decides what is hidden or in which unit errors are.
-    keeps_start
-        Whether the weights that `prepare` gives are among those that validation chooses from.
     """
 
     Config: ClassVar[type[BackendConfig]]
     SEARCH: ClassVar[Mapping[str, Space]] = TRAINING_SEARCH
     citation: ClassVar[str] = ""
-    keeps_start: ClassVar[bool] = False
 
     def __init__(self, config: BackendConfig, layout: Layout) -> None:
         super().__init__()
@@ -136,7 +133,7 @@ class Backend(nn.Module, ABC):
         Parameters
         ----------
         batches
-            The training windows, each once.
+            The training windows, each once; they may be gone through again.
         """
 
     def calibrate(self, batches: Iterable[Batch], generator: torch.Generator) -> None:  # noqa: B027 - optional hook
@@ -149,6 +146,11 @@ class Backend(nn.Module, ABC):
         generator
             Source of every random draw; on the CPU.
         """
+
+    @property
+    def keeps_start(self) -> bool:
+        """Whether the weights that `prepare` gives are among those that validation chooses from."""
+        return False
 
     @property
     def warm_steps(self) -> int:

@@ -52,7 +52,6 @@ class FactorDynamics(Backend):
         "model.state_dropout": Range(0.0, 0.5),
     }
     citation = "Macke J.H., Buesing L., Cunningham J.P., et al. (2011). Empirical models of spiking in neural populations. NeurIPS 24."
-    keeps_start = True
     config: FactorDynamicsConfig
     loadings: Tensor
     log_noise: Tensor
@@ -74,6 +73,11 @@ class FactorDynamics(Backend):
         self.recurrent = Bidirectional(factors, config.states)
         self.correction = nn.Parameter(torch.zeros(2 * config.states, factors))
         self.dropout, self.state_dropout = Dropout(config.dropout), Dropout(config.state_dropout)
+
+    @property
+    def keeps_start(self) -> bool:
+        """The factor analysis is among what validation chooses from."""
+        return True
 
     def prepare(self, frames: Iterable[np.ndarray]) -> None:
         """Fit factor analysis to the training frames."""

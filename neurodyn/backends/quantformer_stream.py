@@ -29,11 +29,17 @@ class Codes(NamedTuple):
         Vectors of the vocabulary, shape (code, width).
     likeliest
         From logits to codes; None where vectors are weighted by their probabilities instead.
+    direct
+        From tokens to patches that are added; None for none.
+    gain
+        Over the steps ahead of what is decoded; None for the identity.
     """
 
     head: nn.Linear
     book: Tensor
     likeliest: Callable[[Tensor], Tensor] | None
+    direct: nn.Linear | None = None
+    gain: Tensor | None = None
 
 
 class StreamedQuantFormer:
@@ -68,17 +74,22 @@ class StreamedQuantFormer:
         """Forecast one window."""
         cells = self.model.cells
         with _unhindered():
-            z = self._forecast(self._patches(batch), batch.stimulus)[: self.model.layout.horizon]
+            offset = self.model.offset(batch)
+            z = self._forecast(self._patches(batch, offset), batch.stimulus)[: self.model.layout.horizon]
+            if offset is not None:
+                z = z + offset[0, self.model.source :]
             return cells.scatter((z * cells.scale[0] + cells.mean[0])[:, None])
 
-    def _patches(self, batch: Batch) -> Float[Tensor, "patch cell sample"]:
-        """Return the source, z-scored and cut, as a view."""
+    def _patches(self, batch: Batch, offset: Float[Tensor, "1 time cell"] | None) -> Float[Tensor, "patch cell sample"]:
+        """Return the source, z-scored, less its offset and cut, as a view where there is none."""
         model, source = self.model, self.model.source
         seen = model.cells.mask((batch.visible & batch.valid)[:, :source])
         z = model.cells.standardised(model.cells.gather(batch.x[:, :source]), seen)[:, 0]  # (time, cell)
         if not seen.all():
             t = batch.t[:, :source]
             z = hold(z[None], t, seen.transpose(0, 1), t)[0]
+        if offset is not None:
+            z = z - offset[0, :source]
         missing = -source % model.config.patch
         padded = torch.cat([z[:1].expand(missing, -1), z]) if missing else z
         return padded.unflatten(0, (-1, model.config.patch)).transpose(1, 2)
@@ -124,11 +135,13 @@ class _Share:
     def __init__(self, model: VocabularyModel, codes: Codes, span: slice) -> None:
         self.model, self.cells = model, span.stop - span.start
         self.likeliest = codes.likeliest
+        self.gain = None if codes.gain is None else codes.gain.detach()
         self.known = slice(0, model.patches - model.ahead)
         self.coming = slice(model.patches - model.ahead, model.patches)
         self._prepare_source(model.neurons(model.neuron[0, span])[None])
         self._prepare_words(codes.book)
         self.head = FrozenLinear(codes.head.weight, codes.head.bias)
+        self.direct = None if codes.direct is None else FrozenLinear(codes.direct.weight, codes.direct.bias)
 
     def _prepare_source(self, neurons: Float[Tensor, "1 cell width"]) -> None:
         """Prepare both encoders: of the source's own codes, and of those to come."""
@@ -159,9 +172,13 @@ class _Share:
         if stimulus is not None and self.model.stimulus is not None:
             self.encoder.enter(slice(1, 2), self.model.stimulus(stimulus)[None])
         self.said.enter(self._codes(self.own(self.known)))
-        self._choose(self.head(self.encoder(slice(-self.model.ahead, None))))
+        tokens = self.encoder(slice(-self.model.ahead, None))
+        added = None if self.direct is None else self.direct(tokens).transpose(1, 2)
+        self._choose(self.head(tokens))
         weight, bias = self.out
-        return (weight @ self.decoder(self.coming).transpose(1, 2) + bias).flatten(0, 1)
+        steps = (weight @ self.decoder(self.coming).transpose(1, 2) + bias).flatten(0, 1)
+        steps = steps if self.gain is None else self.gain @ steps
+        return steps if added is None else steps + added.flatten(0, 1)
 
     def _codes(self, tokens: Float[Tensor, "patch cell width"]) -> Int[Tensor, "patch cell"]:
         """Return the nearest vectors: argmin ‖z − e‖² = argmax z·e − ‖e‖² / 2."""

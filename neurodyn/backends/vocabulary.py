@@ -27,7 +27,7 @@ from neurodyn.nn.quantizer import Codebook, PatchQuantizer, PatchTransformer, pa
 from neurodyn.nn.transformer import TransformerBlock
 
 QUANTIZER = "quantizer"
-PRIVATE = ("cells.", "neuron", "neurons.")  # what belongs to the cells of one recording
+PRIVATE = ("cells.", "neuron", "neurons.", "begun.path.")  # what belongs to the cells of one recording
 
 
 class Traces(NamedTuple):
@@ -172,13 +172,19 @@ class VocabularyModel(Backend):
             "commitment": quantized.commitment,
         }
 
+    def offset(self, batch: Batch) -> Float[Tensor, "batch time cell"] | None:
+        """Return what is taken off the z-scored frames before the model sees them; None for nothing."""
+        return None
+
     def _traces(self, batch: Batch, seen: Tensor, targets: bool = False) -> Traces:
-        """Cut windows into single traces, window by window; where nothing is seen, the last value holds."""
+        """Cut windows, less their offset, into single traces; where nothing is seen, the last value holds."""
         frames = batch.target if targets else batch.x
         known = self.cells.mask(seen)
         z = self.cells.standardised(self.cells.gather(frames), known, self._session(batch))  # (time, batch, cell)
         z, known = (part.permute(1, 0, 2) for part in (z, known))
         z = hold(z, batch.t, known, batch.t)
+        if (offset := self.offset(batch)) is not None:
+            z = z - offset
         z, known = (part.transpose(1, 2).flatten(0, 1) for part in (z, known))  # (batch * cell, time)
         parts = [
             (z[:, : self.source], known[:, : self.source], True),
@@ -218,6 +224,8 @@ class VocabularyModel(Backend):
 
     def _restored(self, z: Float[Tensor, "trace time"], batch: Batch) -> Float[Tensor, "batch time *space"]:
         frames = z.unflatten(0, (-1, len(self.cells))).permute(2, 0, 1)  # (time, batch, cell)
+        if (offset := self.offset(batch)) is not None:
+            frames = frames + offset.transpose(0, 1)
         session = self._session(batch)
         return self.cells.scatter(frames * self.cells.scale[session] + self.cells.mean[session])
 

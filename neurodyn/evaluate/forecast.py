@@ -17,6 +17,7 @@ from neurodyn.data.scores import NAN, Score
 from neurodyn.data.windows import Windows
 from neurodyn.evaluate.base import PredictionEvaluation
 from neurodyn.evaluate.inferred import Inferred
+from neurodyn.metrics.ensemble import mean_weights
 from neurodyn.metrics.forecast import (
     correlation_by_step,
     last_value,
@@ -37,6 +38,7 @@ from neurodyn.runs.folder import RunFolder
 from neurodyn.runs.prediction import Prediction
 
 PSTH, LAST_VALUE, CEILING = "PSTH (reference)", "last value (reference)", "noise ceiling"
+ENSEMBLE = "ensemble"
 OF_VARYING = ("correlation", "absolute_correlation")
 BY_HORIZON = "_by_horizon"
 LIKENESS = {"correlation": "r", "absolute_correlation": "|r|", "ssim": "SSIM", "skill": "Skill"}
@@ -51,6 +53,10 @@ class ForecastConfig(Params):
 
     bootstraps: int = Field(default=1000, ge=100, description="resamples of neurons for the intervals")
     seed: int = Field(default=0, ge=0, description="seed of the resamples")
+    ensemble: bool = Field(
+        default=False,
+        description="also score the mean of all runs' forecasts, its weights chosen on validation windows",
+    )
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,9 @@ class Forecast(PredictionEvaluation):
     recording and part. `noise_ceiling`, where stimuli repeat in windows aligned to events: the correlation of a single
     trial with the true mean response, from all repeats of the conditions in the part.
 
+    With `ensemble`, the mean of the runs' forecasts, as a model of its own whose rows note the weights: those with the least
+    squared error on validation windows, none negative, of sum 1.
+
     Runs inferred on other recordings have no training windows there, hence no PSTH and no skill.
     """
 
@@ -118,6 +127,8 @@ class Forecast(PredictionEvaluation):
             for one in runs:
                 for part in one.scored:
                     yield from _scores(one, part, whole, one is first[_key(one), part], self.config)
+        for key in dict.fromkeys(map(_key, sources)) if self.config.ensemble else ():
+            yield from _ensemble_scores([one for one in sources if _key(one) == key], self.config)
 
 
 def _with_horizon(one: Inferred) -> Inferred:
@@ -180,6 +191,32 @@ def _scores(one: Inferred, part: str, whole: Windows, first: bool, config: Forec
         yield from _model_scores(held, name, mean)
     if first:
         yield from _ceiling_scores(held, _alike(whole, one), mean)
+
+
+def _ensemble_scores(runs: Sequence[Inferred], config: ForecastConfig) -> Iterator[Score]:
+    """Score the mean of forecasts of one recording on the parts that did not choose its weights."""
+    known = [_of_part(one, "valid") for one in runs]
+    weights = mean_weights(known[0].target, [held.forecasts[held.run.model] for held in known])
+    said = ", ".join(f"{weight:.2f} {one.model} {one.seed}" for weight, one in zip(weights, runs, strict=True))
+    train = _alike(Prediction.open(RunFolder(runs[0].path)).whole.split()["train"], runs[0])
+    for part in (name for name in runs[0].scored if name != "valid"):
+        first, *others = (_of_part(one, part, train) for one in runs)
+        members = [held.forecasts[held.run.model] for held in (first, *others)]
+        mixed = {**first.forecasts, ENSEMBLE: np.tensordot(weights, members, axes=1)}
+        held = replace(first, run=replace(first.run, model=ENSEMBLE), forecasts=mixed)
+        for row in _model_scores(held, ENSEMBLE, _Mean.over(held.target.shape[2], config)):
+            yield replace(row, note="; ".join(filter(None, (row.note, f"weights: {said}"))))
+
+
+def _of_part(one: Inferred, part: str, train: Windows | None = None) -> Held:
+    """Return the forecasts of a part; refuse a run that has none."""
+    if part not in one.scored:
+        raise DataError(
+            f"{one.path} has no forecasts of the part {part}.",
+            "An ensemble is weighed on validation windows, and scored on those of test.",
+            f"Make both: neurodyn infer {one.path} --on valid,test",
+        )
+    return _held(one.take(np.flatnonzero(one.part == part)), part, train)
 
 
 def _held(run: Inferred, part: str, train: Windows | None) -> Held:

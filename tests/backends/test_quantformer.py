@@ -137,7 +137,8 @@ def test_without_gamma_and_balance_the_loss_is_cross_entropy():
     b = batch()
     traces = model._traces(b, b.visible & b.valid)
     codes, _ = model._codes(b)
-    expected = torch.nn.functional.cross_entropy(model._logits(traces, b).flatten(0, 1), codes.flatten())
+    logits = model.head(model._coming(traces, b))
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), codes.flatten())
     torch.testing.assert_close(model.loss(b, torch.Generator())["codes"], expected)
 
 

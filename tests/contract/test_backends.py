@@ -47,7 +47,8 @@ SMALL = {
     "fno3d": {"width": 8, "layers": 2, "modes": (3, 3, 3), "decoder": 16, "latent_grid": (2, 2)},
     "latent_ode": {"components": 3, "encoder": 16, "dynamics": 16, "decoder": 16, "observation_noise": 0.01},
     "autoformer": {"width": 16, "feedforward": 32},
-    "crossformer": {"width": 16, "heads": 2, "feedforward": 32, "segment": 2, "merge": 2, "routers": 3},
+    "crossformer": {"width": 16, "heads": 2, "feedforward": 32, "segment": 2, "merge": 2, "routers": 3}
+    | {"linear": "cell", "level": "mean"},
     "dlinear": {"individual": True},
     "informer": {"width": 16, "heads": 2, "feedforward": 32, "factor": 1},
     "nlinear": {"individual": True},

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from neurodyn.data.scores import read_scores
 from neurodyn.data.store import as_text
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.evaluate.forecast import CEILING, LAST_VALUE, PSTH, Forecast, ForecastConfig
+from neurodyn.evaluate.forecast import CEILING, ENSEMBLE, LAST_VALUE, PSTH, Forecast, ForecastConfig
 from neurodyn.evaluate.run import evaluate
 from neurodyn.metrics.intervals import bootstrap_interval
 from neurodyn.report.compare import compare
@@ -276,3 +277,27 @@ def test_what_cannot_be_scored_is_named(source, tmp_path):
     with pytest.raises(DataError, match="no number"):
         evaluate(Forecast(QUICK), [broken], tmp_path / "scores")
     assert not (tmp_path / "scores").exists()
+
+
+def test_an_ensemble_is_the_best_mean_of_validation_windows(runs, tmp_path):
+    some = [run for run in runs if run.name in ("psth", "nlinear")]
+    with pytest.raises(DataError, match="no forecasts of the part valid"):
+        evaluate(Forecast(QUICK.model_copy(update={"ensemble": True})), some, tmp_path / "none")
+    for run in some:
+        shutil.copytree(run, tmp_path / run.name)
+    both = [tmp_path / run.name for run in some]
+    for run in both:
+        infer(run, parts=("valid", "test"), gpu="none")
+    given = [xr.open_zarr(run / "prediction.zarr", consolidated=False).load() for run in both]
+    rows = as_text(given[0]["part"].values) == "valid"
+    came, *said = (x.values[..., -HORIZON:, :] for x in (given[0]["observed"], *(one["mean"] for one in given)))
+    spread = came[rows].std((0, 1))
+    left = [((one - came) / spread)[rows] for one in said]
+    gap = left[0] - left[1]
+    best = float(np.clip(-(gap * left[1]).sum() / (gap**2).sum(), 0, 1))
+    found = read_scores(evaluate(Forecast(QUICK.model_copy(update={"ensemble": True})), both, tmp_path / "scores"))
+    mine = next(s for s in found if s.model == ENSEMBLE and s.metric == "mse" and s.fold == "all")
+    assert f"{best:.2f} {both[0].name} 0" in mine.note
+    test = as_text(given[0]["part"].values) == "test"
+    expected = ((best * said[0] + (1 - best) * said[1] - came)[test] ** 2).mean((0, 1)).mean()
+    assert mine.value == pytest.approx(expected, rel=1e-4)

@@ -13,7 +13,7 @@ from neurodyn.training.fit import fit
 from neurodyn.training.loop import TrainingLoop
 
 SETTINGS = (
-    "model={patch: 4, width: 16, heads: 2, layers: 1, codes: 8}",
+    "model={patch: 4, width: 16, heads: 2, layers: 1, codes: 8, linear: none}",
     "windows={variable: dff, duration: 1.6, stride: 0.8, horizon: 0.8, gap: 0}",
     "training={epochs: 2, steps_per_epoch: 3, batch: 4, warmup: 1, ema: 0.9}",
     "stages.quantizer={epochs: 3, ema: null}",

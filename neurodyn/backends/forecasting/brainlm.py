@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.forecasting.forecaster import Trained
 from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.forecasting import BrainLMConfig
@@ -21,7 +21,7 @@ from neurodyn.nn.transformer import TransformerBlock
 BAND = 4.0  # cycles across the field of view
 
 
-class BrainLM(Forecaster):
+class BrainLM(Trained):
     """Reconstructs hidden patches of all cells from those that are seen; in use, the horizon is what is hidden.
 
         h = encoder(W x + P φ(place) + time) over seen patches,  x̂ = V decoder(h or mask, + P φ(place) + time)
@@ -69,11 +69,14 @@ class BrainLM(Forecaster):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return `forecast` and, in training, `masked`, in z-scored units."""
-        patches = self._patches(self._source(batch))
+        source, wanted, there = self._read(batch)
+        source, base = self._split(source, batch)
+        patches = self._patches(source)
         share = self.config.mask if self.training else 0.0
         seen = uniform(*patches.shape[:3], generator=generator).to(patches.device) >= share
         found = self._reconstructed(patches, seen, batch)
-        parts = {"forecast": mean_where((self._horizon(found) - self._wanted(batch)) ** 2, self._there(batch))}
+        ahead = base + self.begun.added(self._horizon(found))
+        parts = {"forecast": mean_where((ahead - wanted) ** 2, there)}
         if share:
             error = (found[:, :, : self.before] - patches) ** 2
             parts["masked"] = mean_where(error, ~seen[..., None].expand_as(error))

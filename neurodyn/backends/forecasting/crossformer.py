@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.forecasting.forecaster import Trained
 from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, hold_in_front
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.forecasting import CrossformerConfig
@@ -18,7 +18,7 @@ from neurodyn.nn.normalisation import LayerNorm
 from neurodyn.nn.transformer import TransformerBlock
 
 
-class Crossformer(Forecaster):
+class Crossformer(Trained):
     """Forecasts segments of every neuron from segments of all neurons.
 
     h_{i,d} = E x_{i,d} + p_{i,d} for segment i of neuron d; a two-stage layer T attends along i, then across d through c

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.forecasting.forecaster import Trained
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.forecasting import DLinearConfig, LinearMapConfig
 from neurodyn.core.search import Choice
@@ -32,7 +32,7 @@ class LinearMap(nn.Module):
         return torch.einsum("ehs,bse->bhe", self.weight, x) + self.bias.T
 
 
-class NLinear(Forecaster):
+class NLinear(Trained):
     """Forecasts linearly from the past, the last value taken off and put back: ŷ = W (z − z_c) + b + z_c.
 
     Zeng et al. 2023, AAAI. The stimulus is not told.
@@ -55,7 +55,7 @@ class NLinear(Forecaster):
         return self.map(source - last) + last
 
 
-class DLinear(Forecaster):
+class DLinear(Trained):
     """Forecasts trend and remainder by a linear map each: ŷ = W₁ m(z) + W₂ (z − m(z)) + b, m a moving average.
 
     Zeng et al. 2023, AAAI. The stimulus is not told.

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from neurodyn.backends.base import TRAINING_SEARCH
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.forecasting.forecaster import Trained
 from neurodyn.backends.forecasting.transformer import ATTENTION_SEARCH, hold_at_zero, hold_in_front
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.forecasting import PatchTSTConfig
 
 
-class PatchTST(Forecaster):
+class PatchTST(Trained):
     """Forecasts every neuron from its own past, with the same weights for all.
 
     The source less its mean, over its standard deviation, is cut into patches p; y = transformer(E p + position), and

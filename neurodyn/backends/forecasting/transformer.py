@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from neurodyn.backends.batch import Batch
-from neurodyn.backends.forecasting.forecaster import Forecaster
+from neurodyn.backends.forecasting.forecaster import Trained
 from neurodyn.backends.settings.forecasting import TransformerConfig
 from neurodyn.core.search import Choice, Range, Space
 
@@ -22,7 +22,7 @@ TRANSFORMER_SEARCH: dict[str, Space] = {
 ATTENTION_SEARCH = TRANSFORMER_SEARCH | {"model.heads": Choice((2, 4, 8))}
 
 
-class EncoderDecoder(Forecaster):
+class EncoderDecoder(Trained):
     """An encoder reads the source; a decoder gives the whole horizon at once, started by the last source frames.
 
     A frame enters as (values, stimulus, time), time from 0 to 1 over the window.

@@ -130,3 +130,15 @@ class MapConfig(BackendConfig):
     latent_grid: tuple[PositiveInt, PositiveInt] = Field(
         (4, 4), description="rows and columns to which latents average the states"
     )
+
+
+class StartConfig(BackendConfig):
+    """What a forecast starts from."""
+
+    linear: Literal["none", "shared", "cell"] = Field(
+        "none",
+        description="ridge forecast beneath the model's own: none, the same for all cells, or with a part for each cell",
+    )
+    level: Literal["none", "mean", "last"] = Field(
+        "none", description="level of the source that is taken off a window before the model sees it"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from neurodyn.backends.layout import Layout
 from neurodyn.backends.settings.base import SourceConfig
@@ -29,19 +29,29 @@ class ResponseRateConfig(ClassifierConfig):
     stages: ClassVar = ()
 
 
-class CrossformerClassifierConfig(CrossformerConfig, ClassifierConfig):
+class ForecasterClassifierConfig(ClassifierConfig):
+    """Configuration of the classifiers made of a forecaster, which forecast nothing that could start from a line."""
+
+    @model_validator(mode="after")
+    def _without_a_start(self) -> ForecasterClassifierConfig:
+        if vars(self)["linear"] != "none" or vars(self)["level"] != "none":
+            raise ValueError("linear and level are for forecasts; a classifier has none")
+        return self
+
+
+class CrossformerClassifierConfig(CrossformerConfig, ForecasterClassifierConfig):
     """Configuration of the Crossformer as a classifier."""
 
     capabilities: ClassVar = ClassifierConfig.capabilities
 
 
-class InformerClassifierConfig(InformerConfig, ClassifierConfig):
+class InformerClassifierConfig(InformerConfig, ForecasterClassifierConfig):
     """Configuration of the Informer as a classifier."""
 
     capabilities: ClassVar = ClassifierConfig.capabilities
 
 
-class AutoformerClassifierConfig(AutoformerConfig, ClassifierConfig):
+class AutoformerClassifierConfig(AutoformerConfig, ForecasterClassifierConfig):
     """Configuration of the Autoformer as a classifier; `start` is the decoder's, which it does without."""
 
     capabilities: ClassVar = ClassifierConfig.capabilities

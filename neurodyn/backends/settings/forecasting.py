@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from neurodyn.backends.layout import Layout
-from neurodyn.backends.settings.base import HeadsConfig, Odd, SourceConfig
+from neurodyn.backends.settings.base import HeadsConfig, Odd, SourceConfig, StartConfig
 from neurodyn.core import extras
 
 
@@ -23,7 +23,11 @@ class UntrainedConfig(ForecasterConfig):
     stages: ClassVar = ()
 
 
-class TransformerConfig(ForecasterConfig):
+class TrainedConfig(StartConfig, ForecasterConfig):
+    """Configuration of forecasters that are trained."""
+
+
+class TransformerConfig(TrainedConfig):
     """Sizes of a forecasting transformer."""
 
     width: int = Field(128, gt=0, description="features per token")
@@ -38,7 +42,7 @@ class AttentionConfig(TransformerConfig, HeadsConfig):
     heads: int = Field(8, gt=0, description="attention heads; divides width")
 
 
-class ARLSTMConfig(ForecasterConfig):
+class ARLSTMConfig(TrainedConfig):
     """Configuration of the AR-LSTM."""
 
     hidden: int = Field(128, gt=0, description="width of the state and of the stimulus's embedding")
@@ -87,7 +91,7 @@ class InformerConfig(AttentionConfig):
         extras.check("transformers", "informer")
 
 
-class LinearMapConfig(ForecasterConfig):
+class LinearMapConfig(TrainedConfig):
     """Configuration of NLinear."""
 
     individual: bool = Field(False, description="a map for every entry; else one for all")
@@ -116,8 +120,18 @@ class PatchTSTConfig(AttentionConfig):
         extras.check("transformers", "patchtst")
 
 
+class RidgeConfig(UntrainedConfig):
+    """Configuration of the linear path alone."""
+
+    linear: Literal["shared", "cell"] = Field(
+        "cell", description="the same regression for all cells, or with a part for each cell"
+    )
+
+
 class RidgeARConfig(UntrainedConfig):
     """Configuration of the autoregression."""
 
-    penalty: float = Field(10.0, gt=0, description="ridge penalty, in units of a z-scored training window")
+    penalty: float | None = Field(
+        None, gt=0, description="ridge penalty, in units of a z-scored training window (default: by cross-validation)"
+    )
     stimulus: bool = Field(True, description="regress on the stimulus, too, where it is told")

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from neurodyn.backends.layout import Layout
-from neurodyn.backends.settings.base import HeadsConfig
+from neurodyn.backends.settings.base import HeadsConfig, StartConfig
 
 QUANTIZER = "quantizer"
 
@@ -41,7 +41,7 @@ class VocabularyConfig(HeadsConfig):
         layout.require_horizon(model)
 
 
-class QuantFormerConfig(VocabularyConfig):
+class QuantFormerConfig(StartConfig, VocabularyConfig):
     """Configuration of QuantFormer."""
 
     gamma: float = Field(0.0, ge=0, description="focus on codes that are badly known, exponent of the focal loss")
@@ -52,8 +52,17 @@ class QuantFormerConfig(VocabularyConfig):
     decoding: Literal["hard", "soft"] = Field(
         "hard", description="decode the likeliest codes, or the mean vectors under their probabilities"
     )
+    direct: bool = Field(False, description="add a forecast read off the tokens, beside the one decoded from codes")
     capabilities: ClassVar = frozenset({"forecast", "sessions"})
     stages: ClassVar = (QUANTIZER, "forecaster")
+
+    @model_validator(mode="after")
+    def _trained_by_the_trace(self) -> QuantFormerConfig:
+        if (self.direct or self.linear != "none") and not self.trace_weight:
+            raise ValueError(
+                "direct and linear are trained by the forecast's squared error: trace_weight must be above 0"
+            )
+        return self
 
 
 class QuantFormerClassifierConfig(VocabularyConfig):
