@@ -195,17 +195,31 @@ def _scores(one: Inferred, part: str, whole: Windows, first: bool, config: Forec
 
 def _ensemble_scores(runs: Sequence[Inferred], config: ForecastConfig) -> Iterator[Score]:
     """Score the mean of forecasts of one recording on the parts that did not choose its weights."""
-    known = [_of_part(one, "valid") for one in runs]
+    known = _of_runs(runs, "valid")
     weights = mean_weights(known[0].target, [held.forecasts[held.run.model] for held in known])
     said = ", ".join(f"{weight:.2f} {one.model} {one.seed}" for weight, one in zip(weights, runs, strict=True))
     train = _alike(Prediction.open(RunFolder(runs[0].path)).whole.split()["train"], runs[0])
     for part in (name for name in runs[0].scored if name != "valid"):
-        first, *others = (_of_part(one, part, train) for one in runs)
+        first, *others = _of_runs(runs, part, train)
         members = [held.forecasts[held.run.model] for held in (first, *others)]
         mixed = {**first.forecasts, ENSEMBLE: np.tensordot(weights, members, axes=1)}
         held = replace(first, run=replace(first.run, model=ENSEMBLE), forecasts=mixed)
         for row in _model_scores(held, ENSEMBLE, _Mean.over(held.target.shape[2], config)):
             yield replace(row, note="; ".join(filter(None, (row.note, f"weights: {said}"))))
+
+
+def _of_runs(runs: Sequence[Inferred], part: str, train: Windows | None = None) -> list[Held]:
+    """Return the forecasts of a part by all runs; refuse runs that forecast different windows."""
+    found = [_of_part(one, part, train) for one in runs]
+    for held in found[1:]:
+        alike = held.target.shape == found[0].target.shape
+        if not alike or not np.allclose(held.target, found[0].target, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise DataError(
+                f"{held.run.path} and {found[0].run.path} do not forecast the same windows.",
+                f"Found {held.target.shape} and {found[0].target.shape} (window, step, cell) of the part {part}, or other values.",
+                "Train all members of an ensemble with the same windows.* settings and normalisation.",
+            )
+    return found
 
 
 def _of_part(one: Inferred, part: str, train: Windows | None = None) -> Held:

@@ -279,7 +279,7 @@ def test_what_cannot_be_scored_is_named(source, tmp_path):
     assert not (tmp_path / "scores").exists()
 
 
-def test_an_ensemble_is_the_best_mean_of_validation_windows(runs, tmp_path):
+def test_an_ensemble_is_the_best_mean_of_validation_windows(runs, source, tmp_path):
     some = [run for run in runs if run.name in ("psth", "nlinear")]
     with pytest.raises(DataError, match="no forecasts of the part valid"):
         evaluate(Forecast(QUICK.model_copy(update={"ensemble": True})), some, tmp_path / "none")
@@ -301,3 +301,7 @@ def test_an_ensemble_is_the_best_mean_of_validation_windows(runs, tmp_path):
     test = as_text(given[0]["part"].values) == "test"
     expected = ((best * said[0] + (1 - best) * said[1] - came)[test] ** 2).mean((0, 1)).mean()
     assert mine.value == pytest.approx(expected, rel=1e-4)
+    fewer = trained("source-mean", [source], tmp_path / "fewer", fractions=[0.5, 0.25, 0.25])
+    infer(fewer, parts=("valid", "test"), gpu="none")
+    with pytest.raises(DataError, match="do not forecast the same windows"):
+        evaluate(Forecast(QUICK.model_copy(update={"ensemble": True})), [both[0], fewer], tmp_path / "other")
