@@ -302,6 +302,15 @@ def _config_error(model: type[BaseModel], error: ValidationError, resolved: Reso
         close = unknown("key", path[-1], owner.model_fields)
         return ConfigError(f"{origin}: unknown key '{key}'.", close.found, close.fix)
     others = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if not first["loc"]:  # no key by itself is wrong
+        said = first["msg"].removeprefix("Value error, ")
+        whose = f"{origin}: settings of '{key}'" if key else "These settings"
+        one = f"{key}.KEY" if key else "KEY"
+        return ConfigError(
+            f"{whose} do not go together{others}.",
+            f"{said[:1].upper()}{said[1:]}.",
+            f"Change one of them: --set {one}=VALUE",
+        )
     return ConfigError(
         f"{origin}: '{key}' is not valid{others}.",
         f"Found {first['input']!r}: {first['msg'].removeprefix('Value error, ')}.",

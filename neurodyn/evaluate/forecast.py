@@ -16,11 +16,11 @@ from neurodyn.core.errors import ConfigError, DataError
 from neurodyn.data.scores import NAN, Score
 from neurodyn.data.windows import Windows
 from neurodyn.evaluate.base import PredictionEvaluation
+from neurodyn.evaluate.held import LAST_VALUE, PSTH, Held, ahead, conditions, held_of
 from neurodyn.evaluate.inferred import Inferred
 from neurodyn.metrics.ensemble import mean_weights
 from neurodyn.metrics.forecast import (
     correlation_by_step,
-    last_value,
     mae,
     mase,
     mse,
@@ -37,13 +37,12 @@ from neurodyn.metrics.intervals import block_indices, widening
 from neurodyn.runs.folder import RunFolder
 from neurodyn.runs.prediction import Prediction
 
-PSTH, LAST_VALUE, CEILING = "PSTH (reference)", "last value (reference)", "noise ceiling"
+CEILING = "noise ceiling"
 ENSEMBLE = "ensemble"
 OF_VARYING = ("correlation", "absolute_correlation")
 BY_HORIZON = "_by_horizon"
 LIKENESS = {"correlation": "r", "absolute_correlation": "|r|", "ssim": "SSIM", "skill": "Skill"}
 ERRORS = {"mse": "MSE", "mae": "MAE", "smape": "SMAPE", "mase": "MASE", "psnr": "PSNR (dB)"}
-CHUNK_WINDOWS = 64
 BLOCK_ENTRIES = 2**20
 Measures = dict[str, np.ndarray]
 
@@ -57,34 +56,6 @@ class ForecastConfig(Params):
         default=False,
         description="also score the mean of all runs' forecasts, its weights chosen on validation windows",
     )
-
-
-@dataclass(frozen=True)
-class Held:
-    """What came in the held-out windows of one part, and what was said of it.
-
-    Parameters
-    ----------
-    run
-        The run, with the windows of the part.
-    part
-        Name of the part.
-    target
-        What came, NaN where not valid, shape (window, horizon, neuron).
-    forecasts
-        The model's and, where they are known, the references', each like `target` or with one entry along time.
-    """
-
-    run: Inferred
-    part: str
-    target: np.ndarray
-    forecasts: Mapping[str, np.ndarray]
-
-    def row(self, model: str, metric: str) -> Score:
-        """Return a row of the table, its units neurons, without a value."""
-        config = self.run.windows.config
-        row = self.run.row(self.part, config.target or config.variable, metric, "", NAN, (NAN, NAN), 0)
-        return replace(row, model=model, unit="neurons")
 
 
 class Forecast(PredictionEvaluation):
@@ -185,7 +156,7 @@ def _alike(windows: Windows, one: Inferred) -> Windows:
 def _scores(one: Inferred, part: str, whole: Windows, first: bool, config: ForecastConfig) -> Iterator[Score]:
     """Score a run on one part and, where it is the first on this recording and part, the references beside it."""
     train = None if part == "all" else _alike(whole.split()["train"], one)
-    held = _held(one.take(np.flatnonzero(one.part == part)), part, train)
+    held = held_of(one.take(np.flatnonzero(one.part == part)), part, train)
     mean = _Mean.over(held.target.shape[2], config)
     for name in held.forecasts if first else [one.model]:
         yield from _model_scores(held, name, mean)
@@ -230,72 +201,7 @@ def _of_part(one: Inferred, part: str, train: Windows | None = None) -> Held:
             "An ensemble is weighed on validation windows, and scored on those of test.",
             f"Make both: neurodyn infer {one.path} --on valid,test",
         )
-    return _held(one.take(np.flatnonzero(one.part == part)), part, train)
-
-
-def _held(run: Inferred, part: str, train: Windows | None) -> Held:
-    horizon = run.windows.horizon
-    observed, mean = run.given("observed"), run.given("mean")
-    frames = observed if (other := run.given("target")) is None else other
-    if frames is None or mean is None:
-        raise DataError(
-            f"{run.path}/prediction.zarr is incomplete.",
-            "Expected observed and mean.",
-            f"Make it again: neurodyn infer {run.path}",
-        )
-    target = frames[:, -horizon:]
-    forecasts = {run.model: mean[:, -horizon:], LAST_VALUE: last_value(frames[:, :-horizon])}
-    _check_finite(run, target, forecasts[run.model])
-    if train is not None:
-        forecasts[PSTH] = _psth(train, target.shape[2])[_conditions(run.windows)]
-    return Held(run, part, target, forecasts)
-
-
-def _check_finite(one: Inferred, target: np.ndarray, forecast: np.ndarray) -> None:
-    lost = int((np.isfinite(target) & ~np.isfinite(forecast)).sum())
-    if lost:
-        raise DataError(
-            f"{one.path} forecasts what is no number.",
-            f"Found {lost} of {np.isfinite(target).sum()} values that are NaN or infinite.",
-            "The model diverged: train it again with a smaller learning rate, --set training.lr=RATE",
-        )
-
-
-def _conditions(windows: Windows) -> np.ndarray:
-    """Return each window's condition, -1 where none is told or known, shape (window,)."""
-    return np.full(len(windows), -1) if windows.code is None else windows.stimulus()[1]
-
-
-def _horizon(windows: Windows, cells: int, rows: slice = slice(None)) -> np.ndarray:
-    """Return what is to be forecast, NaN where not valid, shape (window, horizon, neuron)."""
-    values, mask = windows.values(rows)
-    if windows.config.target is not None:
-        values, known = windows.targets.values(rows)
-        mask = mask & known
-    return np.where(mask, values, np.float32(np.nan))[:, -windows.horizon :, :cells]
-
-
-def _psth(train: Windows, cells: int) -> np.ndarray:
-    """Average training windows by condition, and all of them in the last row, shape (condition + 1, horizon, neuron).
-
-    A step without a valid value of its condition gets the mean of all conditions, 0 where that has none either.
-    """
-    condition = _conditions(train)
-    rows = (len(train.code.conditions) if train.code else 0) + 1
-    total = np.zeros((rows, train.horizon, cells))
-    count = np.zeros_like(total)
-    for start in range(0, len(train), CHUNK_WINDOWS):
-        chunk = slice(start, start + CHUNK_WINDOWS)
-        values = _horizon(train, cells, chunk)
-        valid = np.isfinite(values)
-        filled = np.where(valid, values, 0.0)
-        for name in np.unique(condition[chunk]):
-            mine = condition[chunk] == name
-            total[name] += filled[mine].sum(axis=0, dtype=np.float64)
-            count[name] += valid[mine].sum(axis=0)
-    total[-1], count[-1] = total.sum(axis=0), count.sum(axis=0)
-    means = total / np.maximum(count, 1)
-    return np.where(count > 0, means, means[-1])
+    return held_of(one.take(np.flatnonzero(one.part == part)), part, train)
 
 
 def _model_scores(held: Held, name: str, mean: _Mean) -> Iterator[Score]:
@@ -353,10 +259,10 @@ def _ceiling_scores(held: Held, whole: Windows, mean: _Mean) -> Iterator[Score]:
     """Score the noise ceiling where windows begin at events and the part's conditions repeat in the recording."""
     if whole.code is None or whole.config.align != "events":
         return
-    condition, scored = _conditions(whole), _conditions(held.run.windows)
+    condition, scored = conditions(whole), conditions(held.run.windows)
     rows = np.flatnonzero(np.isin(condition, scored[scored >= 0]))
     if np.unique(condition[rows]).size < rows.size:
-        target = _horizon(whole.take(rows), held.target.shape[2])
+        target = ahead(whole.take(rows), held.target.shape[2])
         values, counts = noise_ceiling(target, condition[rows]), np.isfinite(target).all(axis=1).sum(axis=0)
         yield from mean.neurons(held.row(CEILING, "noise_ceiling"), values, counts)
 

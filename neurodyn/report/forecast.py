@@ -12,7 +12,8 @@ from matplotlib.figure import Figure as Canvas
 
 from neurodyn.data.recording import UNITS
 from neurodyn.data.scores import Score
-from neurodyn.evaluate.forecast import BY_HORIZON, CEILING, ERRORS, LAST_VALUE, LIKENESS, PSTH
+from neurodyn.evaluate.forecast import BY_HORIZON, CEILING, ERRORS, LIKENESS
+from neurodyn.evaluate.held import LAST_VALUE, PSTH
 from neurodyn.report.blocks import Cited, Figure, Part, Section, Table, interval, number, short, short_interval
 from neurodyn.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, RED, SKY, draw
 

@@ -15,7 +15,8 @@ from neurodyn.data.scores import read_scores
 from neurodyn.data.store import as_text
 from neurodyn.data.window_config import WindowConfig
 from neurodyn.data.windows import Windows
-from neurodyn.evaluate.forecast import CEILING, ENSEMBLE, LAST_VALUE, PSTH, Forecast, ForecastConfig
+from neurodyn.evaluate.forecast import CEILING, ENSEMBLE, Forecast, ForecastConfig
+from neurodyn.evaluate.held import LAST_VALUE, PSTH
 from neurodyn.evaluate.run import evaluate
 from neurodyn.metrics.intervals import bootstrap_interval
 from neurodyn.report.compare import compare
@@ -160,7 +161,7 @@ def test_intervals_are_the_bootstrap_over_neurons(found):
 
 def test_blocks_of_neurons_and_chunks_of_windows_change_nothing(runs, found, tmp_path, monkeypatch):
     monkeypatch.setattr("neurodyn.evaluate.forecast.BLOCK_ENTRIES", 1)
-    monkeypatch.setattr("neurodyn.evaluate.forecast.CHUNK_WINDOWS", 7)
+    monkeypatch.setattr("neurodyn.evaluate.held.CHUNK_WINDOWS", 7)
     for key, score in table(scored(runs[3:4], tmp_path)).items():
         assert score.value == pytest.approx(found[key].value, nan_ok=True), key
 
