@@ -63,11 +63,12 @@ def view(
     `neurodyn curate` applies. With --export, write one file that shows the same offline, without the movie.
     """
     from neurodyn.core.files import check_output
-    from neurodyn.view.scene import open_scene
+    from neurodyn.view.scene import open_scene, with_tuning
 
     require_sources([source, *(each for each in (movie, responses) if each)])
     options = read_options(common, fs=fs, channels=channels, axes=axes, key=key)
-    scene = open_scene(source, options, reader, movie, responses)
+    scene = open_scene(source, options, reader, movie)
+    scene = scene if responses is None else with_tuning(scene, responses)
     log = cells or scene.log
     check_output(log, [source])
     if export is not None:

@@ -20,6 +20,10 @@ def silent(label: str, share: float) -> None:
     """Tell nobody."""
 
 
+def nobody(share: float) -> None:
+    """Tell nobody, where only the share is told."""
+
+
 def within(progress: Report, number: int, count: int) -> Report:
     """Return who is told the share of one of several equal parts, as that of all."""
     return lambda label, share: progress(label, (number + share) / count)

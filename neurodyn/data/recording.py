@@ -296,6 +296,9 @@ def _no_recording(path: Path, error: Exception) -> DataError:
     )
 
 
+DENOISED = "denoise"  # the step of `neurodyn denoise` in a history
+
+
 def entry(step: str, params: Mapping[str, Any]) -> dict[str, Any]:
     """Return one history entry: the step, its parameters and this version."""
     return {"step": step, "params": dict(params), "version": version()}

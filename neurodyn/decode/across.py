@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from neurodyn.core.errors import DataError
+from neurodyn.core.log import nobody
 from neurodyn.data.guesses import Guesses
 from neurodyn.data.scores import Score
 from neurodyn.decode.crossval import CrossValidation, Forms
@@ -46,16 +47,12 @@ def across(pair: Pair, tell: Callable[[float], None]) -> tuple[list[Score], Gues
     validation = CrossValidation(decoder, params, labels, design, protocol)
     features, scores, guessed, tried = feature_names(pair.train, pair.config), [], {}, []
     for number, feature in enumerate(features):
-        guessed[feature] = validation.run(_forms(feature, pair), _nothing, refitted=False).guessed
+        guessed[feature] = validation.run(_forms(feature, pair), nobody, refitted=False).guessed
         evidence, columns = _evidence(guessed[feature][first:], null, validation)
         scores += _scores(pair, evidence, columns, validation, {"features": feature, "decoder": name}, null)
         tried.append(columns)
         tell((number + 1) / len(features))
     return corrected(scores, tried), guesses_of(guessed, labels, design, name, SPLIT)
-
-
-def _nothing(share: float) -> None:
-    """Tell nobody."""
 
 
 def _joined(known: Labels, asked: Labels) -> Labels:

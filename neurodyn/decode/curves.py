@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import t as student
 
-from neurodyn.core.log import Report, silent, within
+from neurodyn.core.log import Report, nobody, silent, within
 from neurodyn.data.curves import REACHED, Curve, Kind
 from neurodyn.decode.crossval import CrossValidation
 from neurodyn.decode.design import Design
@@ -65,7 +65,7 @@ class _Maker:
         """Decode from every window that slides along trials."""
         slid, found = slide(self.source, self.config), []
         for rows in slid.rows:
-            found.append(outcome(self.validation, {"": rows}, _nothing))
+            found.append(outcome(self.validation, {"": rows}, nobody))
             tell(len(found) / len(slid.rows))
         metric = found[0].primary
         columns = np.array([one.pooled[metric].mean(axis=0) for one in found])
@@ -88,7 +88,7 @@ class _Maker:
         for size in sizes:
             drawn = _draws(count, size, self.config.curve_draws, self.config.seed)
             validation = self.validation if size == count else alone
-            outcomes = [outcome(validation, {"": _of_cells(rows, count, cells)}, _nothing) for cells in drawn]
+            outcomes = [outcome(validation, {"": _of_cells(rows, count, cells)}, nobody) for cells in drawn]
             whole = outcomes[-1]
             points.append(_mean_of(outcomes, validation))
             draws.append(len(drawn))
@@ -115,7 +115,7 @@ class _Maker:
         scores = []
         for time in range(times):
             design = _tested_everywhere(self.validation.design, time, times)
-            sums = replace(self.validation, labels=labels, design=design).run({"": tall}, _nothing, refitted=False).sums
+            sums = replace(self.validation, labels=labels, design=design).run({"": tall}, nobody, refitted=False).sums
             scores.append(next(iter(metric_values(self.validation.task, sums).items())))
             tell(len(scores) / times)
         metric = scores[0][0]
@@ -172,10 +172,6 @@ class _Maker:
             unit=labels.unit,
             note="; ".join(filter(None, (*words, *design.null.sentences, labels.taken, labels.note))),
         )
-
-
-def _nothing(share: float) -> None:
-    """Tell nobody."""
 
 
 def _threshold(null: np.ndarray) -> float:

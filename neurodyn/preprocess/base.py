@@ -11,14 +11,11 @@ import numpy as np
 import zarr
 
 from neurodyn.core.config import Params
+from neurodyn.core.log import nobody
 from neurodyn.data.recording import Recording
 from neurodyn.data.store import STORAGE, create_variable
 
 LAYOUT_KINDS = {2: "traces", 3: "movie"}
-
-
-def _silent(share: float) -> None:
-    """Report to nobody."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Workspace:
     time: np.ndarray
     brain: np.ndarray | None
     indicator: str
-    progress: Callable[[float], None] = _silent
+    progress: Callable[[float], None] = nobody
     scans: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> zarr.Array:

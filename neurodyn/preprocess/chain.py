@@ -17,7 +17,7 @@ from pydantic import Field
 from neurodyn.core.config import Layer, Params, Resolved, find_preset, layer_from_sets, load_yaml, resolve, validate
 from neurodyn.core.errors import ConfigError, DataError, UnknownNameError
 from neurodyn.core.files import clear_partials, locked
-from neurodyn.core.log import LOGGER
+from neurodyn.core.log import LOGGER, silent
 from neurodyn.core.registry import unknown
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import whole_store, write_tree
@@ -146,7 +146,7 @@ class Chain:
             if note:
                 LOGGER.warning("%s: %s", name, note)
         warn_denoised(recording, (name for name, step, _ in suited if step.judges_noise))
-        report = progress or _silent
+        report = progress or silent
         with locked(target):
             clear_partials(target)
             with whole_store(target) as folder:
@@ -211,10 +211,6 @@ def _refuse_empty(recording: Recording) -> None:
                 f"Found {', '.join(f'{size} {dim}' for dim, size in array.sizes.items())}.",
                 "Check the source: was any ROI kept?",
             )
-
-
-def _silent(step: str, share: float) -> None:
-    """Report to nobody."""
 
 
 def load_chain(name: str | Path, sets: Sequence[str] = (), layers: Sequence[Layer] = ()) -> Chain:

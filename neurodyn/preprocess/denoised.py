@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from neurodyn.core.log import LOGGER
+from neurodyn.data.recording import DENOISED as STEP
 from neurodyn.data.recording import Recording
-
-STEP = "denoise"  # as `neurodyn denoise` writes it into the history
 
 
 def warn_denoised(recording: Recording, judges: Iterable[str]) -> None:

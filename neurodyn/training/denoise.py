@@ -19,6 +19,7 @@ from neurodyn.core.config import Params
 from neurodyn.core.errors import DataError
 from neurodyn.core.files import clear_partials, locked, sha256
 from neurodyn.core.log import Report, silent
+from neurodyn.data.recording import DENOISED as STEP
 from neurodyn.data.recording import Recording, entry
 from neurodyn.data.store import aligned_chunks, create_variable, whole_store, write_table, write_tree
 from neurodyn.data.streaming import ChunkStore
@@ -30,7 +31,6 @@ from neurodyn.training.holes import HoleConfig, with_holes
 from neurodyn.training.impute import cover
 from neurodyn.training.run import Run, check_fit, load_run
 
-STEP = "denoise"
 NOISE = ("noise_gain", "noise_read")
 IN_MEMORY = 64 * 2**20  # bytes of the source that are kept, whatever its length
 PIXELS = "every entry is predicted from the other entries of its frame and from other frames"

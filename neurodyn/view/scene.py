@@ -196,11 +196,7 @@ class Scene:
 
 
 def open_scene(
-    source: Path,
-    options: ReadOptions | None = None,
-    reader: str | None = None,
-    movie: Path | None = None,
-    responses: Path | None = None,
+    source: Path, options: ReadOptions | None = None, reader: str | None = None, movie: Path | None = None
 ) -> Scene:
     """Open a recording, a run folder, or anything else that neurodyn reads.
 
@@ -208,8 +204,6 @@ def open_scene(
     ----------
     movie
         Another source, whose movie is shown under the cells.
-    responses
-        What `neurodyn respond` wrote of these cells.
 
     Raises
     ------
@@ -220,8 +214,6 @@ def open_scene(
         scene = _of_run(RunFolder(source))
     else:
         scene = scene_of(_read(source, options, reader), str(source))
-    if responses is not None:
-        scene = with_tuning(scene, responses)
     return scene if movie is None else _with_movie(scene, movie, options)
 
 

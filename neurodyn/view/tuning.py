@@ -87,7 +87,7 @@ class Tuning:
         """Columns of the list of cells, shape (roi,): `preferred`, number of the condition, NaN without; `q` of being tuned."""
         q = self.found["selective_q"].values.astype(np.float64)
         return {
-            "preferred": np.where(np.isnan(self.curves["mean"]).all(1), np.nan, self.found["preferred"].values),
+            "preferred": np.where(np.isnan(self.found["tuning"].values).all(0), np.nan, self.found["preferred"].values),
             "q": q,
         }
 

@@ -12,7 +12,7 @@ from neurodyn.respond.output import write_responses
 from neurodyn.respond.settings import RespondConfig
 from neurodyn.view.curation import Curation
 from neurodyn.view.export import export
-from neurodyn.view.scene import open_scene
+from neurodyn.view.scene import open_scene, with_tuning
 from neurodyn.view.window import Window
 from tests.view.recordings import CORNERS, movie, saved
 
@@ -261,7 +261,7 @@ def test_one_file_shows_the_same_offline(page, scene, tmp_path):
 @pytest.mark.parametrize("offline", [False, True])
 def test_tuning_is_drawn_listed_and_colours_the_cells(page, source, tmp_path, offline):
     asked = RespondConfig(target="direction", shuffles=200, bootstraps=100)
-    scene = open_scene(source, responses=write_responses(source, asked, tmp_path / "small.respond"))
+    scene = with_tuning(open_scene(source), write_responses(source, asked, tmp_path / "small.respond"))
     window = Window(scene, tmp_path / "cells.csv").start()
     show(page, export(scene, window.curation, tmp_path / "cells.html").as_uri() if offline else window.url)
     page.click("[data-by='q']")

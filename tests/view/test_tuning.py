@@ -11,7 +11,7 @@ from neurodyn.data.recording import Recording
 from neurodyn.respond.output import write_responses
 from neurodyn.respond.settings import RespondConfig
 from neurodyn.view import pack
-from neurodyn.view.scene import open_scene
+from neurodyn.view.scene import open_scene, with_tuning
 from neurodyn.view.tuning import Tuning
 from tests.view.recordings import CELLS, RATE, saved, session, traces
 
@@ -31,7 +31,7 @@ def floats(text):
 
 
 def test_the_page_is_told_what_was_found(source, responses):
-    scene = open_scene(source, responses=responses)
+    scene = with_tuning(open_scene(source), responses)
     told, found = pack.about(scene)["tuning"], xr.open_zarr(responses / "responses.zarr", consolidated=False)
     assert told["labels"] == ["0", "90", "180"] and floats(told["places"]).tolist() == [0, 90, 180]
     assert told["target"] == "direction, degrees"
@@ -64,11 +64,11 @@ def test_responses_of_other_cells_are_refused(source, responses, tmp_path):
         Tuning.of(responses, fewer)
     other = saved(tmp_path)
     with pytest.raises(DataError, match="holds no responses"):
-        open_scene(other, responses=tmp_path)
+        with_tuning(open_scene(other), tmp_path)
     maps = session().save(tmp_path / "maps.zarr")
     asked = write_responses(maps, RespondConfig(target="direction", variable="raw", shuffles=20, bootstraps=100, bin=8))
     with pytest.raises(DataError, match="maps"):
-        open_scene(maps, responses=asked)
+        with_tuning(open_scene(maps), asked)
     xr.Dataset({"unique": ("regressor", [0.1])}).to_zarr(tmp_path / "glm.zarr", zarr_format=3, consolidated=False)
     with pytest.raises(DataError, match="encoding models"):
-        open_scene(other, responses=tmp_path / "glm.zarr")
+        with_tuning(open_scene(other), tmp_path / "glm.zarr")
